@@ -1,0 +1,136 @@
+"""The one door to the array libraries: namespaces, devices, and the way to and from NumPy.
+
+No other module imports `array_api_compat`. Everything above this floor is handed
+a namespace ``xp`` and uses only the Python array API standard.
+"""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import array_api_compat
+
+Array = Any
+"""Any array that follows the Python array API standard (there is no common base class)."""
+
+Namespace = Any
+"""A module of array functions: the ``xp`` of the array API standard."""
+
+BACKENDS = ("numpy", "cupy", "jax", "torch", "array_api_strict")
+
+_WRAPPED = {"numpy", "cupy", "torch"}  # the libraries array_api_compat has to help
+
+
+def backend_namespace(backend: str) -> Namespace:
+    """Return the array API namespace of a library, named as in `BACKENDS`.
+
+    Raises
+    ------
+    ImportError
+        If the library is not installed.
+
+    Examples
+    --------
+    >>> xp = backend_namespace("numpy")
+    >>> xp.sum(xp.asarray([1.0, 2.0]))
+    np.float64(3.0)
+    """
+    if backend in _WRAPPED:
+        return importlib.import_module(f"array_api_compat.{backend}")
+    return importlib.import_module({"jax": "jax.numpy"}.get(backend, backend))
+
+
+def backend_name(xp: Namespace) -> str:
+    """Return the name of the library behind a namespace.
+
+    Examples
+    --------
+    >>> backend_name(backend_namespace("numpy"))
+    'numpy'
+    """
+    parts = xp.__name__.split(".")  # "jax.numpy" is JAX, so NumPy is asked for last
+    return next((backend for backend in BACKENDS[1:] if backend in parts), "numpy")
+
+
+def namespace(*arrays: Array | None) -> Namespace:
+    """Return the namespace that the given arrays share (``None`` is passed over).
+
+    Raises
+    ------
+    TypeError
+        If they are no arrays, or of more than one library.
+    """
+    return array_api_compat.array_namespace(*arrays)
+
+
+def is_array(x: object) -> bool:
+    """Say whether ``x`` is an array of some library that follows the standard."""
+    return array_api_compat.is_array_api_obj(x)
+
+
+def device(x: Array) -> Any:
+    """Return the device on which ``x`` lives."""
+    return array_api_compat.device(x)
+
+
+def to_numpy(x: Array) -> Any:
+    """Return ``x`` as a NumPy array on the host; the one way back from a device.
+
+    Examples
+    --------
+    >>> to_numpy(backend_namespace("numpy").asarray([1.0, 2.0]))
+    array([1., 2.])
+    """
+    import numpy as np
+
+    if array_api_compat.is_cupy_array(x):
+        return x.get()
+    if array_api_compat.is_torch_array(x):
+        return x.detach().cpu().numpy()
+    if type(x).__module__.startswith("array_api_strict"):
+        xp = namespace(x)  # it lends its memory only from its CPU_DEVICE
+        x = x.to_device(xp.Device("CPU_DEVICE"))
+    return np.asarray(x)
+
+
+def asarray(x: Any, *, xp: Namespace, dtype: Any = None, device: Any = None) -> Array:
+    """Return ``x`` as an array of ``xp`` on ``device``; copied only where it must be.
+
+    Parameters
+    ----------
+    x : array_like
+        A nested sequence, a NumPy array, or an array of any other library.
+    xp : namespace
+        The library wanted.
+    dtype : dtype of ``xp``, optional
+        The data type wanted; by default that of ``x``.
+    device : device of ``xp``, optional
+        Where the result shall live; by default the library's own choice.
+    """
+    if is_array(x) and backend_name(namespace(x)) != backend_name(xp):
+        x = to_numpy(x)
+    return xp.asarray(x, dtype=dtype, device=device)
+
+
+def index_dtype(xp: Namespace) -> Any:
+    """Return the integer type in which ``xp`` counts positions (JAX: 32 bits unless told)."""
+    return xp.__array_namespace_info__().default_dtypes()["indexing"]
+
+
+def on_device_of(x: Array) -> AbstractContextManager[Any]:
+    """Return a context in which new arrays are made on the device of ``x``.
+
+    CuPy makes them on its current device, whatever ``device=`` says, so every public function
+    that makes arrays enters this first. The other libraries need no context.
+    """
+    if array_api_compat.is_cupy_array(x):
+        context: AbstractContextManager[Any] = x.device
+        return context
+    return nullcontext()
+
+
+def copy(x: Array, *, xp: Namespace) -> Array:
+    """Return a copy of ``x`` on the same device."""
+    return xp.asarray(x, copy=True)

@@ -1,0 +1,1 @@
+"""Data: the readers of files, the bundled digits, the named data sets, splits and scaling."""

@@ -1,0 +1,174 @@
+"""The reader of .npz archives: inputs `x` and targets `y`, for one part or for several."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from backprop_xp.arrays import Array
+from backprop_xp.data.files import cannot_read
+from backprop_xp.data.scaling import check_finite
+from backprop_xp.errors import DataError
+
+# The endings that the names of a part's arrays may have.
+_ENDINGS = {
+    "train": ("", "_train"),
+    "validation": ("_validation", "_val"),
+    "test": ("_test",),
+}
+_AS_STORED = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
+_SAVE_AGAIN = "save it again: np.savez_compressed(path, x=x, y=y)"
+
+
+class Rows(NamedTuple):
+    """The rows of one part.
+
+    Attributes
+    ----------
+    inputs : array, shape (n, n_inputs)
+        uint8, float32 and float64 as stored, any other numbers as float64.
+    y : array, shape (n, ...) or None
+        Targets as stored.
+    """
+
+    inputs: Array
+    y: Array | None
+
+
+class Archive(NamedTuple):
+    """What an .npz file holds.
+
+    Attributes
+    ----------
+    parts : dict of str to Rows
+        At least one of ``"train"``, ``"validation"`` and ``"test"``.
+    image_shape : tuple of int or None
+        Height and width, where the inputs were stored as (n, height, width).
+    """
+
+    parts: dict[str, Rows]
+    image_shape: tuple[int, int] | None
+
+
+def read_npz(path: os.PathLike[str] | str) -> Archive:
+    """Read an .npz archive of inputs and targets. Pickled objects are never loaded.
+
+    Parameters
+    ----------
+    path : path
+        An archive with ``x`` and ``y``, or with ``x_train`` and ``y_train``, and perhaps
+        ``x_validation``, ``y_validation``, ``x_test``, ``y_test``; capitals are as good.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or is no archive, an array is absent, damaged, of the wrong
+        type or shape, or empty, ``x`` holds NaN or infinity, or the lengths do not agree.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile(suffix=".npz") as file:
+    ...     np.savez(file, X_train=np.zeros((5, 2, 3)), y_train=np.zeros(5))
+    ...     file.flush()
+    ...     archive = read_npz(file.name)
+    >>> archive.parts["train"].inputs.shape, archive.image_shape
+    ((5, 6), (2, 3))
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            archive = _opened(path, file)
+            stored = {part: _read_part(path, archive, part) for part in _ENDINGS}
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    parts = {part: (inputs, y) for part, (inputs, y) in stored.items() if inputs is not None}
+    if not parts:
+        raise DataError(
+            f"{path}: it has neither x nor x_train, only: {', '.join(archive.files) or 'nothing'}",
+            _SAVE_AGAIN,
+        )
+    shapes = {inputs.shape[1:] for inputs, _ in parts.values()}
+    if len(shapes) > 1:
+        raise DataError(
+            f"{path}: the parts have rows of different shapes: "
+            + ", ".join(f"{part} {inputs.shape[1:]}" for part, (inputs, _) in parts.items()),
+            "every part needs the same input columns",
+        )
+    shape = shapes.pop()
+    return Archive(
+        {part: Rows(x.reshape(x.shape[0], -1), y) for part, (x, y) in parts.items()},
+        (shape[0], shape[1]) if len(shape) == 2 else None,
+    )
+
+
+def _opened(path: Path, file: object) -> np.lib.npyio.NpzFile:
+    try:
+        archive = np.load(file, allow_pickle=False)  # type: ignore[arg-type]
+    except Exception as error:
+        # NumPy takes what it does not know for a pickle, and fails in as many ways as there
+        # are other files.
+        raise DataError(f"{path}: is no .npz archive", _SAVE_AGAIN) from error
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise DataError(f"{path}: holds a single array without a name", _SAVE_AGAIN)
+    return archive
+
+
+def _read_part(
+    path: Path, archive: np.lib.npyio.NpzFile, part: str
+) -> tuple[Array | None, Array | None]:
+    """Return inputs, not yet flattened, and targets; ``None`` for what is not there."""
+    x_name, y_name = (_find(path, archive, letter, part) for letter in "xy")
+    if x_name is None:
+        return None, None
+    x = _checked_inputs(f"{path}: {x_name!r}", _member(path, archive, x_name))
+    if y_name is None:
+        return x, None
+    y = _member(path, archive, y_name)
+    if y.shape[:1] != x.shape[:1]:
+        raise DataError(
+            f"{path}: {x_name!r} has {x.shape[0]} rows, {y_name!r} has shape {y.shape}",
+            "they need one target per row",
+        )
+    return x, y
+
+
+def _find(path: Path, archive: np.lib.npyio.NpzFile, letter: str, part: str) -> str | None:
+    wanted = {letter + ending for ending in _ENDINGS[part]}
+    found = [name for name in archive.files if name.lower() in wanted]
+    if len(found) > 1:
+        raise DataError(f"{path}: {' and '.join(found)} mean the same", "leave one of them out")
+    return found[0] if found else None
+
+
+def _member(path: Path, archive: np.lib.npyio.NpzFile, name: str) -> Array:
+    try:
+        value = archive[name]
+    except Exception as error:
+        if "allow_pickle" in str(error):
+            raise DataError(
+                f"{path}: {name!r} holds Python objects, which are never loaded: loading them "
+                "can run foreign code",
+                "save it as numbers, or as text: y.astype(str)",
+            ) from error
+        # A damaged member can fail in a dozen ways: zip, zlib, header, memory.
+        raise DataError(f"{path}: {name!r} is damaged: {error}", _SAVE_AGAIN) from error
+    if not isinstance(value, np.ndarray):
+        raise DataError(f"{path}: {name!r} is no array", _SAVE_AGAIN)
+    return value
+
+
+def _checked_inputs(what: str, x: Array) -> Array:
+    if x.dtype.kind not in "biuf":
+        raise DataError(f"{what} has type {x.dtype}", "inputs are numbers")
+    if x.ndim < 2 or 0 in x.shape:
+        raise DataError(
+            f"{what} has shape {x.shape}, where (n, n_inputs) is expected",
+            "for one input column: x.reshape(-1, 1)",
+        )
+    x = x if x.dtype in _AS_STORED else x.astype(np.float64)
+    check_finite(x.reshape(x.shape[0], -1), what=what)
+    return x

@@ -1,0 +1,139 @@
+"""A user's data on its device: checked, converted once, and classes as one-hot rows."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from backprop_xp import arrays
+from backprop_xp.arrays import Array, Namespace
+from backprop_xp.errors import DataError
+from backprop_xp.losses import one_hot
+
+
+class Placed(NamedTuple):
+    """Inputs and targets where they are used.
+
+    Attributes
+    ----------
+    x : array, shape (n, n_inputs)
+    y : array, shape (n, n_outputs)
+    labelled : bool
+        Whether the targets were given as class indices.
+    """
+
+    x: Array
+    y: Array
+    labelled: bool
+
+
+def place(
+    data: tuple[Any, Any],
+    n_inputs: int,
+    n_outputs: int,
+    *,
+    xp: Namespace,
+    dtype: Any,
+    device: Any = None,
+    what: str = "the data",
+) -> Placed:
+    """Bring inputs and targets to a device and check that a network can take them.
+
+    Parameters
+    ----------
+    data : pair (inputs, targets)
+        Inputs of the shape (n, n_inputs). Targets are class indices, integers of the shape
+        (n,), or numbers of the shape (n, n_outputs), or (n,) for a single output.
+    n_inputs, n_outputs : int
+        Those of the network.
+    xp, dtype, device
+        Where the data shall live, and in which data type.
+    what : str
+        What errors call the data.
+
+    Raises
+    ------
+    DataError
+        For another shape, no rows, unequal lengths, NaN or infinity (with row and column), or
+        a class index out of range (with its row).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> place(([[0.5], [1.5]], [1, 0]), 1, 2, xp=np, dtype=np.float32).y
+    array([[0., 1.],
+           [1., 0.]], dtype=float32)
+    """
+    inputs, targets = data
+    x = arrays.asarray(inputs, xp=xp, dtype=dtype, device=device)
+    check_width(x, n_inputs, what)
+    if x.shape[0] == 0:
+        raise DataError(f"{what} has no rows", "give at least one sample")
+    y, labelled = _targets(targets, n_outputs, xp, dtype, device, what)
+    if x.shape[0] != y.shape[0]:
+        raise DataError(
+            f"{what} has {x.shape[0]} rows of inputs and {y.shape[0]} of targets",
+            "give one target for each row",
+        )
+    _check_finite(x, xp, f"the inputs of {what}")
+    _check_finite(y, xp, f"the targets of {what}")
+    return Placed(x, y, labelled)
+
+
+def check_width(x: Array, n_inputs: int, what: str) -> None:
+    """Refuse inputs that are no table, or have another number of columns than the network.
+
+    Raises
+    ------
+    DataError
+    """
+    if x.ndim != 2 or x.shape[1] != n_inputs:
+        raise DataError(
+            f"{what} has the shape {tuple(x.shape)}, and the network takes {n_inputs} inputs",
+            f"give an array of the shape (samples, {n_inputs})",
+        )
+
+
+def _targets(
+    targets: Any, n_outputs: int, xp: Namespace, dtype: Any, device: Any, what: str
+) -> tuple[Array, bool]:
+    y = arrays.asarray(targets, xp=xp, device=device)
+    if y.ndim == 1 and xp.isdtype(y.dtype, "integral"):
+        n_classes = max(n_outputs, 2)  # a single output tells two classes apart
+        _check_labels(y, n_classes, xp, what)
+        if n_outputs == 1:
+            return xp.astype(y[:, None], dtype), True
+        return one_hot(y, n_outputs, dtype=dtype, xp=xp), True
+    if y.ndim == 1 and n_outputs == 1:
+        y = y[:, None]
+    if y.ndim != 2 or y.shape[1] != n_outputs:
+        raise DataError(
+            f"the targets of {what} have the shape {tuple(y.shape)} and the type {y.dtype}, "
+            f"and the network has {n_outputs} outputs",
+            f"give class indices of the shape (samples,) or numbers of the shape "
+            f"(samples, {n_outputs})",
+        )
+    return xp.astype(y, dtype, copy=False), False
+
+
+def _check_labels(labels: Array, n_classes: int, xp: Namespace, what: str) -> None:
+    # Checked before use, since some libraries wrap an index out of range silently.
+    wrong = xp.logical_or(labels < 0, labels >= n_classes)
+    if bool(xp.any(wrong)):
+        row = int(xp.nonzero(wrong)[0][0])
+        raise DataError(
+            f"the class index in row {row} of {what} is {int(labels[row])}, "
+            f"and there are {n_classes} classes",
+            f"give indices from 0 to {n_classes - 1}, or a network with more outputs",
+        )
+
+
+def _check_finite(x: Array, xp: Namespace, what: str) -> None:
+    finite = xp.isfinite(x)
+    if not bool(xp.all(finite)):
+        rows, columns = xp.nonzero(xp.logical_not(finite))
+        row, column = int(rows[0]), int(columns[0])
+        raise DataError(
+            f"{float(x[row, column])} stands in row {row}, column {column} of {what} "
+            "(both counted from 0)",
+            "remove such rows or fill the gaps before training",
+        )

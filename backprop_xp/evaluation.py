@@ -1,0 +1,112 @@
+"""Prediction and evaluation, in chunks of rows so that memory stays bounded for any data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from backprop_xp import arrays
+from backprop_xp.arrays import Array, Namespace
+from backprop_xp.data.placing import check_width
+from backprop_xp.losses import Loss, output_error
+from backprop_xp.metrics import correct
+from backprop_xp.network import Network, Parameters, forward
+
+_CHUNK = 1 << 21
+"""Numbers in the activations of one chunk: 8 MB in float32."""
+
+
+def predict(network: Network, parameters: Parameters, x: Array) -> Array:
+    """Return the outputs of a network.
+
+    Parameters
+    ----------
+    network : Network
+    parameters : list of Layer
+    x : array, shape (n, n_inputs)
+        Of the library, the data type and on the device of the parameters.
+
+    Returns
+    -------
+    array, shape (n, n_outputs)
+        Of the same library and on the same device.
+
+    Raises
+    ------
+    DataError
+        If ``x`` has not as many columns as the network has inputs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from backprop_xp.network import Layer
+    >>> predict(Network((2, 1), "identity"), [Layer(np.ones((1, 2)), None)], np.ones((3, 2)))
+    array([[2.],
+           [2.],
+           [2.]])
+    """
+    xp = arrays.namespace(x)
+    check_width(x, network.sizes[0], "the data")
+    with arrays.on_device_of(x):
+        parts = [
+            forward(network, parameters, x[rows, ...], xp=xp).a[-1]
+            for rows in chunks(network, x.shape[0])
+        ]
+        return parts[0] if len(parts) == 1 else xp.concat(parts, axis=0)
+
+
+def evaluate(
+    network: Network, loss: Loss, parameters: Parameters, x: Array, y: Array, *, xp: Namespace
+) -> dict[str, float]:
+    """Return the mean loss and the accuracy on a data set.
+
+    Parameters
+    ----------
+    network : Network
+    loss : Loss
+    parameters : list of Layer
+    x : array, shape (n, n_inputs)
+    y : array, shape (n, n_outputs)
+        Targets; classes as one-hot rows.
+    xp : namespace
+
+    Returns
+    -------
+    dict
+        ``loss``, ``accuracy``, ``correct`` and ``count``. The accuracy means something for
+        classes only; the caller drops it for a regression.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from backprop_xp.losses import get_loss
+    >>> from backprop_xp.network import Layer
+    >>> network, parameters = Network((2, 2), "softmax"), [Layer(np.eye(2) * 50.0, None)]
+    >>> x = y = np.eye(2)
+    >>> evaluate(network, get_loss("cross_entropy"), parameters, x, y, xp=np)
+    {'loss': 0.0, 'accuracy': 1.0, 'correct': 2, 'count': 2}
+    """
+    n = x.shape[0]
+    total, hits = 0.0, 0
+    for rows in chunks(network, n):
+        targets = y[rows, ...]
+        tape = forward(network, parameters, x[rows, ...], xp=xp)
+        value, _ = output_error(
+            loss, network.activations[-1], tape.z[-1], tape.a[-1], targets, xp=xp
+        )
+        # Sums stay on the device until all chunks are done.
+        total = value * (targets.shape[0] / n) + total
+        hits = correct(tape.a[-1], targets, xp=xp) + hits
+    return {
+        "loss": float(total),
+        "accuracy": int(hits) / n,
+        "correct": int(hits),
+        "count": n,
+    }
+
+
+def chunks(network: Network, n: int) -> Iterator[slice]:
+    """Yield slices that cover ``n`` rows, so large that the work is done in big products and
+    so small that the activations of one stay within a few megabytes."""
+    rows = max(256, _CHUNK // sum(network.sizes[1:]))
+    for start in range(0, max(n, 1), rows):
+        yield slice(start, min(start + rows, n))

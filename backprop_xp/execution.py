@@ -1,0 +1,258 @@
+"""How a training step is run on each backend; the mathematics never knows.
+
+A step is a pure function from parameters and a batch to a loss and gradients, then an
+optimizer's rule on every parameter array. Here it is decided how a whole epoch of them is run:
+step by step on NumPy, CuPy, PyTorch and array_api_strict, in one compiled loop on JAX.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+from backprop_xp.arrays import Array, Namespace, backend_name
+from backprop_xp.network import Layer, Parameters, Step
+from backprop_xp.optimizers import Optimizer, Scalars, Slots
+
+Compute = Callable[[Parameters, Array, Array], Step]
+"""``(parameters, x, y) -> Step``: the loss of a batch and its gradients."""
+
+Watch = Callable[[int, Step], bool]
+"""``(place of the step in the epoch, step) -> stop``: looks at a step before its update."""
+
+_SLICE = 32_768
+"""Elements in a slice of an eager CPU update: so small that all its temporaries stay in cache."""
+
+
+class Epoch(NamedTuple):
+    """What an epoch leaves.
+
+    Attributes
+    ----------
+    parameters : list of Layer
+    slots : list
+        The optimizer's arrays, in the order of the parameter arrays.
+    loss : array, shape (), or float
+        The mean over the epoch's samples of the loss as it was before each step's update.
+    steps : int
+        Updates made.
+    """
+
+    parameters: Parameters
+    slots: list[Slots]
+    loss: Any
+    steps: int
+
+
+def reads_freely(xp: Namespace) -> bool:
+    """Say whether a number of ``xp`` can be read at any step without making a device wait."""
+    return backend_name(xp) in ("numpy", "array_api_strict")
+
+
+def quiet(xp: Namespace) -> AbstractContextManager[Any]:
+    """Return a context without NumPy's overflow warnings: a loss that is not finite is an error
+    of its own, which names the layer and the step."""
+    if backend_name(xp) == "numpy":
+        import numpy as np
+
+        return np.errstate(over="ignore", invalid="ignore", divide="ignore")
+    return nullcontext()
+
+
+def initial_slots(optimizer: Optimizer, parameters: Parameters, *, xp: Namespace) -> list[Slots]:
+    """Return the optimizer's arrays before the first step: zeros, for every parameter array."""
+    return [
+        tuple(xp.zeros_like(p) for _ in optimizer.slots)
+        for layer in parameters
+        for p in layer
+        if p is not None
+    ]
+
+
+def update(
+    optimizer: Optimizer,
+    parameters: Parameters,
+    gradients: Parameters,
+    slots: list[Slots],
+    scalars: Scalars,
+    *,
+    xp: Namespace,
+) -> tuple[Parameters, list[Slots]]:
+    """Apply an optimizer's rule to every parameter array; all arrays are consumed.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    parameters, gradients : list of Layer
+    slots : list of tuple of arrays
+        From `initial_slots`, or from the step before.
+    scalars : tuple
+        From ``optimizer.scalars(learning_rate, step)``.
+    xp : namespace
+
+    Returns
+    -------
+    parameters, slots
+    """
+    sliced = backend_name(xp) == "numpy"
+    remaining = iter(slots)
+    new_layers, new_slots = [], []
+
+    def one(p: Array, g: Array) -> Array:
+        kept = next(remaining)
+        if sliced and p.size > _SLICE:
+            _update_in_slices(optimizer, p, g, kept, scalars, xp)
+        else:
+            p, kept = optimizer.rule(p, g, kept, scalars, xp)
+        new_slots.append(kept)
+        return p
+
+    for layer, gradient in zip(parameters, gradients, strict=True):
+        weights = one(layer.weights, gradient.weights)
+        bias = None if layer.bias is None else one(layer.bias, gradient.bias)
+        new_layers.append(Layer(weights, bias))
+    return new_layers, new_slots
+
+
+def _update_in_slices(
+    optimizer: Optimizer, p: Array, g: Array, kept: Slots, scalars: Scalars, xp: Namespace
+) -> None:
+    """Apply a rule to slices of a large array, in place: each slice is a view."""
+    p, g, *flat = (xp.reshape(array, (-1,), copy=False) for array in (p, g, *kept))
+    for start in range(0, p.size, _SLICE):
+        part = slice(start, start + _SLICE)
+        optimizer.rule(p[part], g[part], tuple(slot[part] for slot in flat), scalars, xp)
+
+
+class Runner:
+    """Runs epochs of one training on the backend of ``xp``.
+
+    Parameters
+    ----------
+    compute : callable ``(parameters, x, y) -> Step``
+    optimizer : Optimizer
+    xp : namespace
+    """
+
+    def __init__(self, compute: Compute, optimizer: Optimizer, xp: Namespace) -> None:
+        self.compute = compute
+        self.optimizer = optimizer
+        self.xp = xp
+        self._compiled = _compile_epoch(self) if backend_name(xp) == "jax" else None
+
+    def epoch(
+        self,
+        parameters: Parameters,
+        slots: list[Slots],
+        x: Array,
+        y: Array,
+        order: Array,
+        batch_size: int,
+        scalars: Sequence[Scalars],
+        watch: Watch | None = None,
+    ) -> Epoch:
+        """Train on every row once, in the given order; parameters and slots are consumed.
+
+        Parameters
+        ----------
+        parameters, slots
+            As they were left by the epoch before.
+        x, y : array, shape (n, n_inputs) and (n, n_outputs)
+            The whole training set, on the device.
+        order : integer array, shape (n,)
+            The rows in the order of this epoch, on the device.
+        batch_size : int
+            The last batch holds what remains.
+        scalars : sequence of tuple of float
+            The optimizer's numbers for each step.
+        watch : callable, optional
+            Looks at each step before its update and may stop there; makes the host wait for
+            the device at every step.
+        """
+        if self._compiled is not None and watch is None:
+            steps = self.xp.asarray(scalars, dtype=x.dtype)
+            *state, loss = self._compiled(parameters, slots, x, y, order, steps, batch_size)
+            return Epoch(*state, loss, len(scalars))
+        with quiet(self.xp):
+            return self._step_by_step(
+                parameters, slots, x, y, order, batch_size, scalars, watch or _go_on
+            )
+
+    def _step_by_step(
+        self,
+        parameters: Parameters,
+        slots: list[Slots],
+        x: Array,
+        y: Array,
+        order: Array,
+        batch_size: int,
+        scalars: Sequence[Scalars],
+        watch: Watch,
+    ) -> Epoch:
+        xp, n = self.xp, x.shape[0]
+        number: Callable[[Array], Any] = float if reads_freely(xp) else _as_it_is
+        total: Any = 0.0
+        for place, start in enumerate(range(0, n, batch_size)):
+            size = min(batch_size, n - start)
+            batch = (x, y)
+            if size < n:  # the whole set in one step needs no copy, and no order
+                rows = order[start : start + size]
+                batch = xp.take(x, rows, axis=0), xp.take(y, rows, axis=0)
+            step = self.compute(parameters, *batch)
+            if watch(place, step):
+                seen = start + size
+                return Epoch(parameters, slots, (total + number(step.loss) * size) / seen, place)
+            # The last batch may be short: its mean counts for as many samples as it has.
+            total = number(step.loss) * size + total
+            parameters, slots = update(
+                self.optimizer, parameters, step.gradients.layers, slots, scalars[place], xp=xp
+            )
+        return Epoch(parameters, slots, total / n, len(scalars))
+
+
+def _go_on(place: int, step: Step) -> bool:
+    return False
+
+
+def _as_it_is(x: Array) -> Array:
+    return x
+
+
+def _compile_epoch(runner: Runner) -> Callable[..., Any]:
+    """Return a whole epoch as one compiled function of JAX: a scan over the full batches, then
+    the short one. It is compiled once for each shape of the data."""
+    import jax
+
+    xp, optimizer = runner.xp, runner.optimizer
+
+    def epoch(
+        parameters: Parameters,
+        slots: list[Slots],
+        x: Array,
+        y: Array,
+        order: Array,
+        scalars: Array,
+        batch_size: int,
+    ) -> tuple[Parameters, list[Slots], Array]:
+        def step(state: Any, batch: Any) -> Any:
+            rows, numbers = batch
+            parameters, slots = state
+            result = runner.compute(parameters, xp.take(x, rows, axis=0), xp.take(y, rows, axis=0))
+            state = update(
+                optimizer, parameters, result.gradients.layers, slots, tuple(numbers), xp=xp
+            )
+            return state, result.loss * rows.shape[0]
+
+        n = x.shape[0]
+        full = n // batch_size
+        batches = xp.reshape(order[: full * batch_size], (full, batch_size))
+        state, losses = jax.lax.scan(step, (parameters, slots), (batches, scalars[:full]))
+        total = xp.sum(losses)
+        if n % batch_size:
+            state, last = step(state, (order[full * batch_size :], scalars[full]))
+            total += last
+        return *state, total / n
+
+    # The old parameters and slots are given up, so that the new ones can take their memory.
+    return jax.jit(epoch, static_argnames=("batch_size",), donate_argnums=(0, 1))

@@ -1,0 +1,240 @@
+"""Losses: how wrong the outputs are, and the error they send back, dL/dz at the output layer.
+
+Every loss is a sum over the outputs of one sample and a mean over the samples of a batch.
+The error at the output is equation (BP1), δ = ∇_a L ⊙ f'(z); where the product of a loss and
+an output activation has a simpler and stabler form, the loss owns that form too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from backprop_xp.activations import Activation
+from backprop_xp.arrays import Array, Namespace
+from backprop_xp.errors import ConfigurationError, unknown_name
+
+Terms = tuple[Array, Array]
+"""The loss terms, shape (batch, n_outputs), and their derivative, of the same shape."""
+
+
+class Loss(NamedTuple):
+    """A loss with its derivative.
+
+    Attributes
+    ----------
+    name : str
+        Its key in `LOSSES`.
+    formula : str
+        The loss of one sample as text.
+    from_outputs : callable ``(a, y, xp) -> (terms, dL/da)``
+        The loss from the outputs ``a`` and the targets ``y``, for any output activation.
+    fused : mapping of activation name to callable ``(z, a, y, xp) -> (terms, dL/dz)``
+        The stable form from the logits ``z`` for the activations it belongs to.
+    of_probabilities : bool
+        True if outputs and targets must lie between 0 and 1.
+    """
+
+    name: str
+    formula: str
+    from_outputs: Callable[[Array, Array, Namespace], Terms]
+    fused: Mapping[str, Callable[[Array, Array, Array, Namespace], Terms]]
+    of_probabilities: bool
+
+
+def output_error(
+    loss: Loss, activation: Activation, z: Array, a: Array, y: Array, *, xp: Namespace
+) -> tuple[Array, Array]:
+    """Return the mean loss of a batch and the error δ at the output layer, equation (BP1).
+
+    Parameters
+    ----------
+    loss : Loss
+    activation : Activation
+        That of the output layer.
+    z, a, y : array, shape (batch, n_outputs)
+        Weighted inputs, outputs and targets.
+    xp : namespace
+
+    Returns
+    -------
+    value : array, shape ()
+        The mean of the loss over the batch. It stays on the device.
+    delta : array, shape (batch, n_outputs)
+        dL/dz of that mean.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from backprop_xp.activations import SIGMOID
+    >>> z = np.asarray([[0.0]]); a = SIGMOID.function(z, np)
+    >>> output_error(LOSSES["half_squared_error"], SIGMOID, z, a, np.asarray([[1.0]]), xp=np)
+    (np.float64(0.125), array([[-0.125]]))
+    """
+    fused = loss.fused.get(activation.name)
+    if fused is not None:
+        terms, delta = fused(z, a, y, xp)
+    else:
+        terms, da = loss.from_outputs(a, y, xp)
+        delta = activation.pull_back(da, z, a, xp)
+    per_sample = 1.0 / y.shape[0]
+    delta *= per_sample
+    return xp.sum(terms) * per_sample, delta
+
+
+# --- squared errors, one function in the four conventions that are in use -------------------
+
+
+def _squared(name: str, factor: float, formula: str, *, over_outputs: bool) -> Loss:
+    """Return the loss ``factor * Σ_j (a_j - y_j)²``, divided by the number of outputs or not."""
+
+    def from_outputs(a: Array, y: Array, xp: Namespace) -> Terms:
+        scale = factor / a.shape[-1] if over_outputs else factor
+        difference = a - y
+        terms = difference * difference
+        terms *= scale
+        difference *= 2.0 * scale
+        return terms, difference
+
+    return Loss(name, formula, from_outputs, {}, False)
+
+
+# --- cross-entropies ------------------------------------------------------------------------
+
+# Keeps log and 1/x finite where an output is exactly 0 or 1; far below float32's resolution of 1.
+_FLOOR = 1e-12
+
+
+def _binary_cross_entropy(a: Array, y: Array, xp: Namespace) -> Terms:
+    b = 1.0 - a
+    terms = y * xp.log(xp.maximum(a, _FLOOR))
+    terms += (1.0 - y) * xp.log(xp.maximum(b, _FLOOR))
+    terms *= -1.0
+    return terms, (a - y) / xp.maximum(a * b, _FLOOR)
+
+
+def _binary_cross_entropy_of_sigmoid(z: Array, a: Array, y: Array, xp: Namespace) -> Terms:
+    # -y log σ(z) - (1 - y) log(1 - σ(z)) = max(z, 0) - y z + log(1 + exp(-|z|))
+    terms = xp.log1p(xp.exp(-xp.abs(z)))
+    terms += xp.maximum(z, 0.0)
+    terms -= y * z
+    return terms, a - y  # the slope σ'(z) has cancelled: no slow start from a saturated output
+
+
+def _cross_entropy(a: Array, y: Array, xp: Namespace) -> Terms:
+    a = xp.maximum(a, _FLOOR)
+    terms = y * xp.log(a)
+    terms *= -1.0
+    return terms, -y / a
+
+
+def _cross_entropy_of_softmax(z: Array, a: Array, y: Array, xp: Namespace) -> Terms:
+    # log a_j = z_j - log Σ exp(z). The largest output is at least 1/n, so its logarithm is safe
+    # and gives log Σ exp(z) = max(z) - log max(a) without another exponential.
+    log_sum = xp.max(z, axis=-1, keepdims=True) - xp.log(xp.max(a, axis=-1, keepdims=True))
+    terms = log_sum - z
+    terms *= y
+    # Σ_j y_j (a_i - δ_ij), for targets that sum to 1 as one-hot and smoothed labels do.
+    return terms, a - y
+
+
+LOSSES: dict[str, Loss] = {
+    loss.name: loss
+    for loss in (
+        _squared("half_squared_error", 0.5, "½ Σ_j (a_j - y_j)²", over_outputs=False),
+        _squared("mean_half_squared_error", 0.5, "1/(2n) Σ_j (a_j - y_j)²", over_outputs=True),
+        _squared("squared_error", 1.0, "Σ_j (a_j - y_j)²", over_outputs=False),
+        _squared("mean_squared_error", 1.0, "1/n Σ_j (a_j - y_j)²", over_outputs=True),
+        Loss(
+            "binary_cross_entropy",
+            "-Σ_j [y_j log a_j + (1 - y_j) log(1 - a_j)]",
+            _binary_cross_entropy,
+            {"sigmoid": _binary_cross_entropy_of_sigmoid},
+            True,
+        ),
+        Loss(
+            "cross_entropy",
+            "-Σ_j y_j log a_j",
+            _cross_entropy,
+            {"softmax": _cross_entropy_of_softmax},
+            True,
+        ),
+    )
+}
+
+
+def get_loss(loss: str | Loss) -> Loss:
+    """Return the loss of that name (a record of one's own is returned as it is).
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none of that name; the message suggests the nearest.
+
+    Examples
+    --------
+    >>> get_loss("squared_error").formula
+    'Σ_j (a_j - y_j)²'
+    """
+    if isinstance(loss, Loss):
+        return loss
+    if loss not in LOSSES:
+        raise unknown_name("loss", loss, LOSSES)
+    return LOSSES[loss]
+
+
+def default_loss(activation: Activation) -> Loss:
+    """Return the loss that belongs to an output activation.
+
+    Examples
+    --------
+    >>> from backprop_xp.activations import SIGMOID, SOFTMAX, TANH
+    >>> [default_loss(f).name for f in (SOFTMAX, SIGMOID, TANH)]
+    ['cross_entropy', 'binary_cross_entropy', 'half_squared_error']
+    """
+    belongs = [loss for loss in LOSSES.values() if activation.name in loss.fused]
+    return belongs[0] if belongs else LOSSES["half_squared_error"]
+
+
+def check_pair(loss: Loss, activation: Activation) -> None:
+    """Refuse an output activation whose values a loss can make no sense of.
+
+    Raises
+    ------
+    ConfigurationError
+        If the loss is one of probabilities and the outputs may leave [0, 1].
+    """
+    low, high = activation.output_range
+    if loss.of_probabilities and (low < 0.0 or high > 1.0):
+        raise ConfigurationError(
+            f"the loss {loss.name!r} needs outputs between 0 and 1, "
+            f"and {activation.name!r} gives values from {low:g} to {high:g}",
+            "take the output 'sigmoid' or 'softmax', or the loss 'half_squared_error'",
+        )
+
+
+def one_hot(labels: Array, n_classes: int, *, dtype: object, xp: Namespace) -> Array:
+    """Return one row per label with a 1 at the label's place and 0 elsewhere.
+
+    Parameters
+    ----------
+    labels : integer array, shape (n,)
+        Values from 0 to ``n_classes - 1``, validated by the caller: a label out of range
+        gives a row of zeros here.
+    n_classes : int
+    dtype : dtype of ``xp``
+    xp : namespace
+
+    Returns
+    -------
+    array, shape (n, n_classes)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one_hot(np.asarray([2, 0]), 3, dtype=np.float32, xp=np)
+    array([[0., 0., 1.],
+           [1., 0., 0.]], dtype=float32)
+    """
+    places = xp.arange(n_classes, dtype=labels.dtype, device=getattr(labels, "device", None))
+    return xp.astype(labels[:, None] == places[None, :], dtype)
