@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from backprop_xp.arrays import Array, Namespace
-from backprop_xp.errors import unknown_name
+from backprop_xp.errors import ConfigurationError, unknown_name
 
 
 class Activation(NamedTuple):
@@ -152,12 +152,19 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
     Source: Maas, Hannun and Ng (2013), "Rectifier nonlinearities improve neural network
     acoustic models".
 
+    Raises
+    ------
+    ConfigurationError
+        If ``alpha`` is not between 0 and 1.
+
     Examples
     --------
     >>> import numpy as np
     >>> leaky_relu(0.1).function(np.asarray([-2.0, 3.0]), np)
     array([-0.2,  3. ])
     """
+    if not 0.0 < alpha < 1.0:
+        raise ConfigurationError(f"alpha is {alpha}", "give a number between 0 and 1")
 
     def function(z: Array, xp: Namespace) -> Array:
         return xp.maximum(z, z * alpha)

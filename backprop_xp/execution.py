@@ -172,8 +172,10 @@ class Runner:
         """
         if self._compiled is not None and watch is None:
             steps = self.xp.asarray(scalars, dtype=x.dtype)
-            *state, loss = self._compiled(parameters, slots, x, y, order, steps, batch_size)
-            return Epoch(*state, loss, len(scalars))
+            parameters, slots, loss = self._compiled(
+                parameters, slots, x, y, order, steps, batch_size
+            )
+            return Epoch(parameters, slots, loss, len(scalars))
         with quiet(self.xp):
             return self._step_by_step(
                 parameters, slots, x, y, order, batch_size, scalars, watch or _go_on
@@ -255,4 +257,7 @@ def _compile_epoch(runner: Runner) -> Callable[..., Any]:
         return *state, total / n
 
     # The old parameters and slots are given up, so that the new ones can take their memory.
-    return jax.jit(epoch, static_argnames=("batch_size",), donate_argnums=(0, 1))
+    compiled: Callable[..., Any] = jax.jit(
+        epoch, static_argnames=("batch_size",), donate_argnums=(0, 1)
+    )
+    return compiled

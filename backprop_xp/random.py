@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-INITIAL_WEIGHTS, SHUFFLE, SPLIT = range(3)
+INITIAL_WEIGHTS, SHUFFLE, SPLIT, CHECK = range(4)
 """The purposes; a new one is added at the end, so that the draws of the others stay."""
 
 

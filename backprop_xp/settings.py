@@ -1,16 +1,20 @@
-"""What a training is told: the one place of the names, the defaults and the bounds."""
+"""What a run is told: the one place of the names, the defaults and the bounds of all settings."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
+from backprop_xp.data.records import NAMED, TASKS
+from backprop_xp.devices import Placement
 from backprop_xp.errors import ConfigurationError, unknown_name
 from backprop_xp.initializers import get_initializer
-from backprop_xp.losses import Loss, get_loss
+from backprop_xp.losses import Loss, check_pair, default_loss, get_loss
+from backprop_xp.network import Network
 from backprop_xp.optimizers import Optimizer, get_optimizer
 
 
@@ -61,7 +65,7 @@ class TrainingSettings:
     epsilon: float | None = None
     weight_decay: float | None = None
     batch_size: int = 32
-    epochs: int = 30
+    epochs: int = 50
     seed: int | None = None
     target_loss: float | None = None
     evaluate_training: bool = True
@@ -87,12 +91,102 @@ class TrainingSettings:
                 raise unknown_name("setting", name, known)
         return cls(**values)
 
+    @staticmethod
+    def fields_of(settings: TrainingSettings) -> dict[str, Any]:
+        """Return the fields of a training alone, from settings that may hold more."""
+        fields = dataclasses.fields(TrainingSettings)
+        return {field.name: getattr(settings, field.name) for field in fields}
+
     def optimizer_record(self) -> Optimizer:
         """Return the optimizer with the hyperparameters that were given."""
         names = ("momentum", "decay", "beta1", "beta2", "epsilon", "weight_decay")
         given = {name: getattr(self, name) for name in names}
         return get_optimizer(
             self.optimizer, **{name: value for name, value in given.items() if value is not None}
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings(TrainingSettings):
+    """The settings of a whole run: those of the training, the data, the network and the device.
+
+    These are the options of ``backprop-xp train`` and the keys of its configuration file.
+
+    Attributes
+    ----------
+    data : str
+        ``"digits"``, ``"mnist"``, a folder of IDX files, a ``.csv`` or a ``.npz``.
+    data_dir : str or None
+        Where MNIST is kept.
+    label : str or None
+        The label column of a CSV.
+    task : {"classification", "regression"}
+    validation : str or None
+        A file with the rows to validate on.
+    validation_fraction : float
+        The share of rows to split off where no such file is given.
+    scaling : str or None
+        ``"none"``, ``"standard"``, or a number that divides the inputs; None takes the usual one.
+    hidden : tuple of int
+        Neurons of each hidden layer.
+    activation : str
+        That of the hidden layers; or one for each, separated by commas.
+    output : str or None
+        Activation of the output layer; None takes softmax, and identity for a regression.
+    bias : bool
+    device, backend, dtype
+        As for `backprop_xp.devices.select`.
+    """
+
+    data: str = "digits"
+    data_dir: str | None = None
+    label: str | None = None
+    task: str = "classification"
+    validation: str | None = None
+    validation_fraction: float = 0.15
+    scaling: str | None = None
+    hidden: tuple[int, ...] = (100,)
+    activation: str = "relu"
+    output: str | None = None
+    bias: bool = True
+    device: str = "auto"
+    backend: str | None = None
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        if self.task not in TASKS:
+            raise unknown_name("task", self.task, TASKS)
+        check_number(
+            "validation_fraction", self.validation_fraction, lambda v: 0.0 <= v < 1.0, "from 0 to 1"
+        )
+        # What does not depend on the data is checked before any data is read.
+        network = self.network(1, 1)
+        if self.loss is not None:
+            check_pair(get_loss(self.loss), network.activations[-1])
+
+    def network(self, n_inputs: int, n_outputs: int) -> Network:
+        """Return the network of these settings for a data set."""
+        names = [name.strip() for name in self.activation.split(",")]
+        hidden = names * len(self.hidden) if len(names) == 1 else names
+        output = self.output or ("softmax" if self.task == "classification" else "identity")
+        return Network((n_inputs, *self.hidden, n_outputs), (*hidden, output), self.bias)
+
+    def resolved(self, placement: Placement, seed: int) -> RunSettings:
+        """Return the settings with all that was left open filled in, so that they re-run."""
+        output = self.network(1, 1).activations[-1]
+        paths = ("data_dir", "validation", *(("data",) if self.data not in NAMED else ()))
+        located = {name: os.path.abspath(path) for name in paths if (path := getattr(self, name))}
+        return dataclasses.replace(
+            self,
+            **located,
+            seed=seed,
+            backend=placement.backend,
+            device=placement.name,
+            output=output.name,
+            loss=(default_loss(output) if self.loss is None else get_loss(self.loss)).name,
+            learning_rate=self.learning_rate or self.optimizer_record().learning_rate,
         )
 
 

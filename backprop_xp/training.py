@@ -72,6 +72,7 @@ class TrainingInterrupted(KeyboardInterrupt):
     def __init__(self, state: TrainState) -> None:
         super().__init__(f"interrupted after epoch {state.epoch}")
         self.state = state
+        self.hint: str | None = None
 
 
 def fit(
@@ -267,7 +268,7 @@ class _Training:
         result = self._run(state)
         self._check_weights(result.parameters, state.step + result.steps, state.epoch + 1)
         steps_wanted = -(-self.train.x.shape[0] // self.batch_size)
-        record = {
+        record: dict[str, Any] = {
             "epoch": state.epoch + 1,
             "step": state.step + result.steps,
             "learning_rate": self.learning_rate,

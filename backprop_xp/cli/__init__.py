@@ -1,0 +1,125 @@
+"""The command line: ``backprop-xp COMMAND``. Nothing here but parsing and printing."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from backprop_xp.cli.output import print_error
+from backprop_xp.errors import BackpropError
+from backprop_xp.version import __version__
+
+_COMMANDS = {
+    "train": "Train a network on handwritten digits, MNIST, a .csv or a .npz.",
+    "evaluate": "Measure a trained model on a data set.",
+    "predict": "Predict with a trained model.",
+    "devices": "List backends and devices, usable or not, and why.",
+    "check": "Check gradients, and that a device computes what NumPy does.",
+}
+
+UNEXPECTED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+
+
+class _Commands(click.Group):
+    """Commands whose modules are imported when they are called: ``--help`` needs no NumPy."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"backprop_xp.cli.{name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="backprop-xp")
+def cli() -> None:
+    """Train fully connected networks with backpropagation written out by hand.
+
+    Start with 'backprop-xp train': it learns handwritten digits that come with the package.
+    """
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM; it unwinds the program as Ctrl-C does."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def main(args: list[str] | None = None) -> NoReturn:
+    """Run the command line and leave with its exit code: the only place where errors end.
+
+    Parameters
+    ----------
+    args : list of str, optional
+        By default those of the process.
+    """
+    args = sys.argv[1:] if args is None else args
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(_run(args))
+
+
+def _run(args: list[str]) -> int:
+    def fail(code: int, kind: str, message: str, hint: str | None = None) -> int:
+        print_error(kind, message, hint, as_json="--json" in args)
+        return code
+
+    try:
+        result: Any = cli.main(args, prog_name="backprop-xp", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "backprop-xp"
+        return fail(USAGE, "usage", error.format_message(), f"'{where} --help' shows the options")
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort, EOFError) as error:
+        terminated = _is_terminated(error)
+        code, what = (TERMINATED, "terminated") if terminated else (INTERRUPTED, "interrupted")
+        return fail(code, what, str(error) or what, getattr(error, "hint", None))
+    except BrokenPipeError:
+        # The reader of the output has gone ('| head'): there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNEXPECTED
+    except BackpropError as error:
+        if "--debug" in args:
+            raise
+        return fail(error.exit_code, error.kind, error.message, error.hint)
+    except MemoryError:
+        return fail(
+            UNEXPECTED,
+            "memory",
+            "there is not enough memory for this data, network and batch size",
+            "take a smaller batch size, fewer neurons, or --dtype float32",
+        )
+    except Exception as error:
+        if "--debug" in args:
+            raise
+        return fail(
+            UNEXPECTED,
+            "unexpected",
+            f"unexpected {type(error).__name__}: {error}",
+            "this is a fault of the program; run it again with --debug and report what it prints",
+        )
+
+
+def _is_terminated(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, Terminated):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

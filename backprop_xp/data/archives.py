@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from backprop_xp.arrays import Array
 from backprop_xp.data.files import cannot_read
+from backprop_xp.data.row_files import RowFile, Rows
 from backprop_xp.data.scaling import check_finite
 from backprop_xp.errors import DataError
 
@@ -23,37 +23,7 @@ _AS_STORED = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
 _SAVE_AGAIN = "save it again: np.savez_compressed(path, x=x, y=y)"
 
 
-class Rows(NamedTuple):
-    """The rows of one part.
-
-    Attributes
-    ----------
-    inputs : array, shape (n, n_inputs)
-        uint8, float32 and float64 as stored, any other numbers as float64.
-    y : array, shape (n, ...) or None
-        Targets as stored.
-    """
-
-    inputs: Array
-    y: Array | None
-
-
-class Archive(NamedTuple):
-    """What an .npz file holds.
-
-    Attributes
-    ----------
-    parts : dict of str to Rows
-        At least one of ``"train"``, ``"validation"`` and ``"test"``.
-    image_shape : tuple of int or None
-        Height and width, where the inputs were stored as (n, height, width).
-    """
-
-    parts: dict[str, Rows]
-    image_shape: tuple[int, int] | None
-
-
-def read_npz(path: os.PathLike[str] | str) -> Archive:
+def read_npz(path: os.PathLike[str] | str) -> RowFile:
     """Read an .npz archive of inputs and targets. Pickled objects are never loaded.
 
     Parameters
@@ -61,6 +31,12 @@ def read_npz(path: os.PathLike[str] | str) -> Archive:
     path : path
         An archive with ``x`` and ``y``, or with ``x_train`` and ``y_train``, and perhaps
         ``x_validation``, ``y_validation``, ``x_test``, ``y_test``; capitals are as good.
+        Each ``x`` has shape (n, n_inputs), or more dimensions, which are then flattened.
+
+    Returns
+    -------
+    RowFile
+        Inputs of type uint8, float32 and float64 as stored, any other numbers as float64.
 
     Raises
     ------
@@ -82,26 +58,30 @@ def read_npz(path: os.PathLike[str] | str) -> Archive:
     try:
         with open(path, "rb") as file:
             archive = _opened(path, file)
-            stored = {part: _read_part(path, archive, part) for part in _ENDINGS}
+            parts = {
+                part: rows
+                for part in _ENDINGS
+                if (rows := _read_part(path, archive, part)) is not None
+            }
     except OSError as error:
         raise cannot_read(path, error) from error
-    parts = {part: (inputs, y) for part, (inputs, y) in stored.items() if inputs is not None}
     if not parts:
         raise DataError(
             f"{path}: it has neither x nor x_train, only: {', '.join(archive.files) or 'nothing'}",
             _SAVE_AGAIN,
         )
-    shapes = {inputs.shape[1:] for inputs, _ in parts.values()}
-    if len(shapes) > 1:
+    shapes = {part: rows.inputs.shape[1:] for part, rows in parts.items()}
+    shape = next(iter(shapes.values()))
+    if any(other != shape for other in shapes.values()):
         raise DataError(
-            f"{path}: the parts have rows of different shapes: "
-            + ", ".join(f"{part} {inputs.shape[1:]}" for part, (inputs, _) in parts.items()),
+            f"{path}: rows of different shapes: "
+            + ", ".join(f"{part} {other}" for part, other in shapes.items()),
             "every part needs the same input columns",
         )
-    shape = shapes.pop()
-    return Archive(
-        {part: Rows(x.reshape(x.shape[0], -1), y) for part, (x, y) in parts.items()},
-        (shape[0], shape[1]) if len(shape) == 2 else None,
+    return RowFile(
+        str(path),
+        {part: rows._replace(inputs=_flat(rows.inputs)) for part, rows in parts.items()},
+        image_shape=shape if len(shape) == 2 else None,
     )
 
 
@@ -117,23 +97,21 @@ def _opened(path: Path, file: object) -> np.lib.npyio.NpzFile:
     return archive
 
 
-def _read_part(
-    path: Path, archive: np.lib.npyio.NpzFile, part: str
-) -> tuple[Array | None, Array | None]:
-    """Return inputs, not yet flattened, and targets; ``None`` for what is not there."""
+def _read_part(path: Path, archive: np.lib.npyio.NpzFile, part: str) -> Rows | None:
+    """Return the rows of a part, the inputs not yet flattened; ``None`` if it is not there."""
     x_name, y_name = (_find(path, archive, letter, part) for letter in "xy")
     if x_name is None:
-        return None, None
+        return None
     x = _checked_inputs(f"{path}: {x_name!r}", _member(path, archive, x_name))
     if y_name is None:
-        return x, None
+        return Rows(x, None, str(path))
     y = _member(path, archive, y_name)
     if y.shape[:1] != x.shape[:1]:
         raise DataError(
             f"{path}: {x_name!r} has {x.shape[0]} rows, {y_name!r} has shape {y.shape}",
             "they need one target per row",
         )
-    return x, y
+    return Rows(x, y, f"{path}: {y_name!r}")
 
 
 def _find(path: Path, archive: np.lib.npyio.NpzFile, letter: str, part: str) -> str | None:
@@ -170,5 +148,9 @@ def _checked_inputs(what: str, x: Array) -> Array:
             "for one input column: x.reshape(-1, 1)",
         )
     x = x if x.dtype in _AS_STORED else x.astype(np.float64)
-    check_finite(x.reshape(x.shape[0], -1), what=what)
+    check_finite(_flat(x), what=what)
     return x
+
+
+def _flat(x: Array) -> Array:
+    return x.reshape(x.shape[0], -1)

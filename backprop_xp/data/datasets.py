@@ -5,36 +5,34 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 
 from backprop_xp.arrays import Array
-from backprop_xp.data.archives import Archive, Rows, read_npz
+from backprop_xp.data.archives import read_npz
 from backprop_xp.data.digits import load_digits
-from backprop_xp.data.labels import class_labels, encode_labels, regression_targets
+from backprop_xp.data.labels import encode_labels
 from backprop_xp.data.mnist import load_mnist, read_idx_folder
-from backprop_xp.data.records import Dataset, Part
+from backprop_xp.data.records import NAMED, TASKS, Dataset, Part
+from backprop_xp.data.row_files import RowFile, Rows
 from backprop_xp.data.splits import random_split, stratified_split
 from backprop_xp.data.tables import column_names, read_csv
 from backprop_xp.errors import ConfigurationError, DataError, unknown_name
 
-NAMED = ("digits", "mnist")
 SOURCES = (*NAMED, "a folder of IDX files", "a .csv file", "an .npz file")
-TASKS = ("classification", "regression")
 SPLITS = ("train", "validation", "test")
 
-_PathLike = os.PathLike[str] | str
-_Kind = Literal["digits", "mnist", "folder", ".csv", ".npz"]
+_FILES = (".csv", ".npz")
+_Path = os.PathLike[str] | str
 
 
 def load_dataset(
     source: str,
     *,
-    data_dir: _PathLike | None = None,
+    data_dir: _Path | None = None,
     label: str | None = None,
     task: str = "classification",
-    validation: _PathLike | None = None,
+    validation: _Path | None = None,
     validation_fraction: float = 0.15,
     seed: int = 0,
 ) -> Dataset:
@@ -79,30 +77,26 @@ def load_dataset(
         raise ConfigurationError(
             f"validation fraction {validation_fraction}: must be at least 0 and below 1"
         )
-    if kind in (".csv", ".npz"):
-        loader = _load_csv if kind == ".csv" else _load_npz
-        if kind == ".npz" and label is not None:
-            raise ConfigurationError("a label column can be named only for a .csv file")
+    if kind in _FILES:
+        if label is not None and kind != ".csv":
+            raise ConfigurationError(f"{source}: only a .csv file has a label column to be named")
         if validation is not None and Path(validation).suffix.lower() != kind:
             raise ConfigurationError(f"{validation}: the validation file must be a {kind} too")
-        train, given, rest = loader(Path(source), label, task, validation)
-        if given is None and validation_fraction > 0:
-            train, given = _split_off(train, validation_fraction, seed, rest["classes"])
-        return Dataset(name=Path(source).name, train=train, validation=given, **rest)
+        return _from_file(source, label, task, validation, validation_fraction, seed)
 
     if label is not None or validation is not None or task != "classification":
         raise ConfigurationError(
             f"{source!r} is a set of labelled pictures with parts of its own",
             "a label column, a validation file and regression are for .csv and .npz files",
         )
-    return _load_pictures(kind, source, data_dir)
+    return _load_pictures(source, data_dir)
 
 
 def load_rows(
     source: str,
     *,
     split: str = "test",
-    data_dir: _PathLike | None = None,
+    data_dir: _Path | None = None,
     label: str | None = None,
     classes: Sequence[str] | None = None,
     features: Sequence[str] | None = None,
@@ -152,37 +146,32 @@ def load_rows(
     _check_task(task)
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
-    if kind == ".csv":
-        return _csv_rows(Path(source), label, features, classes, task)
-    if kind == ".npz":
-        rows, what = _npz_split(Path(source), split)
-        return rows.inputs, None if rows.y is None else _npz_targets(rows, what, task, classes)[0]
+    if kind in _FILES:
+        rows = _read(source, label, features, task).pick(split)
+        known = None if classes is None else tuple(classes)
+        return rows.inputs, None if rows.y is None else rows.targets(task, known)[0]
 
     if task != "classification":
         raise ConfigurationError(f"{source!r} is a set of labelled pictures, not for regression")
-    dataset = _load_pictures(kind, source, data_dir)
+    dataset = _load_pictures(source, data_dir)
     part: Part | None = getattr(dataset, split)
     if part is None:
-        raise DataError(f"{source}: has no {split} part", "choose another --split")
-    if classes is None or dataset.classes is None or tuple(classes) == dataset.classes:
+        raise DataError(f"{source}: has no {split} part", "choose another part")
+    if classes is None or tuple(classes) == dataset.classes:
         return part.inputs, part.targets
     names = np.asarray(dataset.classes)[part.targets]
     return part.inputs, encode_labels(names, classes, where=f"{source}, row {{}}".format)[0]
 
 
-def _kind(source: str) -> _Kind:
-    if source == "digits":
-        return "digits"
-    if source == "mnist":
-        return "mnist"
+def _kind(source: str) -> str:
+    """Return the named set, ``"folder"``, or the ending of a file of rows."""
+    if source in NAMED:
+        return source
     path = Path(source)
     if path.is_dir():
         return "folder"
-    match path.suffix.lower():
-        case ".csv":
-            return ".csv"
-        case ".npz":
-            return ".npz"
+    if (ending := path.suffix.lower()) in _FILES:
+        return ending
     raise unknown_name("data", source, SOURCES)
 
 
@@ -191,23 +180,85 @@ def _check_task(task: str) -> None:
         raise unknown_name("task", task, TASKS)
 
 
-def _load_pictures(kind: _Kind, source: str, data_dir: _PathLike | None) -> Dataset:
-    if kind == "digits":
+def _load_pictures(source: str, data_dir: _Path | None) -> Dataset:
+    if source == "digits":
         return load_digits()
-    return load_mnist(data_dir) if kind == "mnist" else read_idx_folder(source)
+    return load_mnist(data_dir) if source == "mnist" else read_idx_folder(source)
 
 
-# What a loader of files returns: the rows, the validation rows it was given, and the other
-# fields of the `Dataset`.
-_Loaded = tuple[Part, Part | None, dict[str, Any]]
+def _read(path: _Path, label: str | None, features: Sequence[str] | None, task: str) -> RowFile:
+    if Path(path).suffix.lower() == ".csv":
+        return read_csv(path, label=label, features=features, task=task)
+    return read_npz(path)
 
 
-def _load_csv(path: Path, label: str | None, task: str, validation: _PathLike | None) -> _Loaded:
-    columns = column_names(path)
-    if label is None:
+def _from_file(
+    source: str,
+    label: str | None,
+    task: str,
+    validation: _Path | None,
+    validation_fraction: float,
+    seed: int,
+) -> Dataset:
+    if label is None and _kind(source) == ".csv":
+        columns = ", ".join(column_names(source))
         raise DataError(
-            f"{path}: which column holds the label? There are: {', '.join(columns)}",
-            "say --label NAME",
+            f"{source}: which column holds the label? There are: {columns}", "say --label NAME"
         )
-    features = tuple(name for name in columns if name != label)
-    ...
+    file = _read(source, label, None, task)
+    if "train" not in file.parts:
+        raise DataError(f"{source}: has no rows to train on, only: {', '.join(file.parts)}")
+    rows = file.parts["train"]
+    targets, classes = rows.targets(task)
+    train = Part(rows.inputs, targets)
+    if classes is not None and len(classes) < 2:
+        raise DataError(
+            f"{source}: every row is of the class {classes[0]!r}", "give rows of two classes"
+        )
+
+    given = None if validation is None else _read(validation, label, file.features, task)
+    validation_rows = file.parts.get("validation") if given is None else given.pick("validation")
+    held_out = _part_like(train, validation_rows, task, classes)
+    if held_out is None and validation_fraction > 0:
+        train, held_out = _split_off(train, validation_fraction, seed, classes)
+    test_rows = file.parts.get("test")
+    if test_rows is not None and test_rows.y is None:
+        test_rows = None  # rows to predict, as competitions hand them out: nothing to test on
+    return Dataset(
+        name=Path(source).name,
+        train=train,
+        validation=held_out,
+        test=_part_like(train, test_rows, task, classes),
+        classes=classes,
+        features=file.features,
+        image_shape=file.image_shape,
+        default_scaling="255" if train.inputs.dtype == np.uint8 else "standard",
+    )
+
+
+def _part_like(
+    train: Part, rows: Rows | None, task: str, classes: tuple[str, ...] | None
+) -> Part | None:
+    """Return rows as a part with the columns and the classes of the training part."""
+    if rows is None:
+        return None
+    part = Part(rows.inputs, rows.targets(task, classes)[0])
+    for what, here, there in zip(("inputs", "targets"), part, train, strict=True):
+        if here.shape[1:] != there.shape[1:]:
+            raise DataError(
+                f"{rows.name}: {what} of shape {here.shape}, but those to train on have shape "
+                f"{there.shape}",
+                "all parts need the same columns",
+            )
+    return part
+
+
+def _split_off(
+    train: Part, fraction: float, seed: int, classes: tuple[str, ...] | None
+) -> tuple[Part, Part]:
+    fractions = (1 - fraction, fraction)
+    if classes is None:
+        kept, given = random_split(train.size, fractions, seed)
+    else:
+        kept, given = stratified_split(train.targets, fractions, seed, classes=classes)
+    return train.take(kept), train.take(given)

@@ -114,7 +114,7 @@ def read_idx_folder(folder: os.PathLike[str] | str, *, name: str | None = None) 
 
 def _present(folder: Path) -> dict[str, Path]:
     """Return where those of the four files are that a folder holds."""
-    found = {}
+    found: dict[str, Path] = {}
     for name in FILES:
         for stem in (name, name.replace("-idx", ".idx")):
             for path in (folder / stem, folder / f"{stem}.gz"):

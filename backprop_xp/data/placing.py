@@ -64,19 +64,38 @@ def place(
            [1., 0.]], dtype=float32)
     """
     inputs, targets = data
-    x = arrays.asarray(inputs, xp=xp, dtype=dtype, device=device)
-    check_width(x, n_inputs, what)
-    if x.shape[0] == 0:
-        raise DataError(f"{what} has no rows", "give at least one sample")
+    x = place_inputs(inputs, n_inputs, xp=xp, dtype=dtype, device=device, what=what)
     y, labelled = _targets(targets, n_outputs, xp, dtype, device, what)
     if x.shape[0] != y.shape[0]:
         raise DataError(
             f"{what} has {x.shape[0]} rows of inputs and {y.shape[0]} of targets",
             "give one target for each row",
         )
-    _check_finite(x, xp, f"the inputs of {what}")
     _check_finite(y, xp, f"the targets of {what}")
     return Placed(x, y, labelled)
+
+
+def place_inputs(
+    inputs: Any,
+    n_inputs: int,
+    *,
+    xp: Namespace,
+    dtype: Any,
+    device: Any = None,
+    what: str = "the data",
+) -> Array:
+    """Bring inputs alone to a device, with the checks of `place`.
+
+    Raises
+    ------
+    DataError
+    """
+    x = arrays.asarray(inputs, xp=xp, dtype=dtype, device=device)
+    check_width(x, n_inputs, what)
+    if x.shape[0] == 0:
+        raise DataError(f"{what} has no rows", "give at least one sample")
+    _check_finite(x, xp, f"the inputs of {what}")
+    return x
 
 
 def check_width(x: Array, n_inputs: int, what: str) -> None:

@@ -7,6 +7,12 @@ from typing import NamedTuple
 
 from backprop_xp.arrays import Array
 
+NAMED = ("digits", "mnist")
+"""Data sets that are called by a name instead of a path."""
+
+TASKS = ("classification", "regression")
+"""What targets can be: classes, or numbers."""
+
 
 class Part(NamedTuple):
     """The rows of one part of a data set, on the host.

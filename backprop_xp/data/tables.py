@@ -7,41 +7,12 @@ import os
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from backprop_xp.arrays import Array
 from backprop_xp.data.files import cannot_read
+from backprop_xp.data.row_files import RowFile, Rows
 from backprop_xp.errors import DataError
-
-
-class Table(NamedTuple):
-    """What a CSV file holds.
-
-    Attributes
-    ----------
-    inputs : array, shape (n, n_features), float64
-        The numbers of the feature columns.
-    labels : list of str or None
-        The text of the label column, where one was named.
-    features : tuple of str
-        The names of the columns of ``inputs``.
-    path : Path
-        The file.
-    lines : list of int
-        The line of the file on which each row stands.
-    """
-
-    inputs: Array
-    labels: list[str] | None
-    features: tuple[str, ...]
-    path: Path
-    lines: list[int]
-
-    def place(self, row: int) -> str:
-        """Return where a row stands, as an error message is to say it."""
-        return f"{self.path}, line {self.lines[row]}"
 
 
 def read_csv(
@@ -49,7 +20,8 @@ def read_csv(
     *,
     label: str | None = None,
     features: Sequence[str] | None = None,
-) -> Table:
+    task: str = "classification",
+) -> RowFile:
     """Read a CSV file whose first line names the columns.
 
     Parameters
@@ -61,6 +33,13 @@ def read_csv(
     features : sequence of str, optional
         The columns wanted, in this order; others are passed over. By default every column
         but the label, in the order of the file.
+    task : {"classification", "regression"}
+        Whether the label is text or a number.
+
+    Returns
+    -------
+    RowFile
+        With one part, whose inputs are float64 and whose y is the label column.
 
     Raises
     ------
@@ -75,16 +54,21 @@ def read_csv(
     ...     _ = file.write("height,kind,width\\n1.5,cat,2\\n0.5,dog,3\\n")
     ...     file.flush()
     ...     table = read_csv(file.name, label="kind")
-    >>> table.features, table.labels
-    (('height', 'width'), ['cat', 'dog'])
-    >>> table.inputs
+    >>> table.features
+    ('height', 'width')
+    >>> rows = table.parts["train"]
+    >>> rows.inputs
     array([[1.5, 2. ],
            [0.5, 3. ]])
+    >>> rows.y.tolist(), rows.place(1)[-6:]
+    (['cat', 'dog'], 'line 3')
     """
     path = Path(path)
     records = _records(path)
     header = _header(path, records)
-    label_column = None if label is None else _columns(path, header, [label])[0]
+    # A text label is kept apart; a number is one more column of numbers until the end.
+    label_columns = [] if label is None else _columns(path, header, [label])
+    texts = label_columns if task == "classification" else []
     if features is None:
         features = [name for name in header if name != label]
         _refuse_nameless(path, header)
@@ -92,6 +76,7 @@ def read_csv(
     if not picked:
         raise DataError(f"{path}: no column is left for the inputs", "add columns of numbers")
 
+    numbers = picked if texts else picked + label_columns
     values, labels, lines = array("d"), [], []
     for line, cells in records:
         if len(cells) != len(header):
@@ -101,27 +86,31 @@ def read_csv(
                 "every row needs one cell per column; a cell with a comma in it needs quotes",
             )
         try:
-            values.extend([float(cells[column]) for column in picked])
+            values.extend([float(cells[column]) for column in numbers])
         except ValueError:
-            raise _bad_cell(path, line, header, cells, picked) from None
-        if label_column is not None:
-            labels.append(cells[label_column].strip())
+            raise _bad_cell(path, line, header, cells, numbers) from None
+        for column in texts:
+            labels.append(cells[column].strip())
             if not labels[-1]:
-                raise _bad_cell(path, line, header, cells, [label_column])
+                raise _bad_cell(path, line, header, cells, texts)
         lines.append(line)
     if not lines:
         raise DataError(f"{path}: a header, but no rows", "add one line per row")
 
-    inputs = np.frombuffer(values, dtype=np.float64).reshape(len(lines), len(picked))
-    bad = np.argwhere(~np.isfinite(inputs))
+    table = np.frombuffer(values, dtype=np.float64).reshape(len(lines), len(numbers))
+    bad = np.argwhere(~np.isfinite(table))
     if bad.size:
         row, column = bad[0]
         raise DataError(
-            f"{path}, line {lines[row]}, column {features[column]!r}: "
-            f"{inputs[row, column]} is no finite number",
+            f"{path}, line {lines[row]}, column {header[numbers[column]]!r}: "
+            f"{table[row, column]} is no finite number",
             "fill in the value or leave the row out",
         )
-    return Table(inputs, None if label is None else labels, tuple(features), path, lines)
+    inputs, y = table[:, : len(picked)], table[:, len(picked) :]
+    if texts:
+        y = np.asarray(labels)
+    rows = Rows(inputs, None if label is None else y, str(path), lines)
+    return RowFile(str(path), {"train": rows}, tuple(features))
 
 
 def column_names(path: os.PathLike[str] | str) -> tuple[str, ...]:

@@ -1,0 +1,91 @@
+"""``backprop-xp evaluate``: measure a trained model on a data set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from backprop_xp.cli.options import device_options, option, output_options
+from backprop_xp.cli.output import print_json, say
+from backprop_xp.errors import DataError
+
+
+def data_options(command: Any) -> Any:
+    """Add the model, the data and how to read it."""
+    for add in (
+        option("--label", metavar="COLUMN", help="The label column of a .csv."),
+        option("--data-dir", metavar="DIR", help="Folder of the MNIST files."),
+        option(
+            "--split",
+            default="test",
+            show_default=True,
+            type=click.Choice(["train", "validation", "test"]),
+            help="Which part of a set that has parts.",
+        ),
+        click.argument("data"),
+        click.argument("model"),
+    ):
+        command = add(command)
+    return command
+
+
+def open_model(path: str, device: str, backend: str | None, quiet: bool) -> Any:
+    """Return the model of a file, on the device that was asked for."""
+    from backprop_xp.devices import select
+    from backprop_xp.model_file import load_model
+
+    model = load_model(path)
+    placement = select(device, backend, dtype=model.dtype)
+    if not quiet:
+        say(placement.note)
+    return model.to(placement)
+
+
+def read_rows(model: Any, data: str, split: str, data_dir: str | None, label: str | None) -> Any:
+    """Return inputs and targets of a data set as the model wants them."""
+    from backprop_xp.data.datasets import load_rows
+
+    return load_rows(
+        data,
+        split=split,
+        data_dir=data_dir,
+        label=label,
+        classes=model.classes,
+        features=model.features,
+        task="regression" if model.classes is None else "classification",
+    )
+
+
+@click.command()
+@data_options
+@device_options()
+@output_options
+def command(
+    model: str,
+    data: str,
+    split: str,
+    data_dir: str | None,
+    label: str | None,
+    device: str,
+    backend: str | None,
+    json: bool,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Measure MODEL (a model.safetensors) on DATA, as described for 'train'."""
+    loaded = open_model(model, device, backend, quiet)
+    inputs, targets = read_rows(loaded, data, split, data_dir, label)
+    if targets is None:
+        raise DataError(f"{data} has no labels to compare with", "name their column with --label")
+    measured = loaded.evaluate(inputs, targets)
+    if json:
+        placed = {"backend": loaded.placement.backend, "device": loaded.placement.name}
+        print_json("evaluate", {"model": model, "data": data, **placed, **measured})
+    elif "accuracy" in measured:
+        click.echo(
+            f"accuracy {measured['accuracy']:.2%} ({measured['correct']:,} of "
+            f"{measured['count']:,}), loss {measured['loss']:.6g}"
+        )
+    else:
+        click.echo(f"loss {measured['loss']:.6g} on {measured['count']:,} rows")

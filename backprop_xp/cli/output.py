@@ -1,0 +1,110 @@
+"""What the commands print: results for people or as JSON on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+SCHEMA_VERSION = 1
+
+
+def print_json(command: str, fields: dict[str, Any]) -> None:
+    """Print the one JSON object of a command on stdout."""
+    _dump({"schema_version": SCHEMA_VERSION, "command": command, **fields})
+
+
+def print_error(kind: str, message: str, hint: str | None, *, as_json: bool) -> None:
+    """Tell an error on stderr, and with ``--json`` as the JSON object on stdout as well."""
+    say(f"error: {message}")
+    if hint:
+        say(f"hint: {hint}")
+    if as_json:
+        error = {"kind": kind, "message": message, "hint": hint}
+        _dump({"schema_version": SCHEMA_VERSION, "error": error})
+
+
+def _dump(fields: dict[str, Any]) -> None:
+    print(json.dumps(_finite(fields), ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """Replace numbers that JSON does not know (NaN, infinity) by null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def say(text: str) -> None:
+    """Print a line for people on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Tells how a training goes: a bar on a terminal, a plain line for each epoch elsewhere.
+
+    Parameters
+    ----------
+    epochs : int
+    quiet : bool
+        Tell nothing.
+    """
+
+    def __init__(self, epochs: int, *, quiet: bool) -> None:
+        self.epochs = epochs
+        self.quiet = quiet
+        self._advance: Callable[[str], object] | None = None
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        if not self.quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+            from rich.progress import TimeRemainingColumn as TimeLeft
+
+            self._bar = Progress(
+                TextColumn("epoch"),
+                MofNCompleteColumn(),
+                BarColumn(),
+                TimeLeft(),
+                TextColumn("{task.description}"),
+                console=Console(stderr=True),
+            )
+            task = self._bar.add_task("", total=self.epochs)
+            self._advance = lambda text: self._bar.update(task, advance=1, description=text)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """Tell of a finished epoch, from its record in the history."""
+        if self.quiet:
+            return
+        text = _describe(record)
+        if self._advance is not None:
+            self._advance(text)
+        else:
+            say(f"epoch {record['epoch']}/{self.epochs}  {text}")
+
+
+def _describe(record: dict[str, Any]) -> str:
+    parts = [f"loss {record['loss']:.4g}"]
+    for name in ("train", "validation"):
+        if f"{name}_accuracy" in record:
+            parts.append(f"{name} accuracy {record[f'{name}_accuracy']:.2%}")
+        elif f"{name}_loss" in record:
+            parts.append(f"{name} loss {record[f'{name}_loss']:.4g}")
+    return "  ".join(parts)

@@ -1,0 +1,230 @@
+"""The model file: one safetensors file that holds a whole model, checked bit by bit when read.
+
+The header's metadata holds a JSON description and a SHA-256 of the whole file, computed with
+zeros in the place of the hash itself. Nothing in the file is ever executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from backprop_xp import arrays
+from backprop_xp.activations import ACTIVATIONS
+from backprop_xp.data.scaling import Scaling
+from backprop_xp.devices import Placement, select
+from backprop_xp.errors import BackpropError, ConfigurationError, ModelFileError
+from backprop_xp.losses import LOSSES, get_loss
+from backprop_xp.model import Model
+from backprop_xp.network import Layer, Network, check_parameters
+
+FORMAT = "backprop_xp.model"
+FORMAT_VERSION = 1
+
+_NO_HASH = "0" * 64
+_DAMAGED = "take another copy of the file, or train the model again"
+
+
+def save_model(model: Model, path: str | os.PathLike[str]) -> None:
+    """Write a model to one file; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    model : Model
+    path : path
+        Usually ends in ``.safetensors``. An existing file is replaced.
+
+    Raises
+    ------
+    ConfigurationError
+        If an activation or the loss is one of the user's own, which no file can hold, or the
+        file cannot be written.
+    """
+    tensors = {}
+    for place, layer in enumerate(model.parameters):
+        for kind, p in zip(Layer._fields, layer, strict=True):
+            if p is not None:
+                tensors[f"layers.{place}.{kind}"] = arrays.to_numpy(p)
+    if model.scaling is not None:
+        tensors["scaling.offset"], tensors["scaling.divisor"] = model.scaling
+    metadata = {
+        "format": FORMAT,
+        "model": json.dumps(_describe(model), ensure_ascii=False, sort_keys=True),
+        "sha256": _NO_HASH,
+    }
+    content = safetensors.numpy.save(
+        {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, metadata
+    )
+    start = content.index(_NO_HASH.encode(), 8)
+    digest = hashlib.sha256(content).hexdigest().encode()
+    write_whole(
+        path, lambda file: file.writelines((content[:start], digest, content[start + 64 :]))
+    )
+
+
+def load_model(path: str | os.PathLike[str], placement: Placement | None = None) -> Model:
+    """Read a model file, check all of it, and put its weights on a device.
+
+    Parameters
+    ----------
+    path : path
+    placement : Placement, optional
+        Where the weights shall live; by default NumPy on the CPU.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, cut off, changed in a single bit, or no model of this package.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(
+            f"the model file {path} cannot be read: {error.strerror or error}",
+            "give the path of a file that 'backprop-xp train --out DIR' wrote: "
+            "DIR/model.safetensors",
+        ) from error
+    metadata = _checked_metadata(path, content)
+    try:
+        tensors = safetensors.numpy.load(content)
+        described = json.loads(metadata["model"])
+        model = _model(described, tensors)
+    except (safetensors.SafetensorError, BackpropError, ValueError, KeyError, TypeError) as error:
+        raise ModelFileError(
+            f"the model file {path} does not describe a model: {error}", _DAMAGED
+        ) from error
+    return model if placement is None else model.to(placement)
+
+
+def write_whole(path: str | os.PathLike[str], write: Callable[[Any], object]) -> None:
+    """Write a file so that it appears whole or not at all, and survives a loss of power.
+
+    Raises
+    ------
+    ConfigurationError
+        If the folder cannot be written to.
+    """
+    path = Path(path)
+    temporary = ""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+            temporary = file.name
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # a temporary file is made for its owner alone
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be written: {error.strerror or error}",
+            "name a folder that exists, may be written to and has space left",
+        ) from error
+    finally:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _describe(model: Model) -> dict[str, Any]:
+    activations = [activation.name for activation in model.network.activations]
+    for kind, registry, names in (
+        ("activation", ACTIVATIONS, zip(activations, model.network.activations, strict=True)),
+        ("loss", LOSSES, [(model.loss.name, model.loss)]),
+    ):
+        for name, record in names:
+            if registry.get(name) is not record:
+                raise ConfigurationError(
+                    f"the {kind} {name!r} is one of your own, and a file cannot hold functions",
+                    f"use an {kind} of the package, or save the parameters alone",
+                )
+    return {
+        "format_version": FORMAT_VERSION,
+        "version": model.version,
+        "sizes": list(model.network.sizes),
+        "activations": activations,
+        "bias": model.network.bias,
+        "loss": model.loss.name,
+        "dtype": model.dtype,
+        "classes": model.classes,
+        "features": model.features,
+        "image_shape": model.image_shape,
+        "seed": model.seed,
+    }
+
+
+def _checked_metadata(path: Path, content: bytes) -> dict[str, str]:
+    """Return the metadata of a file whose every bit is as it was written."""
+    try:
+        (length,) = struct.unpack_from("<Q", content)
+        header = content[8 : 8 + length]
+        metadata = json.loads(header)["__metadata__"]
+        if metadata["format"] != FORMAT:
+            raise ValueError("another format")
+        stored = metadata["sha256"]
+        if header.count(stored.encode()) != 1 or len(stored) != 64:
+            raise ValueError("no hash")
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelFileError(
+            f"{path} is no model file of this package, or it is damaged: its header cannot be read",
+            _DAMAGED,
+        ) from error
+    start = content.index(stored.encode(), 8)
+    digest = hashlib.sha256(content[:start])
+    digest.update(_NO_HASH.encode())
+    digest.update(memoryview(content)[start + 64 :])
+    if digest.hexdigest() != stored:
+        raise ModelFileError(
+            f"the model file {path} is damaged: its content does not match its SHA-256", _DAMAGED
+        )
+    checked: dict[str, str] = metadata
+    return checked
+
+
+def _model(described: dict[str, Any], tensors: dict[str, Any]) -> Model:
+    if described["format_version"] != FORMAT_VERSION:
+        raise ConfigurationError(
+            f"its format version is {described['format_version']}, and this package reads "
+            f"{FORMAT_VERSION}: it was written by version {described['version']}"
+        )
+    network = Network(described["sizes"], described["activations"], described["bias"])
+    placement = select("cpu", "numpy", dtype=described["dtype"])
+    parameters = [
+        Layer(tensors[f"layers.{place}.weights"], tensors.get(f"layers.{place}.bias"))
+        for place in range(len(network.activations))
+    ]
+    check_parameters(network, parameters)
+    scaling = None
+    if "scaling.offset" in tensors:
+        scaling = Scaling(tensors["scaling.offset"], tensors["scaling.divisor"])
+    return Model(
+        network=network,
+        parameters=parameters,
+        loss=get_loss(described["loss"]),
+        scaling=scaling,
+        classes=_names(described["classes"]),
+        features=_names(described["features"]),
+        image_shape=None if described["image_shape"] is None else tuple(described["image_shape"]),
+        seed=described["seed"],
+        version=described["version"],
+        placement=placement,
+    )
+
+
+def _names(names: list[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names)

@@ -1,0 +1,117 @@
+"""A training run from its settings: data in, model out. The command line and scripts call this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from backprop_xp import random
+from backprop_xp.data.datasets import load_dataset
+from backprop_xp.data.records import Dataset, Part
+from backprop_xp.data.scaling import Scaling, scaling_for
+from backprop_xp.devices import Placement, select
+from backprop_xp.losses import get_loss
+from backprop_xp.model import Model
+from backprop_xp.network import Network
+from backprop_xp.settings import RunSettings, TrainingSettings
+from backprop_xp.training import TrainState, fit
+from backprop_xp.version import __version__
+
+
+class Run(NamedTuple):
+    """A run that is ready to train: its data is read, scaled and split, its device chosen.
+
+    Attributes
+    ----------
+    settings : RunSettings
+        With everything that was left open filled in.
+    placement : Placement
+    dataset : Dataset
+        As it was read.
+    scaling : Scaling
+        Found on the training rows.
+    network : Network
+    """
+
+    settings: RunSettings
+    placement: Placement
+    dataset: Dataset
+    scaling: Scaling
+    network: Network
+
+    def train(self, on_epoch: Callable[[TrainState], None] | None = None) -> TrainState:
+        """Train, and return the state after the last epoch.
+
+        Raises
+        ------
+        DataError, ConfigurationError, DivergenceError, TrainingInterrupted
+            As `backprop_xp.training.fit` does.
+        """
+        options = TrainingSettings.fields_of(self.settings)
+        return fit(
+            self.network,
+            self._scaled(self.dataset.train),
+            None if self.dataset.validation is None else self._scaled(self.dataset.validation),
+            device=self.placement,
+            dtype=self.settings.dtype,
+            on_epoch=on_epoch,
+            **options,
+        )
+
+    def _scaled(self, part: Part) -> tuple[Any, Any]:
+        return self.scaling.apply(part.inputs, self.settings.dtype), part.targets
+
+    def model(self, state: TrainState) -> Model:
+        """Return the model of a state of the training."""
+        return Model(
+            network=self.network,
+            parameters=state.parameters,
+            loss=get_loss(self.settings.loss or ""),
+            scaling=self.scaling,
+            classes=self.dataset.classes,
+            features=self.dataset.features,
+            image_shape=self.dataset.image_shape,
+            seed=state.seed,
+            version=__version__,
+            placement=self.placement,
+        )
+
+
+def prepare(settings: RunSettings) -> Run:
+    """Read the data and choose the device of a run.
+
+    Raises
+    ------
+    DataError
+        If the data is missing or damaged.
+    DeviceError
+        If a device that was named cannot be used.
+    ConfigurationError
+        If settings contradict each other or the data.
+
+    Examples
+    --------
+    >>> run = prepare(RunSettings(hidden=(20,), epochs=2, seed=0, device="cpu"))
+    >>> state = run.train()
+    >>> state.epoch, run.model(state).network.sizes
+    (2, (64, 20, 10))
+    """
+    # The device first: it is quick to refuse, and the data may be large.
+    placement = select(settings.device, settings.backend, dtype=settings.dtype)
+    seed = random.draw_seed() if settings.seed is None else settings.seed
+    dataset = load_dataset(
+        settings.data,
+        data_dir=settings.data_dir,
+        label=settings.label,
+        task=settings.task,
+        validation=settings.validation,
+        validation_fraction=settings.validation_fraction,
+        seed=seed,
+    )
+    return Run(
+        settings=settings.resolved(placement, seed),
+        placement=placement,
+        dataset=dataset,
+        scaling=scaling_for(settings.scaling or dataset.default_scaling, dataset.train.inputs),
+        network=settings.network(dataset.n_inputs, dataset.n_outputs),
+    )

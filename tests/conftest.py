@@ -1,0 +1,107 @@
+"""The backends that the tests run on: found once, offered as a fixture, and reported by name."""
+
+import functools
+import importlib.util
+import os
+
+import hypothesis
+import pytest
+from helpers import TOLERANCE, Backend
+
+from backprop_xp import devices
+from backprop_xp.arrays import BACKENDS
+
+SUBSET = "BACKPROP_XP_TEST_BACKENDS"
+"""Environment variable: a comma list of backends, or of backends on devices, to test alone."""
+
+ORACLES = {"test_torch_oracle.py": ("torch", "pip install 'backprop-xp[torch]'")}
+"""Test files that compare with a library which may not be installed, and its installation."""
+
+collect_ignore = [
+    file for file, (library, _) in ORACLES.items() if importlib.util.find_spec(library) is None
+]
+
+# Machines that are shared or slow would break a deadline for reasons that are not in the code.
+hypothesis.settings.register_profile("no deadline", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("no deadline")
+
+
+@functools.cache
+def found() -> tuple[dict[str, Backend], dict[str, str]]:
+    """Return the backends to test by name, and why the others are not tested."""
+    usable: dict[str, Backend] = {}
+    missing: dict[str, str] = {}
+    for row in devices.list_devices():
+        name = row.backend if row.device in ("cpu", "-") else f"{row.backend}-{row.device}"
+        if not row.usable:
+            on_a_gpu = " on a GPU" if name in usable else ""
+            missing[name + on_a_gpu] = f"{row.reason} ({row.mend})"
+            continue
+        placement = devices.select(row.device, row.backend)
+        usable[name] = Backend(name, placement)
+        if row.backend == "numpy":
+            usable["numpy-readonly"] = Backend("numpy-readonly", placement, readonly=True)
+        if row.backend == "jax":
+            usable[f"{name}-jit"] = Backend(f"{name}-jit", placement, compiled=True)
+    wanted = [name.strip() for name in os.environ.get(SUBSET, "").split(",") if name.strip()]
+    for name in wanted:
+        if name not in {*usable, *(backend.placement.backend for backend in usable.values())}:
+            known = ", ".join(dict.fromkeys([*BACKENDS, *usable]))
+            why = missing.get(name, f"there is no such backend; there are: {known}")
+            raise pytest.UsageError(f"{SUBSET} asks for {name!r}: {why}")
+    for name in list(usable) if wanted else []:
+        if name not in wanted and usable[name].placement.backend not in wanted:
+            del usable[name]
+            missing[name] = f"not asked for by {SUBSET}"
+    return usable, missing
+
+
+def pytest_configure(config):
+    if os.environ.get(SUBSET):
+        found()  # a wrong name ends the run before its first test
+
+
+def pytest_generate_tests(metafunc):
+    if "backend" in metafunc.fixturenames:
+        metafunc.parametrize("backend", found()[0].values(), ids=found()[0], indirect=True)
+
+
+def pytest_terminal_summary(terminalreporter):
+    if found.cache_info().currsize:  # some collected test runs on backends
+        tested, missing = found()
+        terminalreporter.section("backends")
+        terminalreporter.write_line(f"backends tested: {', '.join(tested)}")
+        for name, reason in missing.items():
+            terminalreporter.write_line(f"backends not tested: {name}: {reason}")
+    for file in collect_ignore:
+        library, mend = ORACLES[file]
+        terminalreporter.write_line(f"not collected: {file}: {library} is not installed ({mend})")
+
+
+@pytest.fixture
+def backend(request):
+    """Return an array library on a device, ready to compute in the data type of the test."""
+    backend = request.param
+    with backend.placement.activate():
+        if backend.placement.backend != "jax":
+            yield backend
+            return
+        import jax
+
+        # JAX makes float32 of every float64 unless told otherwise. Tests in float32 run without
+        # that switch, as most users do.
+        before = jax.config.jax_enable_x64
+        jax.config.update("jax_enable_x64", request.node.callspec.params.get("dtype") != "float32")
+        yield backend
+        jax.config.update("jax_enable_x64", before)
+
+
+@pytest.fixture(params=TOLERANCE)
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture
+def tolerance(dtype):
+    """Return the largest admissible error in the data type of the test, relative to the size."""
+    return TOLERANCE[dtype]

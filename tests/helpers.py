@@ -1,0 +1,119 @@
+"""What several test files share: a backend under test, errors by size, and numeric derivatives."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from backprop_xp import arrays
+from backprop_xp.devices import Placement
+from backprop_xp.network import Network, Parameters, forward, initial_parameters, map_arrays
+
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+"""Largest admissible error, relative to the largest entry of the wanted array."""
+
+DIFFERENCE_TOLERANCE = 1e-11
+"""For central differences of sixth order: the rounding of the loss, 1e-16, over the step, 1e-3,
+times the handful of additions that the losses here need."""
+
+
+class Backend(NamedTuple):
+    """An array library on a device, as a test meets it.
+
+    Attributes
+    ----------
+    id : str
+        What the test report calls it.
+    placement : Placement
+    readonly : bool
+        Whether `array` hands out arrays that cannot be written to.
+    compiled : bool
+        Whether `jit` compiles.
+    """
+
+    id: str
+    placement: Placement
+    readonly: bool = False
+    compiled: bool = False
+
+    @property
+    def xp(self) -> Any:
+        return self.placement.xp
+
+    def dtype(self, name: str) -> Any:
+        return arrays.index_dtype(self.xp) if name == "index" else getattr(self.xp, name)
+
+    def array(self, data: Any, dtype: str = "float64") -> Any:
+        """Return an array of its own memory; ``"index"`` is the library's type for positions."""
+        x = self.xp.asarray(
+            np.asarray(data), dtype=self.dtype(dtype), device=self.placement.device, copy=True
+        )
+        if self.readonly:
+            x.flags.writeable = False
+        return x
+
+    def layers(self, parameters: Parameters, dtype: str = "float64") -> Parameters:
+        return map_arrays(lambda p: self.array(p, dtype), parameters)
+
+    def numpy(self, x: Any) -> Any:
+        return arrays.to_numpy(x)
+
+    def jit(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function compiled where this backend compiles, else as it is."""
+        if not self.compiled:
+            return function
+        import jax
+
+        return jax.jit(function)
+
+
+def numpy_of(parameters: Parameters) -> list[Any]:
+    """Return all arrays of the parameters as NumPy arrays, one after the other."""
+    return [arrays.to_numpy(p) for layer in parameters for p in layer if p is not None]
+
+
+def bytes_of(parameters: Parameters) -> list[bytes]:
+    return [p.tobytes() for p in numpy_of(parameters)]
+
+
+def error(got: Any, wanted: Any) -> float:
+    """Return the largest difference relative to the largest wanted entry (NaN if there is one)."""
+    got = np.asarray(arrays.to_numpy(got), dtype=np.float64)
+    wanted = np.asarray(arrays.to_numpy(wanted), dtype=np.float64)
+    assert got.shape == wanted.shape
+    scale = np.max(np.abs(wanted))
+    return float(np.max(np.abs(got - wanted)) / (scale if scale else 1.0))
+
+
+def errors(got: Parameters, wanted: Parameters) -> float:
+    """Return the largest `error` of any array of the parameters."""
+    pairs = zip(numpy_of(got), numpy_of(wanted), strict=True)
+    found = [error(one, other) for one, other in pairs]
+    return math.nan if any(map(math.isnan, found)) else max(found)
+
+
+def difference(function: Callable[[float], Any], h: float = 1e-3) -> Any:
+    """Return the derivative of a function at 0 by central differences of sixth order."""
+    weights = {1: 45.0, 2: -9.0, 3: 1.0}
+    return sum(w * (function(k * h) - function(-k * h)) for k, w in weights.items()) / (60.0 * h)
+
+
+def gradient(function: Callable[[Any], float], x: Any) -> Any:
+    """Return the gradient of a scalar function at a NumPy array by central differences."""
+    found = np.empty_like(x)
+    for place in np.ndindex(x.shape):
+        unit = np.zeros_like(x)
+        unit[place] = 1.0
+        found[place] = difference(lambda t, unit=unit: function(x + t * unit))
+    return found
+
+
+def smooth_case(network: Network, n: int = 3, *, margin: float = 0.05) -> tuple[Any, Any]:
+    """Return NumPy parameters and inputs at which no z lies near a kink or a jump at 0."""
+    for seed in range(1000):
+        parameters = initial_parameters(network, seed, "scaled_normal", xp=np, dtype=np.float64)
+        x = np.random.default_rng(seed).normal(size=(n, network.sizes[0]))
+        if min(np.min(np.abs(z)) for z in forward(network, parameters, x).z) > margin:
+            return parameters, x
+    raise AssertionError("no seed gives a case away from the kinks")
