@@ -7,6 +7,7 @@ step by step on NumPy, CuPy, PyTorch and array_api_strict, in one compiled loop 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -48,6 +49,30 @@ class Epoch(NamedTuple):
 def reads_freely(xp: Namespace) -> bool:
     """Say whether a number of ``xp`` can be read at any step without making a device wait."""
     return backend_name(xp) in ("numpy", "array_api_strict")
+
+
+_SMALL_PRODUCT = 1_000_000
+"""Multiplications in a matrix product below which a second BLAS thread was measured to gain
+nothing; where other work shares the cores it can then cost many times the step."""
+
+
+@functools.cache
+def _blas() -> Any:
+    import threadpoolctl
+
+    return threadpoolctl.ThreadpoolController()
+
+
+def few_threads(parameters: Parameters, rows: int, *, xp: Namespace) -> AbstractContextManager[Any]:
+    """Return a context with one BLAS thread, where NumPy's products are too small for more.
+
+    Products that are large enough keep the number of threads that the user's environment sets.
+    """
+    largest = rows * max(layer.weights.size for layer in parameters)
+    if backend_name(xp) != "numpy" or largest > _SMALL_PRODUCT:
+        return nullcontext()
+    context: AbstractContextManager[Any] = _blas().limit(limits=1, user_api="blas")
+    return context
 
 
 def quiet(xp: Namespace) -> AbstractContextManager[Any]:
@@ -101,7 +126,8 @@ def update(
 
     def one(p: Array, g: Array) -> Array:
         kept = next(remaining)
-        if sliced and p.size > _SLICE:
+        # Weights that came in Fortran order cannot be sliced as one row of numbers without a copy.
+        if sliced and p.size > _SLICE and all(a.flags.c_contiguous for a in (p, g, *kept)):
             _update_in_slices(optimizer, p, g, kept, scalars, xp)
         else:
             p, kept = optimizer.rule(p, g, kept, scalars, xp)
@@ -176,7 +202,7 @@ class Runner:
                 parameters, slots, x, y, order, steps, batch_size
             )
             return Epoch(parameters, slots, loss, len(scalars))
-        with quiet(self.xp):
+        with quiet(self.xp), few_threads(parameters, batch_size, xp=self.xp):
             return self._step_by_step(
                 parameters, slots, x, y, order, batch_size, scalars, watch or _go_on
             )

@@ -62,8 +62,10 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> None:
         "model": json.dumps(_describe(model), ensure_ascii=False, sort_keys=True),
         "sha256": _NO_HASH,
     }
-    content = safetensors.numpy.save(
-        {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, metadata
+    content = _in_order(
+        safetensors.numpy.save(
+            {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, metadata
+        )
     )
     start = content.index(_NO_HASH.encode(), 8)
     digest = hashlib.sha256(content).hexdigest().encode()
@@ -133,6 +135,15 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[Any], object]) ->
     finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def _in_order(content: bytes) -> bytes:
+    """Return a safetensors file with its header's keys sorted, so that the same model is always
+    the same bytes: the library writes them in an order that changes from run to run."""
+    (length,) = struct.unpack_from("<Q", content)
+    header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)  # the tensors begin at a multiple of 8
+    return struct.pack("<Q", len(header)) + header + content[8 + length :]
 
 
 def _umask() -> int:

@@ -64,7 +64,7 @@ class TrainingSettings:
     beta2: float | None = None
     epsilon: float | None = None
     weight_decay: float | None = None
-    batch_size: int = 32
+    batch_size: int = 64
     epochs: int = 50
     seed: int | None = None
     target_loss: float | None = None
@@ -145,7 +145,7 @@ class RunSettings(TrainingSettings):
     validation: str | None = None
     validation_fraction: float = 0.15
     scaling: str | None = None
-    hidden: tuple[int, ...] = (100,)
+    hidden: tuple[int, ...] = (128,)
     activation: str = "relu"
     output: str | None = None
     bias: bool = True

@@ -77,19 +77,20 @@ def bytes_of(parameters: Parameters) -> list[bytes]:
     return [p.tobytes() for p in numpy_of(parameters)]
 
 
-def error(got: Any, wanted: Any) -> float:
-    """Return the largest difference relative to the largest wanted entry (NaN if there is one)."""
+def error(got: Any, wanted: Any, size: float | None = None) -> float:
+    """Return the largest difference relative to a size, by default that of the largest wanted
+    entry; NaN if there is one."""
     got = np.asarray(arrays.to_numpy(got), dtype=np.float64)
     wanted = np.asarray(arrays.to_numpy(wanted), dtype=np.float64)
     assert got.shape == wanted.shape
-    scale = np.max(np.abs(wanted))
-    return float(np.max(np.abs(got - wanted)) / (scale if scale else 1.0))
+    size = np.max(np.abs(wanted)) if size is None else size
+    return float(np.max(np.abs(got - wanted)) / (size if size else 1.0))
 
 
-def errors(got: Parameters, wanted: Parameters) -> float:
+def errors(got: Parameters, wanted: Parameters, size: float | None = None) -> float:
     """Return the largest `error` of any array of the parameters."""
     pairs = zip(numpy_of(got), numpy_of(wanted), strict=True)
-    found = [error(one, other) for one, other in pairs]
+    found = [error(one, other, size) for one, other in pairs]
     return math.nan if any(map(math.isnan, found)) else max(found)
 
 

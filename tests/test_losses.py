@@ -28,7 +28,7 @@ PAIRS = [
     if loss in SQUARED or activation in ("step", "sigmoid", "softmax")
 ]
 FUSED = [("binary_cross_entropy", "sigmoid"), ("cross_entropy", "softmax")]
-Z = np.linspace(-3.0, 2.5, 12)[[7, 2, 9, 0, 11, 4, 1, 8, 3, 10, 5, 6]].reshape(3, 4)
+Z = np.linspace(-2.9, 2.7, 12)[[7, 2, 9, 0, 11, 4, 1, 8, 3, 10, 5, 6]].reshape(3, 4)
 Y = np.asarray([[0.1, 0.2, 0.3, 0.4], [0.0, 1.0, 0.0, 0.0], [0.7, 0.1, 0.1, 0.1]])
 
 every_pair = pytest.mark.parametrize(("loss", "activation"), PAIRS)
@@ -60,14 +60,11 @@ def error_at(loss, activation, z, y, xp=np):
 def test_the_error_at_the_output_is_the_derivative_of_the_loss(loss, activation):
     _, delta = error_at(loss, activation, Z, Y)
     numeric = gradient(lambda z: float(error_at(loss, activation, z, Y)[0]), Z)
-    # A loss of step outputs can be as large as log(1e12), and nothing passes it.
-    assert np.max(np.abs(delta - numeric)) <= DIFFERENCE_TOLERANCE
+    assert error(delta, numeric, size=1.0) <= DIFFERENCE_TOLERANCE
 
 
 @pytest.mark.parametrize(("loss", "activation"), [pair for pair in PAIRS if pair[1] != "step"])
-def test_the_value_is_the_mean_of_the_textbook_formula(
-    backend, dtype, tolerance, loss, activation
-):
+def test_the_value_is_the_mean_of_the_textbook_formula(backend, dtype, tolerance, loss, activation):
     compute = backend.jit(lambda z, y: error_at(loss, activation, z, y, backend.xp))
     value, delta = compute(backend.array(Z, dtype), backend.array(Y, dtype))
     outputs = ACTIVATIONS[activation].function(Z, np).tolist()

@@ -172,6 +172,10 @@ def _kind(source: str) -> str:
         return "folder"
     if (ending := path.suffix.lower()) in _FILES:
         return ending
+    if path.exists():
+        raise DataError(f"{source} is no data set", f"data is one of: {', '.join(SOURCES)}")
+    if os.path.basename(source) != source:  # a path, no misspelt name
+        raise DataError(f"{source}: there is no such file or folder", "check the path")
     raise unknown_name("data", source, SOURCES)
 
 
