@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from backprop_xp import arrays
@@ -123,7 +124,7 @@ def check_gradients(
 def _unit(p: Array, entry: int) -> Array:
     """Return zeros of the shape of ``p`` with a 1 at one place."""
     xp = arrays.namespace(p)
-    places = xp.arange(p.size, device=arrays.device(p))
+    places = xp.arange(math.prod(p.shape), device=arrays.device(p))
     return xp.reshape(xp.astype(places == entry, p.dtype), p.shape)
 
 

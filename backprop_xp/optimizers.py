@@ -219,6 +219,11 @@ def get_optimizer(optimizer: str | Optimizer, **hyperparameters: float) -> Optim
     ('mean', 'mean_square')
     """
     if isinstance(optimizer, Optimizer):
+        if hyperparameters:
+            raise ConfigurationError(
+                f"{', '.join(hyperparameters)} cannot be set for an optimizer that is made already",
+                "give them where it is made, or give its name",
+            )
         return optimizer
     if optimizer not in OPTIMIZERS:
         raise unknown_name("optimizer", optimizer, OPTIMIZERS)
@@ -243,13 +248,17 @@ def hyperparameters_of(optimizer: str) -> dict[str, float]:
     return {name: parameter.default for name, parameter in parameters.items()}
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _check_fraction(name: str, value: float) -> None:
-    if not 0.0 <= value < 1.0:
-        raise ConfigurationError(f"{name} is {value}", "give a number from 0 to below 1")
+    if not _is_number(value) or not 0.0 <= value < 1.0:
+        raise ConfigurationError(f"{name} is {value!r}", "give a number from 0 to below 1")
 
 
 def _check_positive(name: str, value: float, *, zero: bool = False) -> None:
-    if not (0.0 < value < math.inf or (zero and value == 0.0)):
+    if not _is_number(value) or not (0.0 < value < math.inf or (zero and value == 0.0)):
         raise ConfigurationError(
-            f"{name} is {value}", "give a positive number" + (" or 0" if zero else "")
+            f"{name} is {value!r}", "give a positive number" + (" or 0" if zero else "")
         )

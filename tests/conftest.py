@@ -62,8 +62,11 @@ def pytest_configure(config):
 
 
 def pytest_generate_tests(metafunc):
-    if "backend" in metafunc.fixturenames:
-        metafunc.parametrize("backend", found()[0].values(), ids=found()[0], indirect=True)
+    wanted = {"backend": lambda backend: True, "library": lambda backend: not backend.compiled}
+    for fixture, holds in wanted.items():
+        if fixture in metafunc.fixturenames:
+            backends = {name: backend for name, backend in found()[0].items() if holds(backend)}
+            metafunc.parametrize(fixture, backends.values(), ids=backends, indirect=True)
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -78,9 +81,8 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"not collected: {file}: {library} is not installed ({mend})")
 
 
-@pytest.fixture
-def backend(request):
-    """Return an array library on a device, ready to compute in the data type of the test."""
+def ready(request):
+    """Yield an array library on a device, ready to compute in the data type of the test."""
     backend = request.param
     with backend.placement.activate():
         if backend.placement.backend != "jax":
@@ -94,6 +96,10 @@ def backend(request):
         jax.config.update("jax_enable_x64", request.node.callspec.params.get("dtype") != "float32")
         yield backend
         jax.config.update("jax_enable_x64", before)
+
+
+backend = pytest.fixture(ready, name="backend")
+library = pytest.fixture(ready, name="library")  # for what compiles by itself, once each
 
 
 @pytest.fixture(params=TOLERANCE)

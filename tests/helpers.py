@@ -8,7 +8,14 @@ import numpy as np
 
 from backprop_xp import arrays
 from backprop_xp.devices import Placement
-from backprop_xp.network import Network, Parameters, forward, initial_parameters, map_arrays
+from backprop_xp.network import (
+    Layer,
+    Network,
+    Parameters,
+    forward,
+    initial_parameters,
+    map_arrays,
+)
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 """Largest admissible error, relative to the largest entry of the wanted array."""
@@ -118,3 +125,27 @@ def smooth_case(network: Network, n: int = 3, *, margin: float = 0.05) -> tuple[
         if min(np.min(np.abs(z)) for z in forward(network, parameters, x).z) > margin:
             return parameters, x
     raise AssertionError("no seed gives a case away from the kinks")
+
+
+def plain_epoch(parameters, velocities, x, y, order, batch_size, *, eta, mu):
+    """Train a network of one tanh and one softmax layer for an epoch, written out in NumPy.
+
+    Cross-entropy and momentum. Returns the arrays (weights and biases in turn), their velocities
+    and the mean over the samples of the loss before each update.
+    """
+    W1, b1, W2, b2 = (p.copy() for p in numpy_of(parameters))
+    velocities = [v.copy() for v in velocities] or [np.zeros_like(p) for p in (W1, b1, W2, b2)]
+    total = 0.0
+    for start in range(0, len(x), batch_size):
+        rows = order[start : start + batch_size]
+        a1 = np.tanh(x[rows] @ W1.T + b1)
+        powers = np.exp(a1 @ W2.T + b2)
+        a2 = powers / powers.sum(axis=1, keepdims=True)
+        total -= float(np.sum(y[rows] * np.log(a2)))
+        delta2 = (a2 - y[rows]) / len(rows)
+        delta1 = (delta2 @ W2) * (1.0 - a1**2)
+        gradients = delta1.T @ x[rows], delta1.sum(axis=0), delta2.T @ a1, delta2.sum(axis=0)
+        for p, g, v in zip((W1, b1, W2, b2), gradients, velocities, strict=True):
+            v[...] = mu * v - eta * g
+            p += v
+    return [Layer(W1, b1), Layer(W2, b2)], velocities, total / max(len(x), 1)

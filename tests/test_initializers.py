@@ -132,11 +132,11 @@ def test_auto_chooses_for_each_layer():
     assert np.max(np.abs(second.weights)) <= math.sqrt(6.0 / (400 + 300))
 
 
-def test_explicit_weights_are_used_and_copied(backend):
+def test_explicit_weights_are_used_and_copied(library):
     network = Network((2, 3), "softmax")
-    given = [Layer(backend.array(np.arange(6.0).reshape(3, 2)), backend.array([7.0, 8.0, 9.0]))]
+    given = [Layer(library.array(np.arange(6.0).reshape(3, 2)), library.array([7.0, 8.0, 9.0]))]
     before = bytes_of(given)
-    data = backend.array(np.eye(2)), backend.array([0, 1], "index")
+    data = library.array(np.eye(2)), library.array([0, 1], "index")
     untrained = fit(network, data, parameters=given, epochs=0, batch_size=2, seed=0)
     trained = fit(network, data, parameters=given, epochs=2, batch_size=2, seed=0)
     assert bytes_of(untrained.parameters) == before

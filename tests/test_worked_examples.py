@@ -111,11 +111,11 @@ def test_note_000_update(backend, dtype, tolerance):
     assert error(after.loss, NOTE_000["cost_after"]) <= tolerance
 
 
-def test_note_000_by_fit(backend, dtype, tolerance):
+def test_note_000_by_fit(library, dtype, tolerance):
     state = fit(
         NETWORK_000,
-        data_000(backend, dtype),
-        parameters=weights_000(backend, dtype),
+        data_000(library, dtype),
+        parameters=weights_000(library, dtype),
         loss="half_squared_error",
         optimizer="sgd",
         learning_rate=NOTE_000["eta"],
@@ -198,11 +198,11 @@ def test_note_001_after_the_update(backend, dtype, tolerance):
     assert round(backend.numpy(after.tape.a[-1]).item(), 6) == 1.774441
 
 
-def test_note_001_by_fit(backend, dtype, tolerance):
+def test_note_001_by_fit(library, dtype, tolerance):
     state = fit(
         NETWORK_001,
-        (backend.array([[1.0]], dtype), backend.array([[2.0]], dtype)),
-        parameters=parameters_001(backend, dtype),
+        (library.array([[1.0]], dtype), library.array([[2.0]], dtype)),
+        parameters=parameters_001(library, dtype),
         loss="half_squared_error",
         optimizer="sgd",
         learning_rate=NOTE_001["eta"],

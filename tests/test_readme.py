@@ -1,0 +1,47 @@
+"""The README's own code runs, and what it names exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from backprop_xp.activations import ACTIVATIONS
+from backprop_xp.initializers import INITIALIZERS
+from backprop_xp.losses import LOSSES
+from backprop_xp.optimizers import OPTIMIZERS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_python_of_the_readme_runs_and_reads_nine_digits_of_ten(capsys):
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    percent = re.match(r"([\d.]+)% of the test digits", capsys.readouterr().out)
+    assert float(percent[1]) > 90.0
+
+
+@pytest.mark.parametrize(
+    "registry", [ACTIVATIONS, LOSSES, INITIALIZERS, OPTIMIZERS], ids=lambda names: next(iter(names))
+)
+def test_every_registered_name_stands_in_the_readme(registry):
+    assert [name for name in registry if f"`{name}`" not in README] == []
+
+
+def test_every_file_that_the_readme_links_to_exists():
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_module_stands_in_the_file_map():
+    modules = sorted(path.name for path in (ROOT / "backprop_xp").glob("*.py"))
+    unnamed = [
+        name
+        for name in modules
+        if f"(backprop_xp/{name})" not in README
+        and name not in ("__init__.py", "__main__.py", "errors.py", "version.py")
+    ]
+    assert unnamed == []

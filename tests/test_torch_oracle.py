@@ -1,0 +1,130 @@
+"""PyTorch as the oracle: its losses, its autograd and its optimizers, all in float64."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import TOLERANCE, error, errors, smooth_case
+
+from backprop_xp.activations import ACTIVATIONS
+from backprop_xp.execution import initial_slots, update
+from backprop_xp.losses import get_loss, output_error
+from backprop_xp.network import Layer, Network, loss_and_gradients, map_arrays
+from backprop_xp.optimizers import get_optimizer
+
+F = torch.nn.functional
+
+ACTIVATE = {
+    "identity": lambda z: z,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "leaky_relu": lambda z: F.leaky_relu(z, 0.01),
+    "softmax": lambda z: torch.softmax(z, -1),
+}
+SQUARED = {
+    "half_squared_error": lambda a, y: 0.5 * F.mse_loss(a, y, reduction="sum") / len(y),
+    "mean_half_squared_error": lambda a, y: 0.5 * F.mse_loss(a, y),
+    "squared_error": lambda a, y: F.mse_loss(a, y, reduction="sum") / len(y),
+    "mean_squared_error": F.mse_loss,
+}
+OF_LOGITS = {
+    "cross_entropy": F.cross_entropy,
+    "binary_cross_entropy": lambda z, y: (
+        F.binary_cross_entropy_with_logits(z, y, reduction="sum") / len(y)
+    ),
+}
+OF_PROBABILITIES = {
+    "cross_entropy": lambda a, y: -torch.sum(y * torch.log(a)) / len(y),
+    "binary_cross_entropy": lambda a, y: F.binary_cross_entropy(a, y, reduction="sum") / len(y),
+}
+FUSED = {"cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
+
+PAIRS = [
+    *((loss, output) for loss in SQUARED for output in ACTIVATE),
+    *((loss, output) for loss in OF_PROBABILITIES for output in ("sigmoid", "softmax")),
+]
+# From outputs near 0 and 1, not from their logits, either side loses the digits of 1 - a.
+STABLE = [pair for pair in PAIRS if pair[0] in SQUARED or FUSED[pair[0]] == pair[1]]
+Y = np.asarray([[0.1, 0.2, 0.7], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.3, 0.3, 0.4]])
+
+
+def tensor(x):
+    return torch.tensor(x, dtype=torch.float64, requires_grad=True)
+
+
+def torch_loss(loss, output, z, y):
+    """Return PyTorch's loss from the logits, by its own stable form where it has one."""
+    if FUSED.get(loss) == output:
+        return OF_LOGITS[loss](z, y)
+    return {**SQUARED, **OF_PROBABILITIES}[loss](ACTIVATE[output](z), y)
+
+
+def torch_step(network, loss, layers, x, y):
+    """Return the loss of a network with its graph; ``layers`` are pairs of leaf tensors."""
+    a = torch.tensor(x)
+    for place, (weights, bias) in enumerate(layers):
+        z = F.linear(a, weights, bias)
+        a = ACTIVATE[network.activations[place].name](z)
+    return torch_loss(loss, network.activations[-1].name, z, torch.tensor(y))
+
+
+@pytest.mark.parametrize(
+    ("loss", "output", "size"), [*((*pair, 1.0) for pair in PAIRS), *((*p, 30.0) for p in STABLE)]
+)
+def test_losses_and_their_gradients_equal_autograd(loss, output, size):
+    z = size * np.linspace(-1.0, 1.0, 12)[[5, 2, 9, 0, 11, 7, 1, 8, 3, 10, 4, 6]].reshape(4, 3)
+    leaf = tensor(z)
+    wanted = torch_loss(loss, output, leaf, torch.tensor(Y))
+    wanted.backward()
+    activation = ACTIVATIONS[output]
+    value, delta = output_error(get_loss(loss), activation, z, activation.function(z, np), Y, xp=np)
+    assert error(value, wanted.item()) <= TOLERANCE["float64"]
+    assert error(delta, leaf.grad) <= TOLERANCE["float64"]
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize("hidden", [f for f in ACTIVATE if f != "identity"])
+@pytest.mark.parametrize(("loss", "output"), PAIRS)
+def test_every_gradient_equals_autograd(loss, output, hidden, bias):
+    network = Network((5, 6, 4, 3), (hidden, hidden, output), bias)
+    parameters, x = smooth_case(network, 4, margin=0.0)
+    layers = [tuple(None if p is None else tensor(p) for p in layer) for layer in parameters]
+    wanted = torch_step(network, loss, layers, x, Y)
+    wanted.backward()
+    step = loss_and_gradients(network, get_loss(loss), parameters, x, Y)
+    gradients = [Layer(*(None if p is None else p.grad for p in layer)) for layer in layers]
+    assert error(step.loss, wanted.item()) <= TOLERANCE["float64"]
+    assert errors(step.gradients.layers, gradients) <= TOLERANCE["float64"]
+
+
+OPTIMIZERS = {
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.1),
+    "momentum": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+    "nesterov": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.1, alpha=0.99, eps=1e-8),
+    "adam": lambda p: torch.optim.Adam(p, lr=0.1),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.01),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_hundred_steps_of_every_optimizer_equal_pytorchs(name):
+    network = Network((5, 8, 3), ("tanh", "softmax"))
+    parameters, x = smooth_case(network, 4, margin=0.0)
+    layers = [tuple(tensor(p) for p in layer) for layer in parameters]
+    theirs = OPTIMIZERS[name]([p for layer in layers for p in layer])
+    ours = get_optimizer(name)
+    slots = initial_slots(ours, parameters, xp=np)
+    start = map_arrays(np.copy, parameters)
+    for step in range(1, 101):
+        theirs.zero_grad()
+        torch_step(network, "cross_entropy", layers, x, Y).backward()
+        theirs.step()
+        gradients = loss_and_gradients(
+            network, get_loss("cross_entropy"), parameters, x, Y
+        ).gradients.layers
+        scalars = ours.scalars(0.1, step)
+        parameters, slots = update(ours, parameters, gradients, slots, scalars, xp=np)
+    wanted = [Layer(*(p.detach() for p in layer)) for layer in layers]
+    assert errors(parameters, wanted) <= 1e-10  # 100 roundings, fed back through the gradients
+    assert errors(parameters, start) > 0.1  # they have gone somewhere
