@@ -79,7 +79,8 @@ class TrainingSettings:
         check_number("learning_rate", self.learning_rate, lambda v: 0.0 < v < math.inf, "above 0")
         check_whole("batch_size", self.batch_size, 0)
         check_whole("epochs", self.epochs, 0)
-        check_whole("seed", self.seed, 0)
+        if self.seed is not None:
+            check_whole("seed", self.seed, 0)
         check_number("target_loss", self.target_loss, lambda v: v >= 0.0, "from 0 up")
 
     @classmethod
@@ -199,8 +200,6 @@ def check_number(name: str, value: Any, holds: Callable[[Any], bool], wanted: st
 
 
 def check_whole(name: str, value: Any, least: int) -> None:
-    """Refuse a value that is no whole number of at least ``least``; None passes."""
-    if value is None:
-        return
+    """Refuse a value that is no whole number of at least ``least``."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ConfigurationError(f"{name} is {value!r}", f"give a whole number from {least} up")
