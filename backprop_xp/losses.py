@@ -43,7 +43,14 @@ class Loss(NamedTuple):
 
 
 def output_error(
-    loss: Loss, activation: Activation, z: Array, a: Array, y: Array, *, xp: Namespace
+    loss: Loss,
+    activation: Activation,
+    z: Array,
+    a: Array,
+    y: Array,
+    weights: Array | None = None,
+    *,
+    xp: Namespace,
 ) -> tuple[Array, Array]:
     """Return the mean loss of a batch and the error δ at the output layer, equation (BP1).
 
@@ -54,6 +61,9 @@ def output_error(
         That of the output layer.
     z, a, y : array, shape (batch, n_outputs)
         Weighted inputs, outputs and targets.
+    weights : array, shape (batch,), optional
+        How much each sample counts: the mean is ``Σ w L / Σ w``, so that a sample of weight 2
+        counts as if it stood there twice.
     xp : namespace
 
     Returns
@@ -77,9 +87,14 @@ def output_error(
     else:
         terms, da = loss.from_outputs(a, y, xp)
         delta = activation.pull_back(da, z, a, xp)
-    per_sample = 1.0 / y.shape[0]
-    delta *= per_sample
-    return xp.sum(terms) * per_sample, delta
+    if weights is None:
+        share = 1.0 / y.shape[0]
+        delta *= share
+        return xp.sum(terms) * share, delta
+    shares = (weights / xp.sum(weights))[:, None]  # (batch, 1)
+    delta *= shares
+    terms *= shares
+    return xp.sum(terms), delta
 
 
 # --- squared errors, one function in the four conventions that are in use -------------------

@@ -14,7 +14,8 @@ from backprop_xp.losses import get_loss
 from backprop_xp.model import Model
 from backprop_xp.network import Network
 from backprop_xp.settings import RunSettings, TrainingSettings
-from backprop_xp.training import TrainState, fit
+from backprop_xp.state import TrainState
+from backprop_xp.training import fit
 from backprop_xp.version import __version__
 
 

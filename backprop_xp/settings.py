@@ -5,17 +5,22 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from backprop_xp.data.records import NAMED, TASKS
 from backprop_xp.devices import Placement
+from backprop_xp.dropout import check_rate
 from backprop_xp.errors import ConfigurationError, unknown_name
 from backprop_xp.initializers import get_initializer
 from backprop_xp.losses import Loss, check_pair, default_loss, get_loss
 from backprop_xp.network import Network
 from backprop_xp.optimizers import Optimizer, get_optimizer
+from backprop_xp.schedules import Schedule, get_schedule
+
+PENALTIES = ("per_sample", "plain")
+MONITORS = ("loss", "accuracy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +43,35 @@ class TrainingSettings:
     epochs : int
     seed : int or None
         All random draws follow from it. None draws one, and the state of the training says which.
+    l1, l2 : float
+        Coefficients λ of the penalties λ Σ|w| and ½ λ Σw² on the weights.
+    penalty : {"per_sample", "plain"}
+        Whether λ is divided by the number of training samples, as in Nielsen's book, or not.
+    penalize_biases : bool
+    dropout : tuple of float
+        Dropout rate of the hidden layers: one for all of them, or one for each; empty for none.
+    max_norm : float or None
+        Bound on the norm of the incoming weights of each neuron.
+    clip_norm : float or None
+        Bound on the norm of all gradients of a step together.
+    label_smoothing : float
+        The share ε of every target that is spread evenly over all classes.
+    class_weight : "balanced", mapping or None
+        Weights of classes: inverse to their frequencies, or from class index to weight.
+    schedule : name or callable
+        How the learning rate changes over the training; see `backprop_xp.schedules`.
+    warm_up : int
+        Steps over which the learning rate rises from 0 at the start.
+    plateau_patience : int or None
+        Epochs without a lower loss (on the validation set, if there is one) after which the
+        learning rate is halved.
+    patience : int or None
+        Epochs without improvement on the validation set after which the training stops; the
+        best weights are then restored.
+    min_improvement : float
+        What counts as an improvement.
+    monitor : {"loss", "accuracy"}
+        What is watched on the validation set.
     target_loss : float or None
         Training stops at the first step whose batch has this loss or less.
     evaluate_training : bool
@@ -67,6 +101,21 @@ class TrainingSettings:
     batch_size: int = 64
     epochs: int = 50
     seed: int | None = None
+    l1: float = 0.0
+    l2: float = 0.0
+    penalty: str = "per_sample"
+    penalize_biases: bool = False
+    dropout: tuple[float, ...] = ()
+    max_norm: float | None = None
+    clip_norm: float | None = None
+    label_smoothing: float = 0.0
+    class_weight: str | Mapping[int, float] | None = None
+    schedule: str | Schedule = "constant"
+    warm_up: int = 0
+    plateau_patience: int | None = None
+    patience: int | None = None
+    min_improvement: float = 0.0
+    monitor: str = "loss"
     target_loss: float | None = None
     evaluate_training: bool = True
 
@@ -80,6 +129,26 @@ class TrainingSettings:
         check_whole("batch_size", self.batch_size, 0)
         check_whole("epochs", self.epochs, 0)
         check_whole("seed", self.seed, 0)
+        for name in ("l1", "l2", "min_improvement"):
+            check_number(name, getattr(self, name), lambda v: 0.0 <= v < math.inf, "from 0 up")
+        for name in ("max_norm", "clip_norm"):
+            check_number(name, getattr(self, name), lambda v: 0.0 < v < math.inf, "above 0")
+        check_number(
+            "label_smoothing", self.label_smoothing, lambda v: 0.0 <= v < 1.0, "from 0 to below 1"
+        )
+        rates = self.dropout if isinstance(self.dropout, Iterable) else (self.dropout,)
+        object.__setattr__(self, "dropout", tuple(rates))
+        for rate in self.dropout:
+            check_rate(rate)
+        get_schedule(self.schedule)
+        for name, known in (("penalty", PENALTIES), ("monitor", MONITORS)):
+            if getattr(self, name) not in known:
+                raise unknown_name(name, getattr(self, name), known)
+        if isinstance(self.class_weight, str) and self.class_weight != "balanced":
+            raise unknown_name("class_weight", self.class_weight, ["balanced"])
+        check_whole("warm_up", self.warm_up, 0)
+        check_whole("plateau_patience", self.plateau_patience, 1)
+        check_whole("patience", self.patience, 1)
         check_number("target_loss", self.target_loss, lambda v: v >= 0.0, "from 0 up")
 
     @classmethod

@@ -25,7 +25,7 @@ from backprop_xp.version import __version__
 if TYPE_CHECKING:
     from backprop_xp.run import Run
     from backprop_xp.run_folder import RunFolder
-    from backprop_xp.training import TrainState
+    from backprop_xp.state import TrainState
 
 _FIELDS = {field.name: field for field in dataclasses.fields(RunSettings)}
 
@@ -210,7 +210,7 @@ def command(
 @contextlib.contextmanager
 def _kept_if_cut_off(run: Run, folder: RunFolder | None) -> Iterator[None]:
     """Save the last good weights when a training is interrupted or diverges."""
-    from backprop_xp.training import TrainingInterrupted
+    from backprop_xp.state import TrainingInterrupted
 
     try:
         yield
