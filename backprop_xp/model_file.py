@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import struct
 import tempfile
@@ -23,8 +24,8 @@ from backprop_xp import arrays
 from backprop_xp.activations import ACTIVATIONS
 from backprop_xp.data.scaling import Scaling
 from backprop_xp.devices import Placement, select
-from backprop_xp.errors import BackpropError, ConfigurationError, ModelFileError
-from backprop_xp.losses import LOSSES, get_loss
+from backprop_xp.errors import ConfigurationError, ModelFileError
+from backprop_xp.losses import LOSSES, check_pair, get_loss
 from backprop_xp.model import Model
 from backprop_xp.network import Layer, Network, check_parameters
 
@@ -102,9 +103,11 @@ def load_model(path: str | os.PathLike[str], placement: Placement | None = None)
         tensors = safetensors.numpy.load(content)
         described = json.loads(metadata["model"])
         model = _model(described, tensors)
-    except (safetensors.SafetensorError, BackpropError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:
+        # The hash is right, so this file is forged or of another version: that can fail anywhere.
+        hint = error.hint if isinstance(error, ModelFileError) else None
         raise ModelFileError(
-            f"the model file {path} does not describe a model: {error}", _DAMAGED
+            f"the model file {path} does not describe a model: {error}", hint or _DAMAGED
         ) from error
     return model if placement is None else model.to(placement)
 
@@ -162,7 +165,7 @@ def _describe(model: Model) -> dict[str, Any]:
             if registry.get(name) is not record:
                 raise ConfigurationError(
                     f"the {kind} {name!r} is one of your own, and a file cannot hold functions",
-                    f"use an {kind} of the package, or save the parameters alone",
+                    "use one of the package's, or save the parameters alone",
                 )
     return {
         "format_version": FORMAT_VERSION,
@@ -190,7 +193,14 @@ def _checked_metadata(path: Path, content: bytes) -> dict[str, str]:
         stored = metadata["sha256"]
         if header.count(stored.encode()) != 1 or len(stored) != 64:
             raise ValueError("no hash")
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        struct.error,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise ModelFileError(
             f"{path} is no model file of this package, or it is damaged: its header cannot be read",
             _DAMAGED,
@@ -209,9 +219,10 @@ def _checked_metadata(path: Path, content: bytes) -> dict[str, str]:
 
 def _model(described: dict[str, Any], tensors: dict[str, Any]) -> Model:
     if described["format_version"] != FORMAT_VERSION:
-        raise ConfigurationError(
+        raise ModelFileError(
             f"its format version is {described['format_version']}, and this package reads "
-            f"{FORMAT_VERSION}: it was written by version {described['version']}"
+            f"{FORMAT_VERSION}: it was written by version {described['version']}",
+            "read it with that version of backprop_xp",
         )
     network = Network(described["sizes"], described["activations"], described["bias"])
     placement = select("cpu", "numpy", dtype=described["dtype"])
@@ -220,22 +231,53 @@ def _model(described: dict[str, Any], tensors: dict[str, Any]) -> Model:
         for place in range(len(network.activations))
     ]
     check_parameters(network, parameters)
+    _check_types(tensors, described["dtype"])
     scaling = None
     if "scaling.offset" in tensors:
         scaling = Scaling(tensors["scaling.offset"], tensors["scaling.divisor"])
-    return Model(
+    model = Model(
         network=network,
         parameters=parameters,
         loss=get_loss(described["loss"]),
         scaling=scaling,
-        classes=_names(described["classes"]),
-        features=_names(described["features"]),
-        image_shape=None if described["image_shape"] is None else tuple(described["image_shape"]),
+        classes=_tuple_of(str, described["classes"]),
+        features=_tuple_of(str, described["features"]),
+        image_shape=_tuple_of(int, described["image_shape"]),
         seed=described["seed"],
         version=described["version"],
         placement=placement,
     )
+    _check_widths(model)
+    return model
 
 
-def _names(names: list[str] | None) -> tuple[str, ...] | None:
-    return None if names is None else tuple(names)
+def _tuple_of(kind: type, items: list[Any] | None) -> tuple[Any, ...] | None:
+    if items is not None and not all(type(item) is kind for item in items):
+        raise ValueError(f"{items} are not all of the type {kind.__name__}")
+    return None if items is None else tuple(items)
+
+
+def _check_types(tensors: dict[str, Any], dtype: str) -> None:
+    for name, tensor in tensors.items():
+        wanted = "float64" if name.startswith("scaling.") else dtype
+        if tensor.dtype != wanted:
+            raise ValueError(f"{name} has the type {tensor.dtype}, not {wanted}")
+
+
+def _check_widths(model: Model) -> None:
+    """Refuse what would fail, or give nonsense, only when the model is used."""
+    check_pair(model.loss, model.network.activations[-1])
+    n_inputs, n_outputs = model.network.sizes[0], model.network.sizes[-1]
+    for what, given, wanted in (
+        ("classes", model.classes and len(model.classes), max(n_outputs, 2)),
+        ("features", model.features and len(model.features), n_inputs),
+        ("pixels", model.image_shape and math.prod(model.image_shape), n_inputs),
+    ):
+        if given is not None and given != wanted:
+            raise ValueError(f"it has {given} {what}, where the network needs {wanted}")
+    if model.scaling is not None:
+        offset, divisor = model.scaling
+        if not (offset.shape == divisor.shape == (n_inputs,)):
+            raise ValueError("its scaling has another width than its inputs")
+        if not (np.isfinite(offset).all() and np.isfinite(divisor).all() and divisor.all()):
+            raise ValueError("its scaling divides by 0, or is not finite")

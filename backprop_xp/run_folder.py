@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.model import Model
@@ -18,10 +22,11 @@ CONFIG, HISTORY, MODEL = "config.toml", "history.jsonl", "model.safetensors"
 
 
 class RunFolder:
-    """A folder that is being filled by a run.
+    """A folder that is being filled by a run; used in a ``with`` statement.
 
-    ``config.toml`` is written when the run starts, ``history.jsonl`` grows by a line after each
-    epoch, and ``model.safetensors`` appears when there is a model, whole.
+    With the first epoch ``config.toml`` is written and an earlier run gives way.
+    ``history.jsonl`` grows by a line after each epoch, and ``model.safetensors`` appears when
+    there is a model, whole. A run that fails before all this leaves the disk as it was.
 
     Parameters
     ----------
@@ -38,7 +43,9 @@ class RunFolder:
 
     def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         self.path = Path(path)
-        held = [name for name in (CONFIG, HISTORY, MODEL) if (self.path / name).exists()]
+        self._made = [p for p in (self.path, *self.path.parents) if not os.path.exists(p)]
+        self._epochs: int | None = None  # as many as the history holds; None before it begins
+        held = [name for name in (CONFIG, HISTORY, MODEL) if os.path.exists(self.path / name)]
         if held and not overwrite:
             raise ConfigurationError(
                 f"the folder {self.path} already holds a run ({', '.join(held)})",
@@ -49,27 +56,49 @@ class RunFolder:
             if not os.access(self.path, os.W_OK | os.X_OK):
                 raise PermissionError(None, "permission denied")
         except OSError as error:
+            self._remove_what_was_made()
             raise ConfigurationError(
                 f"the folder {self.path} cannot be written to: {error.strerror or error}",
                 "name a folder that you may write to with --out",
             ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._epochs is None:
+            self._remove_what_was_made()
+
+    def _remove_what_was_made(self) -> None:
+        for folder in self._made:
+            with suppress(OSError):  # not there, or somebody else put something into it
+                folder.rmdir()
 
     @property
     def model(self) -> Path:
         """Where the model is."""
         return self.path / MODEL
 
-    def start(self, settings: RunSettings) -> None:
-        """Write the settings, and clear what an earlier run left."""
-        for name in (HISTORY, MODEL):
-            (self.path / name).unlink(missing_ok=True)
-        write_whole(self.path / CONFIG, lambda file: file.write(as_toml(settings).encode()))
+    def record(self, settings: RunSettings, history: Sequence[dict[str, Any]]) -> None:
+        """Write those epochs of a history that the folder does not hold yet, a line for each.
 
-    def append(self, record: dict[str, Any]) -> None:
-        """Add one epoch to the history."""
+        The first call writes the settings, and clears what an earlier run left.
+        """
         try:
+            if self._epochs is None:
+                (self.path / MODEL).unlink(missing_ok=True)
+                (self.path / HISTORY).write_bytes(b"")
+                write_whole(self.path / CONFIG, lambda file: file.write(as_toml(settings).encode()))
+                self._epochs = 0
+            lines = [_line(epoch) for epoch in history[self._epochs :]]
             with open(self.path / HISTORY, "a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+                file.writelines(lines)
+            self._epochs = len(history)
         except OSError as error:
             raise ConfigurationError(
                 f"{self.path / HISTORY} cannot be written: {error.strerror or error}",
@@ -79,6 +108,12 @@ class RunFolder:
     def finish(self, model: Model) -> None:
         """Write the model."""
         save_model(model, self.model)
+
+
+def _line(record: dict[str, Any]) -> str:
+    # JSON knows no NaN and no infinity, which a validation loss can be.
+    known = {name: value if math.isfinite(value) else None for name, value in record.items()}
+    return json.dumps(known, allow_nan=False) + "\n"
 
 
 def as_toml(settings: RunSettings) -> str:

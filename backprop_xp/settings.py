@@ -128,7 +128,6 @@ class TrainingSettings:
         check_number("learning_rate", self.learning_rate, lambda v: 0.0 < v < math.inf, "above 0")
         check_whole("batch_size", self.batch_size, 0)
         check_whole("epochs", self.epochs, 0)
-        check_whole("seed", self.seed, 0)
         for name in ("l1", "l2", "min_improvement"):
             check_number(name, getattr(self, name), lambda v: 0.0 <= v < math.inf, "from 0 up")
         for name in ("max_norm", "clip_norm"):
@@ -147,8 +146,9 @@ class TrainingSettings:
         if isinstance(self.class_weight, str) and self.class_weight != "balanced":
             raise unknown_name("class_weight", self.class_weight, ["balanced"])
         check_whole("warm_up", self.warm_up, 0)
-        check_whole("plateau_patience", self.plateau_patience, 1)
-        check_whole("patience", self.patience, 1)
+        for name, least in (("seed", 0), ("plateau_patience", 1), ("patience", 1)):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name), least)
         check_number("target_loss", self.target_loss, lambda v: v >= 0.0, "from 0 up")
 
     @classmethod
@@ -268,8 +268,6 @@ def check_number(name: str, value: Any, holds: Callable[[Any], bool], wanted: st
 
 
 def check_whole(name: str, value: Any, least: int) -> None:
-    """Refuse a value that is no whole number of at least ``least``; None passes."""
-    if value is None:
-        return
+    """Refuse a value that is no whole number of at least ``least``."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ConfigurationError(f"{name} is {value!r}", f"give a whole number from {least} up")

@@ -62,9 +62,14 @@ def pytest_configure(config):
 
 
 def pytest_generate_tests(metafunc):
+    given = {
+        name.strip()
+        for mark in metafunc.definition.iter_markers("parametrize")
+        for name in (mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0])
+    }
     wanted = {"backend": lambda backend: True, "library": lambda backend: not backend.compiled}
     for fixture, holds in wanted.items():
-        if fixture in metafunc.fixturenames:
+        if fixture in metafunc.fixturenames and fixture not in given:
             backends = {name: backend for name, backend in found()[0].items() if holds(backend)}
             metafunc.parametrize(fixture, backends.values(), ids=backends, indirect=True)
 

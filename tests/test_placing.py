@@ -25,7 +25,8 @@ def placed(backend, inputs, targets, n_outputs=2, dtype="float64"):
 
 
 def test_class_indices_become_one_hot_rows(library, dtype):
-    data = placed(library, library.array(X), library.array([1, 0, 1, 0], "index"), 2, dtype)
+    x = library.array(X, dtype)
+    data = placed(library, x, library.array([1, 0, 1, 0], "index"), 2, dtype)
     assert data.x.dtype == data.y.dtype == library.dtype(dtype)
     assert library.numpy(data.x).tolist() == X.tolist()
     assert library.numpy(data.y).tolist() == [[0, 1], [1, 0], [0, 1], [1, 0]]

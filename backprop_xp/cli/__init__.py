@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import sys
+import traceback
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -75,12 +76,43 @@ def main(args: list[str] | None = None) -> NoReturn:
 
 
 def _run(args: list[str]) -> int:
+    """Return the exit code, after everything has been printed."""
+    try:
+        try:
+            code = _outcome(args)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _show_traceback(args)
+            print_error(
+                "system",
+                f"the operating system refused: {error}",
+                "look for a full disk, or for a file or folder that was taken away",
+                as_json="--json" in args,
+            )
+            code = UNEXPECTED
+            sys.stdout.flush()
+        return code
+    except OSError:
+        # The reader of the output has gone ('| head'), or it takes no more: there is nobody left
+        # to tell, and what is still in the buffer must not fail again at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNEXPECTED
+
+
+def _show_traceback(args: list[str]) -> None:
+    if "--debug" in args:
+        traceback.print_exc()
+
+
+def _outcome(args: list[str]) -> int:
     def fail(code: int, kind: str, message: str, hint: str | None = None) -> int:
         print_error(kind, message, hint, as_json="--json" in args)
         return code
 
     try:
-        result: Any = cli.main(args, prog_name="backprop-xp", standalone_mode=False)
+        result: Any = cli.main(args or ["--help"], prog_name="backprop-xp", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "backprop-xp"
@@ -88,16 +120,14 @@ def _run(args: list[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort, EOFError) as error:
-        terminated = _is_terminated(error)
+        told = error.__cause__ or error  # click puts an Abort of its own around what was raised
+        terminated = _is_terminated(told)
         code, what = (TERMINATED, "terminated") if terminated else (INTERRUPTED, "interrupted")
-        return fail(code, what, str(error) or what, getattr(error, "hint", None))
-    except BrokenPipeError:
-        # The reader of the output has gone ('| head'): there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNEXPECTED
+        return fail(code, what, str(told) or what, getattr(told, "hint", None))
+    except OSError:
+        raise
     except BackpropError as error:
-        if "--debug" in args:
-            raise
+        _show_traceback(args)
         return fail(error.exit_code, error.kind, error.message, error.hint)
     except MemoryError:
         return fail(
@@ -107,8 +137,7 @@ def _run(args: list[str]) -> int:
             "take a smaller batch size, fewer neurons, or --dtype float32",
         )
     except Exception as error:
-        if "--debug" in args:
-            raise
+        _show_traceback(args)
         return fail(
             UNEXPECTED,
             "unexpected",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from backprop_xp.cli.options import device_options, output_options
-from backprop_xp.cli.output import print_json, say
+from backprop_xp.cli.output import print_json, print_table, say
 
 
 @click.command()
@@ -37,20 +37,19 @@ def command(device: str, backend: str | None, json: bool, quiet: bool, debug: bo
             },
         )
     else:
-        _print_table(rows, failed)
+        print_table(
+            ("compared", "quantity", "largest error", "limit", "verdict", "where"),
+            (
+                (
+                    row.group,
+                    row.name,
+                    f"{row.error:.1e}",
+                    f"{row.limit:.0e}",
+                    "ok" if row.passed else "FAILED",
+                    row.where,
+                )
+                for row in rows
+            ),
+        )
+        click.echo(f"{len(rows) - len(failed)} of {len(rows)} comparisons are within their limits")
     return 1 if failed else 0
-
-
-def _print_table(rows: list, failed: list) -> None:  # type: ignore[type-arg]
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("compared", "quantity", "largest error", "limit", "verdict", "where"):
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        numbers = f"{row.error:.1e}", f"{row.limit:.0e}"
-        verdict = "ok" if row.passed else "FAILED"
-        table.add_row(row.group, row.name, *numbers, verdict, row.where)
-    Console(highlight=False, markup=False).print(table)
-    click.echo(f"{len(rows) - len(failed)} of {len(rows)} comparisons are within their limits")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from backprop_xp.cli.options import output_options
-from backprop_xp.cli.output import print_json
+from backprop_xp.cli.output import print_json, print_table
 
 
 @click.command()
@@ -18,14 +18,16 @@ def command(json: bool, quiet: bool, debug: bool) -> None:
     if json:
         print_json("devices", {"devices": [report._asdict() for report in reports]})
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("backend", "version", "device", "usable", "why not, and what to do"):
-        table.add_column(title, overflow="fold")
-    for report in reports:
-        why = f"{report.reason}: {report.mend}" if report.reason else report.name
-        cells = (report.backend, report.version or "-", report.device)
-        table.add_row(*cells, "yes" if report.usable else "no", why)
-    Console(highlight=False, markup=False).print(table)
+    print_table(
+        ("backend", "version", "device", "usable", "why not, and what to do"),
+        (
+            (
+                report.backend,
+                report.version or "-",
+                report.device,
+                "yes" if report.usable else "no",
+                f"{report.reason}: {report.mend}" if report.reason else report.name,
+            )
+            for report in reports
+        ),
+    )

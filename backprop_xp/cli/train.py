@@ -41,6 +41,8 @@ class _Sizes(click.ParamType[tuple[int, ...]]):
         """Return the sizes as a tuple of int."""
         items = value.split(",") if isinstance(value, str) else value
         try:
+            if any(isinstance(item, (bool, float)) for item in items):
+                raise TypeError("int() would cut off a fraction")
             return tuple(int(item) for item in items if str(item).strip())
         except (TypeError, ValueError):
             self.fail(f"{value!r} is no list of whole numbers such as 30,20", param, ctx)
@@ -65,8 +67,22 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: str | None) -
     for key in values:
         if key not in _FIELDS:
             raise unknown_name(f"key in {path}", key, _FIELDS)
+        _check_type(key, values[key], path)
     ctx.default_map = values
     return path
+
+
+def _check_type(key: str, value: Any, path: str) -> None:
+    """Refuse what click would silently turn into another value, such as 2.5 epochs into 2."""
+    wanted = str(_FIELDS[key].type).split(" ")[0]
+    types, words = {
+        "int": ((int,), "a whole number"),
+        "float": ((int, float), "a number"),
+        "bool": ((bool,), "true or false"),
+        "str": ((str, int, float), "a text"),
+    }.get(wanted, ((object,), ""))
+    if not isinstance(value, types) or (isinstance(value, bool) and wanted != "bool"):
+        raise ConfigurationError(f"{key} in {path} is {value!r}", f"give {words}")
 
 
 def _setting(*declarations: str, **attributes: Any) -> Any:
@@ -189,21 +205,22 @@ def command(
     from backprop_xp.run import prepare
     from backprop_xp.run_folder import RunFolder
 
-    folder = None if out is None else RunFolder(out, overwrite=overwrite)
-    run = prepare(settings)
-    if folder is not None:
-        folder.start(run.settings)
-    if not quiet:
-        say(run.placement.note)
-        say(f"seed: {run.settings.seed}")
-    with _kept_if_cut_off(run, folder), Progress(settings.epochs, quiet=quiet) as progress:
+    with contextlib.nullcontext() if out is None else RunFolder(out, overwrite=overwrite) as folder:
+        run = prepare(settings)
+        if not quiet:
+            say(run.placement.note)
+            say(f"seed: {run.settings.seed}")
+        with _kept_if_cut_off(run, folder), Progress(settings.epochs, quiet=quiet) as progress:
 
-        def on_epoch(state: TrainState) -> None:
-            if folder is not None:
-                folder.append(state.history[-1])
-            progress.epoch(state.history[-1])
+            def on_epoch(state: TrainState) -> None:
+                if folder is not None:
+                    folder.record(run.settings, state.history)
+                progress.epoch(state.history[-1])
 
-        state = run.train(on_epoch)
+            state = run.train(on_epoch)
+        if folder is not None:
+            folder.record(run.settings, state.history)
+            folder.finish(run.model(state))
     _report(run, state, folder, json)
 
 
@@ -217,6 +234,7 @@ def _kept_if_cut_off(run: Run, folder: RunFolder | None) -> Iterator[None]:
     except (TrainingInterrupted, DivergenceError) as error:
         state: Any = error.state
         if folder is not None and state is not None and state.epoch > 0:
+            folder.record(run.settings, state.history)
             folder.finish(run.model(state))
             kept = f"the model of epoch {state.epoch} is in {folder.model}"
             error.hint = f"{error.hint}; {kept}" if getattr(error, "hint", None) else kept
@@ -246,8 +264,6 @@ def _print_config(ctx: click.Context, settings: RunSettings, json: bool) -> None
 
 def _report(run: Run, state: TrainState, folder: RunFolder | None, json: bool) -> None:
     model = run.model(state)
-    if folder is not None:
-        folder.finish(model)
     data, settings = run.dataset, run.settings
     measured: dict[str, Any] = {}
     for name in ("train", "validation", "test"):
@@ -293,7 +309,7 @@ def _report(run: Run, state: TrainState, folder: RunFolder | None, json: bool) -
     sizes = "-".join(map(str, run.network.sizes))
     click.echo(
         f"{data.name}: {sizes}, {run.network.n_parameters:,} parameters, {settings.optimizer}, "
-        f"{state.epoch} epochs in {seconds:.1f} s on {run.placement.name} "
+        f"{state.epoch} epoch{'s' * (state.epoch != 1)} in {seconds:.1f} s on {run.placement.name} "
         f"({run.placement.backend}), seed {state.seed}"
     )
     name = next((name for name in ("test", "validation", "train") if measured[name]), "train")
