@@ -26,8 +26,9 @@ def command(
     from backprop_xp.experiments.experiment import experiments, get_experiment
 
     if list_all or name is None:
-        rows = [
-            (e.name, "MNIST" if e.needs_mnist else "-", e.shows) for e in experiments().values()
+        listed = [
+            (found.name, "MNIST" if found.needs_mnist else "-", found.shows)
+            for found in experiments().values()
         ]
         if json:
             keys = ("name", "data", "shows")
