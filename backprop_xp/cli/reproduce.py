@@ -51,9 +51,9 @@ def command(
         about |= {"settings": experiment.settings, "source": experiment.source}
         print_json("reproduce", {**about, **outcome._asdict(), "seconds": seconds})
     else:
-        keys = [key for key in outcome.published if key in outcome.measured]
+        shared = [key for key in outcome.published if key in outcome.measured]
         rows = [
-            (str(key), _text(outcome.published[key]), _text(outcome.measured[key])) for key in keys
+            (str(key), _text(outcome.published[key]), _text(outcome.measured[key])) for key in shared
         ]
         print_table(("", "published", "measured"), rows)
         verdict = "borne out" if outcome.passed else "NOT borne out"
