@@ -59,7 +59,7 @@ def test_gradients_with_a_penalty_equal_central_differences(loss, penalty):
 
 def test_penalties_are_the_same_on_every_backend(library, dtype, tolerance):
     layers = library.layers(parameters(), dtype)
-    zeros = library.layers(
+    zeros = library._replace(readonly=False).layers(
         [Layer(np.zeros_like(w), np.zeros_like(b)) for w, b in parameters()], dtype
     )
     penalty = Penalty(0.1, 0.2, True)
