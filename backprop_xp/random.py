@@ -13,7 +13,7 @@ from typing import Any
 
 from backprop_xp.arrays import Array, Namespace
 
-INITIAL_WEIGHTS, SHUFFLE, SPLIT, CHECK, DROPOUT = range(5)
+INITIAL_WEIGHTS, SHUFFLE, SPLIT, CHECK, DROPOUT, EXPANSION = range(6)
 """The purposes; a new one is added at the end, so that the draws of the others stay."""
 
 
@@ -97,6 +97,24 @@ def bits(key: tuple[int, int], n: int, step: Any, *, xp: Namespace, device: Any 
     second = xp.zeros(half, dtype=xp.int32, device=device) + step
     words = xp.concat(_threefry(key, first, second), axis=0)
     return words if words.shape[0] == n else words[:n]
+
+
+def uniform(
+    key: tuple[int, int], n: int, step: Any, *, xp: Namespace, dtype: Any, device: Any = None
+) -> Array:
+    """Return ``n`` numbers drawn evenly from [-1, 1), exact multiples of 2⁻²³, as `bits` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = uniform((1, 2), 100_000, 0, xp=np, dtype=np.float64)
+    >>> bool(abs(x.mean()) < 0.01 and x.min() >= -1.0 and x.max() < 1.0)
+    True
+    """
+    words = xp.astype((bits(key, n, step, xp=xp, device=device) >> 8) & 0xFFFFFF, dtype)
+    words *= 2.0**-23
+    words -= 1.0
+    return words
 
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))

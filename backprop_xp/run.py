@@ -56,6 +56,7 @@ class Run(NamedTuple):
             device=self.placement,
             dtype=self.settings.dtype,
             on_epoch=on_epoch,
+            image_shape=self.dataset.image_shape,
             **options,
         )
 

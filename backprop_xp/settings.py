@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from backprop_xp.data.expansion import Expansion, get_expansion
 from backprop_xp.data.records import NAMED, TASKS
 from backprop_xp.devices import Placement
 from backprop_xp.dropout import check_rate
@@ -50,6 +51,8 @@ class TrainingSettings:
     penalize_biases : bool
     dropout : tuple of float
         Dropout rate of the hidden layers: one for all of them, or one for each; empty for none.
+    expand : name, `Expansion` or None
+        How pictures are changed anew in every step; see `backprop_xp.data.expansion`.
     max_norm : float or None
         Bound on the norm of the incoming weights of each neuron.
     clip_norm : float or None
@@ -106,6 +109,7 @@ class TrainingSettings:
     penalty: str = "per_sample"
     penalize_biases: bool = False
     dropout: tuple[float, ...] = ()
+    expand: str | Expansion | None = None
     max_norm: float | None = None
     clip_norm: float | None = None
     label_smoothing: float = 0.0
@@ -140,6 +144,8 @@ class TrainingSettings:
         for rate in self.dropout:
             check_rate(rate)
         get_schedule(self.schedule)
+        if self.expand is not None:
+            get_expansion(self.expand)
         for name, known in (("penalty", PENALTIES), ("monitor", MONITORS)):
             if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)

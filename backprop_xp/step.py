@@ -1,4 +1,4 @@
-"""One training step: dropout, forward, loss, backward and penalty; then clipping and the update.
+"""One training step: dropout, forward, loss, backward and penalty; then clipping and update.
 
 Both halves are pure functions of arrays; how many of them are run, and how, is decided in
 `backprop_xp.execution`.
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from backprop_xp import random
 from backprop_xp.arrays import Array, Namespace
+from backprop_xp.data.expansion import Expansion, expand
 from backprop_xp.dropout import dropout_mask
 from backprop_xp.execution import Batch, update
 from backprop_xp.losses import Loss
@@ -29,6 +30,9 @@ class StepRule(NamedTuple):
     penalty : Penalty
     dropout : tuple of float
         The rate of each hidden layer; empty for no dropout.
+    expansion : Expansion or None
+        How pictures are changed before each step, and their height and width.
+    image_shape : (int, int) or None
     clip_norm, max_norm : float or None
         Bounds on the norm of all gradients together, and of each neuron's incoming weights.
     seed : int
@@ -42,6 +46,8 @@ class StepRule(NamedTuple):
     optimizer: Optimizer
     penalty: Penalty
     dropout: tuple[float, ...]
+    expansion: Expansion | None
+    image_shape: tuple[int, int] | None
     clip_norm: float | None
     max_norm: float | None
     seed: int
@@ -59,6 +65,16 @@ class StepRule(NamedTuple):
             The number of the step, from which the dropout masks follow.
         """
         x, y, weights = batch
+        if self.expansion is not None and self.image_shape is not None:
+            x = expand(
+                x,
+                self.image_shape,
+                self.expansion,
+                self.seed,
+                number,
+                xp=self.xp,
+                device=self.device,
+            )
         step = loss_and_gradients(
             self.network,
             self.loss,

@@ -9,6 +9,7 @@ from typing import Any
 
 from backprop_xp import arrays, random
 from backprop_xp.arrays import Array, Namespace
+from backprop_xp.data.expansion import check_pictures, get_expansion
 from backprop_xp.data.placing import (
     Placed,
     place,
@@ -49,7 +50,6 @@ class Trainer:
         validation: tuple[Any, Any] | None,
         placement: Placement,
         dtype: Any,
-        shuffle: bool | Shuffle,
         options: TrainingSettings,
     ) -> None:
         output = network.activations[-1]
@@ -63,7 +63,6 @@ class Trainer:
         )
         self.xp, self.device, self.dtype = placement.xp, placement.device, dtype
         self.train = self._place(train, "the training data")
-        self.weights: Array | None = None
         self.targets = self.train.y
         if options.label_smoothing:
             self.targets = smooth_labels(self.train.y, options.label_smoothing)
@@ -85,8 +84,6 @@ class Trainer:
         self.steps = -(-self.n // self.batch_size)
         share = 1.0 / self.n if options.penalty == "per_sample" else 1.0
         self.penalty = Penalty(options.l1 * share, options.l2 * share, options.penalize_biases)
-        self.order = shuffle if callable(shuffle) else None
-        self.shuffled = bool(shuffle)
 
     def _place(self, data: tuple[Any, Any], what: str) -> Placed:
         return place(
@@ -99,16 +96,27 @@ class Trainer:
             what=what,
         )
 
-    def weigh(self, sample_weight: Any) -> None:
-        """Set the weight of each training sample, from its own and from that of its class."""
-        class_weight = self.options.class_weight
+    def take(
+        self,
+        shuffle: bool | Shuffle,
+        sample_weight: Any,
+        image_shape: tuple[int, int] | None,
+    ) -> None:
+        """Take what belongs to the rows: their order, their weights, and their shape."""
+        self.order = shuffle if callable(shuffle) else None
+        self.shuffled = bool(shuffle)
+        self.weights: Array | None = None
         if sample_weight is not None:
             self.weights = place_weights(
                 sample_weight, self.n, xp=self.xp, dtype=self.dtype, device=self.device
             )
-        if class_weight is not None:
-            per_class = weights_of_classes(self.train, class_weight, xp=self.xp)
+        if self.options.class_weight is not None:
+            per_class = weights_of_classes(self.train, self.options.class_weight, xp=self.xp)
             self.weights = per_class if self.weights is None else self.weights * per_class
+        self.expansion = None if self.options.expand is None else get_expansion(self.options.expand)
+        if self.expansion is not None:
+            image_shape = check_pictures(image_shape, self.network.sizes[0])
+        self.image_shape = image_shape
 
     def start(self, parameters: Parameters | None, state: TrainState | None) -> TrainState:
         """Return the state before the first epoch, in arrays of its own."""
@@ -136,6 +144,8 @@ class Trainer:
             optimizer=self.optimizer,
             penalty=self.penalty,
             dropout=self._dropout_rates(),
+            expansion=self.expansion,
+            image_shape=self.image_shape,
             clip_norm=self.options.clip_norm,
             max_norm=self.options.max_norm,
             seed=state.seed,

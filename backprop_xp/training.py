@@ -25,6 +25,7 @@ def fit(
     device: str | Placement | None = None,
     dtype: str | None = None,
     sample_weight: Any = None,
+    image_shape: tuple[int, int] | None = None,
     state: TrainState | None = None,
     parameters: Parameters | None = None,
     shuffle: bool | Shuffle = True,
@@ -48,6 +49,8 @@ def fit(
         By default that of the inputs where they stay if they are real numbers, else float32.
     sample_weight : array, shape (n,), optional
         How much each training sample counts; weight 2 counts as the row twice.
+    image_shape : (int, int), optional
+        Height and width, where the inputs are pictures that shall be expanded.
     state : TrainState, optional
         Go on from there, for the epochs that are missing to ``epochs``.
     parameters : list of Layer, optional
@@ -91,7 +94,9 @@ def fit(
     options = TrainingSettings.of(settings)
     place_on, real = _where(device, dtype, train[0])
     with place_on.activate():
-        training = Trainer(network, train, validation, place_on, real, shuffle, options)
+        training = Trainer(
+            network, train, validation, place_on, real, shuffle, image_shape, options
+        )
         training.weigh(sample_weight)
         state = training.start(parameters, state)
         good = training.kept(state)

@@ -18,7 +18,7 @@ FLOORS = (
         *("activations", "losses", "initializers", "optimizers", "metrics", "random"),
         *("data.records", "data.files", "data.download", "data.scaling", "data.splits"),
         *("data.labels", "data.idx", "data.row_files", "data.tables", "data.archives"),
-        *("data.digits", "data.mnist", "data.datasets", "data.placing", "data"),
+        *("data.digits", "data.mnist", "data.datasets", "data.placing", "data.expansion", "data"),
         *("dropout", "schedules"),
     ),
     ("network",),

@@ -53,7 +53,8 @@ def command(
     else:
         shared = [key for key in outcome.published if key in outcome.measured]
         rows = [
-            (str(key), _text(outcome.published[key]), _text(outcome.measured[key])) for key in shared
+            (str(key), _text(outcome.published[key]), _text(outcome.measured[key]))
+            for key in shared
         ]
         print_table(("", "published", "measured"), rows)
         verdict = "borne out" if outcome.passed else "NOT borne out"
