@@ -13,6 +13,7 @@ import os
 import struct
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,7 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[Any], object]) ->
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())  # a temporary file is made for its owner alone
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     except OSError as error:
         raise ConfigurationError(
             f"{path} cannot be written: {error.strerror or error}",
@@ -138,6 +140,16 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[Any], object]) ->
     finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name in a folder last, where the system can do that."""
+    with suppress(OSError):  # Windows opens no folders, and some file systems do not sync them
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _in_order(content: bytes) -> bytes:
@@ -243,18 +255,24 @@ def _model(described: dict[str, Any], tensors: dict[str, Any]) -> Model:
         classes=_tuple_of(str, described["classes"]),
         features=_tuple_of(str, described["features"]),
         image_shape=_tuple_of(int, described["image_shape"]),
-        seed=described["seed"],
-        version=described["version"],
+        seed=_typed(int, described["seed"]),
+        version=_typed(str, described["version"]),
         placement=placement,
     )
     _check_widths(model)
     return model
 
 
-def _tuple_of(kind: type, items: list[Any] | None) -> tuple[Any, ...] | None:
-    if items is not None and not all(type(item) is kind for item in items):
-        raise ValueError(f"{items} are not all of the type {kind.__name__}")
-    return None if items is None else tuple(items)
+def _typed(kind: type, value: Any) -> Any:
+    if type(value) is not kind:
+        raise ValueError(f"{value!r} is not of the type {kind.__name__}")
+    return value
+
+
+def _tuple_of(kind: type, items: Any) -> tuple[Any, ...] | None:
+    if items is None:
+        return None
+    return tuple(_typed(kind, item) for item in _typed(list, items))
 
 
 def _check_types(tensors: dict[str, Any], dtype: str) -> None:

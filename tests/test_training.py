@@ -1,10 +1,11 @@
 """The training loop: its result, what it follows from, its records, and how it goes on."""
 
 import math
+from itertools import repeat
 
 import numpy as np
 import pytest
-from helpers import Backend, bytes_of, error, errors, numpy_of, plain_epoch
+from helpers import bytes_of, error, errors, numpy_of, plain_epoch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,7 +49,7 @@ def plain(epochs, batch_size=10):
     for epoch in range(epochs):
         order = random.permutation(3, epoch, N)
         parameters, velocities, loss = plain_epoch(
-            parameters, velocities, X, TARGETS, order, batch_size, eta=0.05, mu=0.8
+            parameters, velocities, X, TARGETS, order, batch_size, etas=repeat(0.05), mu=0.8
         )
         losses.append(loss)
     return parameters, losses
@@ -289,7 +290,7 @@ def test_a_single_output_tells_two_classes_apart(library):
     assert state.history[-1]["train_accuracy"] == 1.0
 
 
-# --- settings and going on ---------------------------------------------------------------------
+# --- settings ---------------------------------------------------------------------------------
 
 
 def test_a_batch_larger_than_the_data_is_refused():
@@ -307,46 +308,6 @@ def test_an_unknown_setting_suggests_the_nearest():
 def test_a_loss_that_does_not_fit_the_output_is_refused():
     with pytest.raises(ConfigurationError, match="needs outputs between 0 and 1"):
         fit(Network((6, 3), "tanh"), (X, TARGETS), loss="cross_entropy", **SETTINGS)
-
-
-def check_going_on(library, cut):
-    settings = {"optimizer": "adam", "momentum": None}
-    whole = train(library, epochs=4, **settings)
-    first = train(library, epochs=cut, **settings)
-    before = bytes_of(first.parameters)
-    for _ in range(2):  # going on does not use up the state
-        joined = train(library, epochs=4, state=first, **settings)
-        assert bytes_of(joined.parameters) == bytes_of(whole.parameters)
-        assert [[library.numpy(s).tobytes() for s in kept] for kept in joined.slots] == [
-            [library.numpy(s).tobytes() for s in kept] for kept in whole.slots
-        ]
-    assert bytes_of(first.parameters) == before
-    assert (joined.epoch, joined.step, joined.seed) == (4, 12, 3)
-    without_time = [[{**r, "seconds": 0} for r in s.history] for s in (joined, whole)]
-    assert without_time[0] == without_time[1]
-
-
-def test_training_that_goes_on_ends_as_if_it_had_never_stopped(library):
-    check_going_on(library, cut=2)
-
-
-@pytest.mark.parametrize("cut", [0, 1, 3, 4])
-def test_training_may_be_cut_after_any_epoch(cut):
-    check_going_on(Backend("numpy", select("cpu")), cut)
-
-
-def test_the_seed_of_a_state_that_goes_on_is_its_own():
-    first = fit(NETWORK, (X, LABELS), **{**SETTINGS, "epochs": 1})
-    joined = fit(NETWORK, (X, LABELS), state=first, **{**SETTINGS, "seed": 99})
-    assert joined.seed == 3
-    assert bytes_of(joined.parameters) == bytes_of(fit(NETWORK, (X, LABELS), **SETTINGS).parameters)
-
-
-def test_a_state_that_has_all_its_epochs_is_returned_as_it_is():
-    done = fit(NETWORK, (X, LABELS), **SETTINGS)
-    again = fit(NETWORK, (X, LABELS), state=done, **SETTINGS)
-    assert bytes_of(again.parameters) == bytes_of(done.parameters)
-    assert again.history == done.history
 
 
 def test_parameters_that_do_not_fit_are_refused():

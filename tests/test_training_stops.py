@@ -9,7 +9,7 @@ from helpers import bytes_of, errors, numpy_of, plain_epoch
 from backprop_xp import random, training
 from backprop_xp.errors import DivergenceError
 from backprop_xp.losses import get_loss
-from backprop_xp.network import Layer, Network, initial_parameters, loss_and_gradients
+from backprop_xp.network import Layer, Network, initial_parameters, loss_and_gradients, map_arrays
 from backprop_xp.training import TrainingInterrupted, fit
 
 N = 20
@@ -35,9 +35,8 @@ def plain_steps(batch_size, epochs):
         for start in range(0, N, batch_size):
             rows = order[start : start + batch_size]
             before = parameters
-            parameters, _, loss = plain_epoch(
-                before, [], X[rows], TARGETS[rows], np.arange(len(rows)), N, eta=0.5, mu=0.0
-            )
+            batch = X[rows], TARGETS[rows], np.arange(len(rows))
+            parameters, _, loss = plain_epoch(before, [], *batch, N, etas=[0.5], mu=0.0)
             yield loss, before
 
 
@@ -104,9 +103,10 @@ def explode(network, data, **settings):
     return fit(network, data, **settings)
 
 
-def first_overflow(network, learning_rate, batch_size, seed):
+def first_overflow(network, learning_rate, batch_size, seed, mu):
     """Return the first step whose loss is not finite, its epoch, and the layer that began it."""
     parameters = initial_parameters(network, seed, xp=np, dtype=np.float64)
+    velocities = map_arrays(np.zeros_like, parameters)
     for place in range(1000):
         epoch, batch = divmod(place, N // batch_size)
         rows = random.permutation(seed, epoch, N)[batch * batch_size : (batch + 1) * batch_size]
@@ -115,25 +115,35 @@ def first_overflow(network, learning_rate, batch_size, seed):
             if not np.isfinite(step.loss):
                 layers = [i for i, z in enumerate(step.tape.z, 1) if not np.all(np.isfinite(z))]
                 return place + 1, epoch + 1, layers[0] if layers else None
+            velocities = [
+                Layer(*(mu * v - learning_rate * g for v, g in zip(*pair, strict=True)))
+                for pair in zip(velocities, step.gradients.layers, strict=True)
+            ]
             parameters = [
-                Layer(*(p - learning_rate * g for p, g in zip(*pair, strict=True)))
-                for pair in zip(parameters, step.gradients.layers, strict=True)
+                Layer(*(p + v for p, v in zip(*pair, strict=True)))
+                for pair in zip(parameters, velocities, strict=True)
             ]
     raise AssertionError("it does not diverge")
 
 
 @pytest.mark.parametrize(
-    ("network", "learning_rate", "batch_size", "seed", "began"),
-    [(SHALLOW, 2.0, N, 1, 2), (SHALLOW, 2.0, 4, 1, None), (DEEP, 1e30, N, 5, 2)],
-    ids=["full batch", "batches of 4", "three layers"],
+    ("network", "learning_rate", "batch_size", "seed", "mu", "began"),
+    [
+        (SHALLOW, 2.0, N, 1, 0.0, 2),
+        (SHALLOW, 2.0, 4, 1, 0.0, None),
+        (SHALLOW, 2.0, 4, 0, 0.9, None),
+        (DEEP, 1e30, N, 5, 0.0, 2),
+    ],
+    ids=["full batch", "batches of 4", "momentum", "three layers"],
 )
 def test_divergence_names_step_and_layer_and_keeps_the_last_good_state(
-    library, network, learning_rate, batch_size, seed, began
+    library, network, learning_rate, batch_size, seed, mu, began
 ):
-    step, epoch, layer = first_overflow(network, learning_rate, batch_size, seed)
+    step, epoch, layer = first_overflow(network, learning_rate, batch_size, seed, mu)
     assert layer == began
     seen = [initial_parameters(network, seed, xp=np, dtype=np.float64)]
     settings = {"learning_rate": learning_rate, "batch_size": batch_size, "seed": seed}
+    settings |= {"optimizer": "momentum", "momentum": mu} if mu else {}
     with pytest.raises(DivergenceError) as failure:
         explode(
             network,

@@ -74,13 +74,14 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: str | None) -
 
 def _check_type(key: str, value: Any, path: str) -> None:
     """Refuse what click would silently turn into another value, such as 2.5 epochs into 2."""
-    wanted = str(_FIELDS[key].type).split(" ")[0]
+    wanted = str(_FIELDS[key].type).replace("[", " ").split()[0]
     types, words = {
         "int": ((int,), "a whole number"),
         "float": ((int, float), "a number"),
         "bool": ((bool,), "true or false"),
         "str": ((str, int, float), "a text"),
-    }.get(wanted, ((object,), ""))
+        "tuple": ((list, str), "a list of whole numbers such as [30, 20]"),
+    }[wanted]
     if not isinstance(value, types) or (isinstance(value, bool) and wanted != "bool"):
         raise ConfigurationError(f"{key} in {path} is {value!r}", f"give {words}")
 
