@@ -94,10 +94,8 @@ def fit(
     options = TrainingSettings.of(settings)
     place_on, real = _where(device, dtype, train[0])
     with place_on.activate():
-        training = Trainer(
-            network, train, validation, place_on, real, shuffle, image_shape, options
-        )
-        training.weigh(sample_weight)
+        training = Trainer(network, train, validation, place_on, real, options)
+        training.take(shuffle, sample_weight, image_shape)
         state = training.start(parameters, state)
         good = training.kept(state)
         try:
