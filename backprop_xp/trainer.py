@@ -113,10 +113,11 @@ class Trainer:
         if self.options.class_weight is not None:
             per_class = weights_of_classes(self.train, self.options.class_weight, xp=self.xp)
             self.weights = per_class if self.weights is None else self.weights * per_class
-        self.expansion = None if self.options.expand is None else get_expansion(self.options.expand)
-        if self.expansion is not None:
-            image_shape = check_pictures(image_shape, self.network.sizes[0])
         self.image_shape = image_shape
+        self.expansion = None
+        if self.options.expand is not None:
+            self.image_shape = check_pictures(image_shape, self.network.sizes[0])
+            self.expansion = get_expansion(self.options.expand, self.image_shape)
 
     def start(self, parameters: Parameters | None, state: TrainState | None) -> TrainState:
         """Return the state before the first epoch, in arrays of its own."""

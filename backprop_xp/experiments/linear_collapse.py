@@ -50,9 +50,7 @@ def _run(data_dir: str | None) -> Outcome:
             pairs.append(state.parameters)
     difference = max(
         float(np.max(np.abs(one - other)) / np.max(np.abs(one)))
-        for one, other in (
-            (predict(deep, p, x), predict(single, _collapsed(p), x)) for p in pairs
-        )
+        for one, other in ((predict(deep, p, x), predict(single, _collapsed(p), x)) for p in pairs)
     )
     published = {"difference": 0.0, "loss / least squares": 1.0}
     measured = {"difference": difference, "loss / least squares": losses["deep linear"] / least}

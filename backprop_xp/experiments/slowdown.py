@@ -15,7 +15,10 @@ from backprop_xp.training import fit
 _NEURON = Network((1, 1), "sigmoid")
 _INPUT, _TARGET = np.asarray([[1.0]]), np.asarray([[0.0]])
 _STARTS = {"w 0.6, b 0.9": (0.6, 0.9), "w 2, b 2": (2.0, 2.0)}
-_LOSSES = {"quadratic": ("half_squared_error", 0.15), "cross-entropy": ("binary_cross_entropy", 0.005)}
+_LOSSES = {
+    "quadratic": ("half_squared_error", 0.15),
+    "cross-entropy": ("binary_cross_entropy", 0.005),
+}
 _PUBLISHED = {
     "first outputs": [0.82, 0.98],
     "last outputs, quadratic": [0.09, 0.20],
