@@ -108,7 +108,8 @@ def _squared(name: str, factor: float, formula: str, *, over_outputs: bool) -> L
         difference = a - y
         terms = difference * difference
         terms *= scale
-        difference *= 2.0 * scale
+        if scale != 0.5:
+            difference *= 2.0 * scale
         return terms, difference
 
     return Loss(name, formula, from_outputs, {}, False)

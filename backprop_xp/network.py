@@ -268,7 +268,8 @@ def forward(
     tape = Tape(z=[], a=[x], masks=masks, fed=[])
     for layer, activation, mask in zip(parameters, network.activations, masks, strict=True):
         fed = tape.a[-1] if mask is None else tape.a[-1] * mask  # (batch, n_in)
-        z = xp.matmul(fed, layer.weights.T)  # (batch, n_out)
+        # W aᵀ seen from the other side: the same product, and faster than a Wᵀ in OpenBLAS.
+        z = xp.matmul(layer.weights, fed.T).T  # (batch, n_out)
         if layer.bias is not None:
             z += layer.bias
         tape.fed.append(fed)
@@ -331,7 +332,7 @@ def backward(
             bias = xp.sum(delta, axis=0)  # (BP3)
         layers.append(Layer(xp.matmul(delta.T, tape.fed[place]), bias))  # (BP4)
         if place > 0:
-            da = xp.matmul(delta, parameters[place].weights)  # (batch, n_in)
+            da = xp.matmul(parameters[place].weights.T, delta.T).T  # (batch, n_in)
             mask = tape.masks[place]
             if mask is not None:  # a unit that was dropped has no part in the error
                 da *= mask

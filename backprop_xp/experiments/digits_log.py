@@ -16,11 +16,11 @@ _PUBLISHED = {
     "right after the first epoch": 9129,
     "right after the last epoch": 9534,
     "right at best": 9542,
-    "parameters of 784-30-10": 24_000,
-    "parameters of 784-15-10": 12_000,
+    "parameters": 24_000,
 }
 _BAND = (9430, 9530)
-"""For the median of the last epochs. One seed in six stays stuck near 8,600."""
+"""For the median of the last epochs: of twelve seeds one stayed stuck at 8,600, which a mean would
+show and a median does not."""
 
 
 def _run(data_dir: str | None) -> Outcome:
@@ -47,8 +47,7 @@ def _run(data_dir: str | None) -> Outcome:
         "right after the first epoch": [run[0] for run in counts],
         "right after the last epoch": last,
         "right at best": best,
-        "parameters of 784-30-10": _NETWORK.n_parameters,
-        "parameters of 784-15-10": _SMALLER.n_parameters,
+        "parameters": _NETWORK.n_parameters,
     }
     median = statistics.median(last)
     passed = _BAND[0] <= median <= _BAND[1]
@@ -56,7 +55,8 @@ def _run(data_dir: str | None) -> Outcome:
     verdict = (
         f"the median of the last epochs, {median:g}, is {'within' if passed else 'outside of'} "
         f"{_BAND[0]} to {_BAND[1]}; the best epoch of the log, {_PUBLISHED['right at best']}, is "
-        f"above that of {luck} of {N_SEEDS} seeds"
+        f"above that of {luck} of {N_SEEDS} seeds; {_NETWORK.n_parameters:,} parameters, and with "
+        f"15 hidden neurons {_SMALLER.n_parameters:,}"
     )
     return Outcome(dict(_PUBLISHED), measured, passed, verdict, histories)
 
