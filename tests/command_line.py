@@ -67,7 +67,9 @@ def strict_json(text: str) -> Any:
 
 def environment(given: dict[str, Any]) -> dict[str, str]:
     """Return this process's environment without the user's settings, and with the given ones."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("BACKPROP_XP")}
+    # PYTHONUNBUFFERED would hide what fails only when a buffer is written out at the exit.
+    others = ("BACKPROP_XP", "PYTHONUNBUFFERED", "NO_COLOR", "FORCE_COLOR")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     return {**kept, **{name: str(value) for name, value in given.items()}}
 
 

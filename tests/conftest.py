@@ -86,6 +86,16 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"not collected: {file}: {library} is not installed ({mend})")
 
 
+@pytest.fixture(scope="session")
+def compiled_programs(tmp_path_factory):
+    """Let JAX keep all it compiles until the run ends: many tests compile the same programs."""
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("jax")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
 def ready(request):
     """Yield an array library on a device, ready to compute in the data type of the test."""
     backend = request.param
@@ -95,6 +105,7 @@ def ready(request):
             return
         import jax
 
+        request.getfixturevalue("compiled_programs")
         # JAX makes float32 of every float64 unless told otherwise. Tests in float32 run without
         # that switch, as most users do.
         before = jax.config.jax_enable_x64

@@ -10,6 +10,7 @@ from helpers import bytes_of, error, errors, plain_epoch, smooth_case
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backprop_xp import execution
 from backprop_xp.arrays import backend_name
 from backprop_xp.execution import Runner, few_threads, initial_slots, quiet, reads_freely
 from backprop_xp.losses import get_loss
@@ -52,7 +53,7 @@ def watch_of(backend):
     return look_at if eager else None
 
 
-@pytest.mark.parametrize("batch_size", [1, 10, 24, 25])
+@pytest.mark.parametrize("batch_size", [1, 12, 25])
 def test_two_epochs_equal_a_plain_loop(backend, dtype, tolerance, batch_size):
     left = run(backend, dtype, epochs=2, batch_size=batch_size, watch=watch_of(backend))
     wanted, velocities = PARAMETERS, []
@@ -200,7 +201,7 @@ def test_only_a_library_on_the_host_is_asked_for_the_loss_of_each_step(library, 
 @pytest.mark.parametrize("rows", [1, 1_000_000])
 def test_small_products_are_left_to_one_thread_and_large_ones_to_the_environment(rows):
     def threads():
-        pools = threadpoolctl.threadpool_info()
+        pools = execution._blas().info()  # without libraries that other tests loaded later
         return [pool["num_threads"] for pool in pools if pool["user_api"] == "blas"]
 
     with threadpoolctl.threadpool_limits(limits=2, user_api="blas"):
