@@ -27,9 +27,7 @@ def _run(data_dir: str | None) -> Outcome:
     measured = {"right of 10,000": int(correct(nearness, np.eye(10)[y_test], xp=np))}
     passed = measured == _PUBLISHED
     verdict = (
-        "exact; guessing would get about 1,000"
-        if passed
-        else "differs from the published count"
+        "exact; guessing would get about 1,000" if passed else "differs from the published count"
     )
     return Outcome(dict(_PUBLISHED), measured, passed, verdict, {"mean darkness": means.tolist()})
 

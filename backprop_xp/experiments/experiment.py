@@ -59,10 +59,21 @@ class Experiment(NamedTuple):
 
 
 _MODULES = (
-    "overfitting",
-    "weight_initialization",
+    "worked_examples",
+    "chain_rule",
+    "linear_collapse",
+    "vanishing_gradients",
+    "dead_relu",
+    "learning_rate_choice",
     "learning_rates",
+    "perceptrons",
+    "darkness",
+    "digits_log",
+    "slowdown",
+    "overfitting",
+    "generalisation",
     "more_data",
+    "weight_initialization",
 )
 
 

@@ -46,7 +46,8 @@ def _run(data_dir: str | None) -> Outcome:
                 evaluate_training=False,
             )
         except DivergenceError as error:
-            measured[name], histories[name] = "diverges", list(error.state.history)
+            good: Any = error.state
+            measured[name], histories[name] = "diverges", list(good.history)
         else:
             history = list(state.history)
             first, last = history[0]["loss"], history[-1]["loss"]

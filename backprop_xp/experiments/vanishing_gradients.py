@@ -66,7 +66,8 @@ def _run(data_dir: str | None) -> Outcome:
     verdict = (
         f"the last hidden layer has {medians} times the error of the first (2, 3, 4 layers, "
         f"median of {_SEEDS} seeds); norms {'rise' if rising else 'do NOT rise'} from layer to "
-        f"layer in every seed; the published run lies {'within' if typical else 'OUTSIDE'} the seeds"
+        "layer in every seed; the published norms lie "
+        f"{'within' if typical else 'OUTSIDE'} those of the seeds"
     )
     return Outcome(dict(_PUBLISHED), measured, passed, verdict, {"norms": runs, "ratios": ratios})
 
