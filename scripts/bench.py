@@ -9,7 +9,8 @@ FOLDER holds the four files of MNIST; what is missing is downloaded into it.
 
 How it measures. Each peer trains in a process of its own (`bench_peers.py`), so that no thread
 pool disturbs its neighbour. The processes take turns, epoch by epoch, so that whatever else the
-machine does falls on all of them. A peer's figure is the median over the rounds of the ratio
+machine does falls on all of them. (Threads that wait for each other lose far more to other work
+than single ones do: where the machine is not at rest, take ``--threads 1``.) A peer's figure is the median over the rounds of the ratio
 between its seconds and those of the reference (`ours-numpy`) in the same round: above 1 it is
 slower. The first epoch is not counted; by how much it was longer is told apart, since that is
 mostly compilation.
@@ -80,6 +81,7 @@ class Worker:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.seconds: list[float] = []
+        self.cpu_seconds: list[float] = []
         self.memory = 0
         self.trouble = ""
         environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(job.threads))
@@ -104,7 +106,10 @@ class Worker:
             if message is not None:
                 print(json.dumps(message), file=self.process.stdin, flush=True)
             line = self.process.stdout.readline()
-        reply: dict[str, Any] = json.loads(line) if line else {"error": "the process has ended"}
+        if line:
+            reply: dict[str, Any] = json.loads(line)
+        else:
+            reply = {"error": f"the process has ended with the code {self.process.wait()}"}
         for kind in ("missing", "error"):
             if kind in reply:
                 self.trouble = f"{kind}: {reply[kind].strip().splitlines()[0]}"
@@ -115,6 +120,7 @@ class Worker:
         reply = self.ask("epoch")
         if "seconds" in reply:
             self.seconds.append(reply["seconds"])
+            self.cpu_seconds.append(reply["cpu_seconds"])
 
     def finish(self) -> None:
         """Wait until it has saved its weights."""
@@ -163,6 +169,7 @@ def train_all(
                 "title": PEERS[worker.job.peer][0],
                 "trouble": worker.trouble,
                 "seconds": worker.seconds,
+                "cpu_seconds": worker.cpu_seconds,
                 "memory_bytes": worker.memory,
             }
             if not worker.trouble:
@@ -267,6 +274,7 @@ def machine(options: argparse.Namespace) -> dict[str, Any]:
         "processor": processor,
         "cores": os.cpu_count(),
         "gpu": graphics,
+        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "system": platform.system(),
         "python": platform.python_version(),
         "packages": versions,
@@ -339,6 +347,8 @@ def main() -> None:
         f"{options.threads} threads for each process; median of {options.rounds} rounds; "
         f"ratio: seconds over those of {PEERS[REFERENCE][0]}"
     )
+    if (described["load_before"] or 0.0) > 0.5:
+        print(f"note: other work runs on this machine (load {described['load_before']:.1f})")
     for name, value in described["variables"].items():
         print(f"note: {name}={value} is set, which may change how fast a library is")
     with tempfile.TemporaryDirectory() as folder:

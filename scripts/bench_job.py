@@ -1,7 +1,7 @@
 """The benchmark's workloads, the job a worker is given, and the turns in which it trains.
 
 A worker speaks one JSON object a line. It is told its job; it replies when its data is in place;
-told ``"epoch"``, it trains one epoch and replies with the seconds; after the last one it replies
+told ``"epoch"``, it trains one epoch and replies with the seconds that passed and those its threads computed; after the last one it replies
 with its peak memory. It saves its weights after the first epoch and after the last.
 """
 
@@ -144,13 +144,13 @@ class Turns:
         for epoch in range(self.job.epochs):
             if sys.stdin.readline().strip() != '"epoch"':
                 raise SystemExit(0)  # the benchmark has ended
-            started = time.perf_counter()
+            started, cpu_started = time.perf_counter(), time.process_time()
             yield epoch
-            seconds = time.perf_counter() - started
+            seconds, cpu = time.perf_counter() - started, time.process_time() - cpu_started
             for when, number in (("first", 0), ("last", self.job.epochs - 1)):
                 if epoch == number:
                     np.savez(self.job.saved(when), **as_file(weights()))
-            self.send(seconds=seconds)
+            self.send(seconds=seconds, cpu_seconds=cpu)
 
 
 def resident_memory(field: str) -> int:

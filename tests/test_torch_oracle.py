@@ -48,6 +48,15 @@ STABLE = [pair for pair in PAIRS if pair[0] in SQUARED or FUSED[pair[0]] == pair
 Y = np.asarray([[0.1, 0.2, 0.7], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.3, 0.3, 0.4]])
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Keep PyTorch from sharing out matrices this small, which takes longer than the work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def tensor(x):
     return torch.tensor(x, dtype=torch.float64, requires_grad=True)
 
