@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any, NamedTuple
 
 from backprop_xp import arrays, random
@@ -115,7 +116,7 @@ class Network:
                 "give at least the numbers of inputs and outputs",
             )
         for place, size in enumerate(sizes):
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
                 raise ConfigurationError(
                     f"layer {place} has the size {size!r}",
                     "every layer needs at least one neuron",
@@ -127,7 +128,7 @@ class Network:
                 f"{len(activations)} activations were given for {len(sizes) - 1} layers",
                 "give one for each layer after the input, or a single one for all",
             )
-        object.__setattr__(self, "sizes", sizes)
+        object.__setattr__(self, "sizes", tuple(map(int, sizes)))
         object.__setattr__(self, "activations", tuple(get_activation(f) for f in activations))
         object.__setattr__(self, "bias", bool(bias))
 

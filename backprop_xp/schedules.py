@@ -69,7 +69,7 @@ def one_cycle(progress: float) -> float:
 
     Examples
     --------
-    >>> one_cycle(0.0), one_cycle(0.3)
+    >>> round(one_cycle(0.0), 12), one_cycle(0.3)
     (0.04, 1.0)
     """
     if progress < 0.3:

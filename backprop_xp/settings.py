@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Self
 
 from backprop_xp.data.expansion import Expansion, get_expansion
@@ -275,5 +276,5 @@ def check_number(name: str, value: Any, holds: Callable[[Any], bool], wanted: st
 
 def check_whole(name: str, value: Any, least: int) -> None:
     """Refuse a value that is no whole number of at least ``least``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ConfigurationError(f"{name} is {value!r}", f"give a whole number from {least} up")

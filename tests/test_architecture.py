@@ -29,7 +29,12 @@ FLOORS = (
     ("equivalence", "model", "model_file", "run", "run_folder"),
     (
         *("experiments.experiment", "experiments.published", "experiments.bundled", "experiments"),
-        *("experiments.worked_examples", "experiments.perceptrons", "experiments.linear_collapse"),
+        *(
+            "experiments.worked_examples",
+            "experiments.chain_rule",
+            "experiments.perceptrons",
+            "experiments.linear_collapse",
+        ),
         *("experiments.slowdown", "experiments.learning_rate_choice"),
         *("experiments.learning_rates", "experiments.vanishing_gradients"),
         *("experiments.dead_relu", "experiments.digits_log", "experiments.darkness"),
@@ -37,7 +42,16 @@ FLOORS = (
         *("experiments.more_data", "experiments.generalisation"),
     ),
     (
-        *("cli.output", "cli.options", "cli.settings", "cli.reproduce", "cli.devices", "cli.check", "cli.evaluate", "cli.predict"),
+        *(
+            "cli.output",
+            "cli.options",
+            "cli.settings",
+            "cli.reproduce",
+            "cli.devices",
+            "cli.check",
+            "cli.evaluate",
+            "cli.predict",
+        ),
         *("cli.train", "cli"),
     ),
     ("__main__", "backprop_xp"),  # the last is the package's own face, which gathers the names
