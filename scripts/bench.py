@@ -10,10 +10,10 @@ FOLDER holds the four files of MNIST; what is missing is downloaded into it.
 How it measures. Each peer trains in a process of its own (`bench_peers.py`), so that no thread
 pool disturbs its neighbour. The processes take turns, epoch by epoch, so that whatever else the
 machine does falls on all of them. (Threads that wait for each other lose far more to other work
-than single ones do: where the machine is not at rest, take ``--threads 1``.) A peer's figure is the median over the rounds of the ratio
-between its seconds and those of the reference (`ours-numpy`) in the same round: above 1 it is
-slower. The first epoch is not counted; by how much it was longer is told apart, since that is
-mostly compilation.
+than single ones do: where the machine is not at rest, take ``--threads 1``.) A peer's figure is the
+median over the rounds of the ratio between its seconds and those of the reference (`ours-numpy`) in
+the same round: above 1 it is slower. The first epoch is not counted; by how much it was longer is
+told apart, since that is mostly compilation.
 
 How it is kept honest. All start from the same weights and data, and take the rows in the same
 order. The loss on the training rows and the accuracy on the test set are computed from everyone's

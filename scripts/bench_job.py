@@ -1,8 +1,9 @@
 """The benchmark's workloads, the job a worker is given, and the turns in which it trains.
 
 A worker speaks one JSON object a line. It is told its job; it replies when its data is in place;
-told ``"epoch"``, it trains one epoch and replies with the seconds that passed and those its threads computed; after the last one it replies
-with its peak memory. It saves its weights after the first epoch and after the last.
+told ``"epoch"``, it trains one epoch and replies with the seconds that passed and those its threads
+computed; after the last one it replies with its peak memory. It saves its weights after the first
+epoch and after the last.
 """
 
 from __future__ import annotations
