@@ -111,7 +111,7 @@ def prepare(settings: RunSettings) -> Run:
         seed=seed,
     )
     return Run(
-        settings=settings.resolved(placement, seed),
+        settings=settings.resolved(placement, seed, dataset.train.size),
         placement=placement,
         dataset=dataset,
         scaling=scaling_for(settings.scaling or dataset.default_scaling, dataset.train.inputs),

@@ -23,6 +23,7 @@ from backprop_xp.schedules import Schedule, get_schedule
 
 PENALTIES = ("per_sample", "plain")
 MONITORS = ("loss", "accuracy")
+USUAL_BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +41,9 @@ class TrainingSettings:
         None takes the optimizer's usual one.
     momentum, decay, beta1, beta2, epsilon, weight_decay : float or None
         Hyperparameters of the optimizers that have them; None takes the usual value.
-    batch_size : int
-        Samples in a step; 0 takes the whole training set (full-batch gradient descent).
+    batch_size : int or None
+        Samples in a step; 0 takes the whole training set (full-batch gradient descent), and None
+        64 of them, or all where there are fewer.
     epochs : int
     seed : int or None
         All random draws follow from it. None draws one, and the state of the training says which.
@@ -102,7 +104,7 @@ class TrainingSettings:
     beta2: float | None = None
     epsilon: float | None = None
     weight_decay: float | None = None
-    batch_size: int = 64
+    batch_size: int | None = None
     epochs: int = 50
     seed: int | None = None
     l1: float = 0.0
@@ -131,7 +133,6 @@ class TrainingSettings:
             get_initializer(self.initializer)
         self.optimizer_record()
         check_number("learning_rate", self.learning_rate, lambda v: 0.0 < v < math.inf, "above 0")
-        check_whole("batch_size", self.batch_size, 0)
         check_whole("epochs", self.epochs, 0)
         for name in ("l1", "l2", "min_improvement"):
             check_number(name, getattr(self, name), lambda v: 0.0 <= v < math.inf, "from 0 up")
@@ -153,7 +154,8 @@ class TrainingSettings:
         if isinstance(self.class_weight, str) and self.class_weight != "balanced":
             raise unknown_name("class_weight", self.class_weight, ["balanced"])
         check_whole("warm_up", self.warm_up, 0)
-        for name, least in (("seed", 0), ("plateau_patience", 1), ("patience", 1)):
+        least_values = {"batch_size": 0, "seed": 0, "plateau_patience": 1, "patience": 1}
+        for name, least in least_values.items():
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), least)
         check_number("target_loss", self.target_loss, lambda v: v >= 0.0, "from 0 up")
@@ -172,6 +174,23 @@ class TrainingSettings:
         """Return the fields of a training alone, from settings that may hold more."""
         fields = dataclasses.fields(TrainingSettings)
         return {field.name: getattr(settings, field.name) for field in fields}
+
+    def batch_size_for(self, n: int) -> int:
+        """Return the number of samples in a step for a training set of ``n`` rows.
+
+        Raises
+        ------
+        ConfigurationError
+            If a batch was asked for that is larger than the training set.
+        """
+        if self.batch_size is None:
+            return min(USUAL_BATCH, n)
+        if self.batch_size > n:
+            raise ConfigurationError(
+                f"batch_size is {self.batch_size}, and the training data has {n} rows",
+                f"give at most {n}, or 0 to take them all in every step",
+            )
+        return self.batch_size or n
 
     def optimizer_record(self) -> Optimizer:
         """Return the optimizer with the hyperparameters that were given."""
@@ -231,7 +250,8 @@ class RunSettings(TrainingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "hidden", tuple(self.hidden))
+        hidden = self.hidden if isinstance(self.hidden, Iterable) else (self.hidden,)
+        object.__setattr__(self, "hidden", tuple(hidden))
         if self.task not in TASKS:
             raise unknown_name("task", self.task, TASKS)
         check_number(
@@ -249,7 +269,7 @@ class RunSettings(TrainingSettings):
         output = self.output or ("softmax" if self.task == "classification" else "identity")
         return Network((n_inputs, *self.hidden, n_outputs), (*hidden, output), self.bias)
 
-    def resolved(self, placement: Placement, seed: int) -> RunSettings:
+    def resolved(self, placement: Placement, seed: int, n_train: int) -> RunSettings:
         """Return the settings with all that was left open filled in, so that they re-run."""
         output = self.network(1, 1).activations[-1]
         paths = ("data_dir", "validation", *(("data",) if self.data not in NAMED else ()))
@@ -258,6 +278,7 @@ class RunSettings(TrainingSettings):
             self,
             **located,
             seed=seed,
+            batch_size=self.batch_size_for(n_train),
             backend=placement.backend,
             device=placement.name,
             output=output.name,

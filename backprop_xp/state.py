@@ -55,6 +55,7 @@ class TrainingInterrupted(KeyboardInterrupt):
     """Ctrl-C during a training; ``state`` is that of the last complete epoch."""
 
     def __init__(self, state: TrainState) -> None:
-        super().__init__(f"interrupted after epoch {state.epoch}")
+        done = f"after epoch {state.epoch}" if state.epoch else "before the end of the first epoch"
+        super().__init__(f"interrupted {done}")
         self.state = state
         self.hint: str | None = None

@@ -75,12 +75,7 @@ class Trainer:
                 "give validation data, or leave patience out",
             )
         self.n = self.train.x.shape[0]
-        self.batch_size = options.batch_size or self.n
-        if self.batch_size > self.n:
-            raise ConfigurationError(
-                f"batch_size is {self.batch_size}, and the training data has {self.n} rows",
-                f"give at most {self.n}, or 0 to take them all in every step",
-            )
+        self.batch_size = options.batch_size_for(self.n)
         self.steps = -(-self.n // self.batch_size)
         share = 1.0 / self.n if options.penalty == "per_sample" else 1.0
         self.penalty = Penalty(options.l1 * share, options.l2 * share, options.penalize_biases)

@@ -346,3 +346,10 @@ def test_a_placement_by_name_is_selected():
     state = fit(NETWORK, (X, LABELS), device="cpu", dtype="float64", **SETTINGS)
     placed = fit(NETWORK, (X, LABELS), device=select("cpu"), dtype="float64", **SETTINGS)
     assert bytes_of(state.parameters) == bytes_of(placed.parameters)
+
+
+def test_the_usual_batch_is_no_larger_than_the_data():
+    settings = {name: value for name, value in SETTINGS.items() if name != "batch_size"}
+    assert fit(NETWORK, (X, LABELS), **{**settings, "epochs": 1}).step == 1
+    many = np.tile(X, (6, 1)), np.tile(LABELS, 6)
+    assert fit(NETWORK, many, **{**settings, "epochs": 1}).step == -(-len(many[0]) // 64)

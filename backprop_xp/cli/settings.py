@@ -153,7 +153,11 @@ _SETTINGS = [
     _setting("--beta2", type=float, help="Of adam and adamw; by default 0.999."),
     _setting("--epsilon", type=float, help="Of rmsprop, adam and adamw; by default 1e-8."),
     _setting("--weight-decay", type=float, help="Of adamw; by default 0.01."),
-    _setting("--batch-size", type=int, help="Samples in a step; 0 takes all of them."),
+    _setting(
+        "--batch-size",
+        type=int,
+        help="Samples in a step; 0 takes all of them. By default 64, or all if there are fewer.",
+    ),
     _setting("--epochs", type=int),
     _setting("--seed", type=int, help="All random draws follow from it; drawn if not given."),
     _setting("--l1", type=float, help="Coefficient λ of the penalty λ Σ|w| on the weights."),
