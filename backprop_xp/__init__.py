@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     )
     from backprop_xp.run import prepare
     from backprop_xp.settings import RunSettings
-    from backprop_xp.training import TrainState, fit
+    from backprop_xp.state import TrainState
+    from backprop_xp.training import fit
 
 # Loaded at first use, so that ``backprop-xp --help`` and completion need no NumPy.
 _HOMES = {
@@ -68,7 +69,8 @@ _HOMES = {
     ),
     "run": ("prepare",),
     "settings": ("RunSettings",),
-    "training": ("TrainState", "fit"),
+    "state": ("TrainState",),
+    "training": ("fit",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -196,9 +196,12 @@ def select(
                 raise DeviceError(message, error.hint) from error
             placement = _on_cpu(backend or "numpy", "cpu", f"no usable GPU: {error.message}")
 
-    if placement.backend == "jax" and dtype == "float64":
-        # Without this JAX makes float32 of every float64, and says nothing.
-        importlib.import_module("jax").config.update("jax_enable_x64", True)
+    if placement.backend == "jax":
+        jax = importlib.import_module("jax")
+        # On a GPU JAX would multiply float32 matrices in fewer digits (TF32): parity first.
+        jax.config.update("jax_default_matmul_precision", "highest")
+        if dtype == "float64":  # else JAX makes float32 of it, and says nothing
+            jax.config.update("jax_enable_x64", True)
     return placement
 
 

@@ -16,8 +16,14 @@ from backprop_xp.arrays import Array, Namespace, backend_name
 from backprop_xp.network import Layer, Parameters, Step
 from backprop_xp.optimizers import Optimizer, Scalars, Slots
 
-Compute = Callable[[Parameters, Array, Array], Step]
-"""``(parameters, x, y) -> Step``: the loss of a batch and its gradients."""
+Batch = tuple[Array, Array, Array | None]
+"""Inputs, targets and weights of samples; None where all weigh the same."""
+
+Compute = Callable[[Parameters, Batch, Any], Step]
+"""``(parameters, batch, number of the step) -> Step``: the loss of a batch and its gradients."""
+
+Apply = Callable[[Parameters, Parameters, list[Slots], Scalars], tuple[Parameters, list[Slots]]]
+"""``(parameters, gradients, slots, scalars) -> (parameters, slots)``; all arrays are consumed."""
 
 Watch = Callable[[int, Step], bool]
 """``(place of the step in the epoch, step) -> stop``: looks at a step before its update."""
@@ -157,26 +163,26 @@ class Runner:
 
     Parameters
     ----------
-    compute : callable ``(parameters, x, y) -> Step``
-    optimizer : Optimizer
+    compute : callable ``(parameters, batch, number) -> Step``
+    apply : callable ``(parameters, gradients, slots, scalars) -> (parameters, slots)``
     xp : namespace
     """
 
-    def __init__(self, compute: Compute, optimizer: Optimizer, xp: Namespace) -> None:
+    def __init__(self, compute: Compute, apply: Apply, xp: Namespace) -> None:
         self.compute = compute
-        self.optimizer = optimizer
+        self.apply = apply
         self.xp = xp
-        self._compiled = _compile_epoch(self) if backend_name(xp) == "jax" else None
+        self._compiled = _compile_epoch(compute, apply, xp) if backend_name(xp) == "jax" else None
 
     def epoch(
         self,
         parameters: Parameters,
         slots: list[Slots],
-        x: Array,
-        y: Array,
+        data: Batch,
         order: Array,
         batch_size: int,
         scalars: Sequence[Scalars],
+        first: int,
         watch: Watch | None = None,
     ) -> Epoch:
         """Train on every row once, in the given order; parameters and slots are consumed.
@@ -185,7 +191,7 @@ class Runner:
         ----------
         parameters, slots
             As they were left by the epoch before.
-        x, y : array, shape (n, n_inputs) and (n, n_outputs)
+        data : tuple of array
             The whole training set, on the device.
         order : integer array, shape (n,)
             The rows in the order of this epoch, on the device.
@@ -193,51 +199,62 @@ class Runner:
             The last batch holds what remains.
         scalars : sequence of tuple of float
             The optimizer's numbers for each step.
+        first : int
+            The number of the first step in the whole training.
         watch : callable, optional
             Looks at each step before its update and may stop there; makes the host wait for
             the device at every step.
         """
+        xp = self.xp
         if self._compiled is not None and watch is None:
-            steps = self.xp.asarray(scalars, dtype=x.dtype)
+            numbers = xp.arange(first, first + len(scalars), dtype=xp.int32)
+            steps = xp.asarray(scalars, dtype=data[0].dtype)
             parameters, slots, loss = self._compiled(
-                parameters, slots, x, y, order, steps, batch_size
+                parameters, slots, data, order, numbers, steps, batch_size
             )
             return Epoch(parameters, slots, loss, len(scalars))
-        with quiet(self.xp), few_threads(parameters, batch_size, xp=self.xp):
+        with quiet(xp), few_threads(parameters, batch_size, xp=xp):
             return self._step_by_step(
-                parameters, slots, x, y, order, batch_size, scalars, watch or _go_on
+                parameters, slots, data, order, batch_size, scalars, first, watch or _go_on
             )
 
     def _step_by_step(
         self,
         parameters: Parameters,
         slots: list[Slots],
-        x: Array,
-        y: Array,
+        data: Batch,
         order: Array,
         batch_size: int,
         scalars: Sequence[Scalars],
+        first: int,
         watch: Watch,
     ) -> Epoch:
-        xp, n = self.xp, x.shape[0]
+        xp, n = self.xp, data[0].shape[0]
         number: Callable[[Array], Any] = float if reads_freely(xp) else _as_it_is
         total: Any = 0.0
         for place, start in enumerate(range(0, n, batch_size)):
             size = min(batch_size, n - start)
-            batch = (x, y)
+            batch = data
             if size < n:  # the whole set in one step needs no copy, and no order
-                rows = order[start : start + size]
-                batch = xp.take(x, rows, axis=0), xp.take(y, rows, axis=0)
-            step = self.compute(parameters, *batch)
+                batch = _rows(data, order[start : start + size], xp)
+            step = self.compute(parameters, batch, first + place)
             if watch(place, step):
                 seen = start + size
                 return Epoch(parameters, slots, (total + number(step.loss) * size) / seen, place)
             # The last batch may be short: its mean counts for as many samples as it has.
             total = number(step.loss) * size + total
-            parameters, slots = update(
-                self.optimizer, parameters, step.gradients.layers, slots, scalars[place], xp=xp
-            )
+            parameters, slots = self.apply(parameters, step.gradients.layers, slots, scalars[place])
         return Epoch(parameters, slots, total / n, len(scalars))
+
+
+def _rows(data: Batch, rows: Array, xp: Namespace) -> Batch:
+    """Return the given rows of a data set."""
+    x, y, weights = data
+    return (
+        xp.take(x, rows, axis=0),
+        xp.take(y, rows, axis=0),
+        None if weights is None else xp.take(weights, rows, axis=0),
+    )
 
 
 def _go_on(place: int, step: Step) -> bool:
@@ -248,38 +265,36 @@ def _as_it_is(x: Array) -> Array:
     return x
 
 
-def _compile_epoch(runner: Runner) -> Callable[..., Any]:
+def _compile_epoch(compute: Compute, apply: Apply, xp: Namespace) -> Callable[..., Any]:
     """Return a whole epoch as one compiled function of JAX: a scan over the full batches, then
     the short one. It is compiled once for each shape of the data."""
     import jax
 
-    xp, optimizer = runner.xp, runner.optimizer
-
     def epoch(
         parameters: Parameters,
         slots: list[Slots],
-        x: Array,
-        y: Array,
+        data: Batch,
         order: Array,
+        numbers: Array,
         scalars: Array,
         batch_size: int,
     ) -> tuple[Parameters, list[Slots], Array]:
         def step(state: Any, batch: Any) -> Any:
-            rows, numbers = batch
+            rows, number, step_scalars = batch
             parameters, slots = state
-            result = runner.compute(parameters, xp.take(x, rows, axis=0), xp.take(y, rows, axis=0))
-            state = update(
-                optimizer, parameters, result.gradients.layers, slots, tuple(numbers), xp=xp
-            )
+            result = compute(parameters, _rows(data, rows, xp), number)
+            state = apply(parameters, result.gradients.layers, slots, tuple(step_scalars))
             return state, result.loss * rows.shape[0]
 
-        n = x.shape[0]
+        n = order.shape[0]
         full = n // batch_size
         batches = xp.reshape(order[: full * batch_size], (full, batch_size))
-        state, losses = jax.lax.scan(step, (parameters, slots), (batches, scalars[:full]))
+        steps = (batches, numbers[:full], scalars[:full])
+        state, losses = jax.lax.scan(step, (parameters, slots), steps)
         total = xp.sum(losses)
         if n % batch_size:
-            state, last = step(state, (order[full * batch_size :], scalars[full]))
+            short = (order[full * batch_size :], numbers[full], scalars[full])
+            state, last = step(state, short)
             total += last
         return *state, total / n
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from backprop_xp.activations import Activation
+from backprop_xp.activations import ACTIVATIONS, Activation
 from backprop_xp.arrays import Array, Namespace
 from backprop_xp.errors import ConfigurationError, unknown_name
 
@@ -43,7 +43,14 @@ class Loss(NamedTuple):
 
 
 def output_error(
-    loss: Loss, activation: Activation, z: Array, a: Array, y: Array, *, xp: Namespace
+    loss: Loss,
+    activation: Activation,
+    z: Array,
+    a: Array,
+    y: Array,
+    weights: Array | None = None,
+    *,
+    xp: Namespace,
 ) -> tuple[Array, Array]:
     """Return the mean loss of a batch and the error δ at the output layer, equation (BP1).
 
@@ -54,6 +61,9 @@ def output_error(
         That of the output layer.
     z, a, y : array, shape (batch, n_outputs)
         Weighted inputs, outputs and targets.
+    weights : array, shape (batch,), optional
+        How much each sample counts: the mean is ``Σ w L / Σ w``, so that a sample of weight 2
+        counts as if it stood there twice.
     xp : namespace
 
     Returns
@@ -71,15 +81,22 @@ def output_error(
     >>> output_error(LOSSES["half_squared_error"], SIGMOID, z, a, np.asarray([[1.0]]), xp=np)
     (np.float64(0.125), array([[-0.125]]))
     """
-    fused = loss.fused.get(activation.name)
+    # A function of one's own may bear the name of one of ours, and must not get its short cut.
+    ours = ACTIVATIONS.get(activation.name) is activation
+    fused = loss.fused.get(activation.name) if ours else None
     if fused is not None:
         terms, delta = fused(z, a, y, xp)
     else:
         terms, da = loss.from_outputs(a, y, xp)
         delta = activation.pull_back(da, z, a, xp)
-    per_sample = 1.0 / y.shape[0]
-    delta *= per_sample
-    return xp.sum(terms) * per_sample, delta
+    if weights is None:
+        share = 1.0 / y.shape[0]
+        delta *= share
+        return xp.sum(terms) * share, delta
+    shares = (weights / xp.sum(weights))[:, None]  # (batch, 1)
+    delta *= shares
+    terms *= shares
+    return xp.sum(terms), delta
 
 
 # --- squared errors, one function in the four conventions that are in use -------------------
@@ -93,7 +110,8 @@ def _squared(name: str, factor: float, formula: str, *, over_outputs: bool) -> L
         difference = a - y
         terms = difference * difference
         terms *= scale
-        difference *= 2.0 * scale
+        if scale != 0.5:
+            difference *= 2.0 * scale
         return terms, difference
 
     return Loss(name, formula, from_outputs, {}, False)
@@ -134,8 +152,9 @@ def _cross_entropy_of_softmax(z: Array, a: Array, y: Array, xp: Namespace) -> Te
     log_sum = xp.max(z, axis=-1, keepdims=True) - xp.log(xp.max(a, axis=-1, keepdims=True))
     terms = log_sum - z
     terms *= y
-    # Σ_j y_j (a_i - δ_ij), for targets that sum to 1 as one-hot and smoothed labels do.
-    return terms, a - y
+    delta = a * xp.sum(y, axis=-1, keepdims=True)  # Σ_j y_j (a_i - δ_ij); mostly the sum is 1
+    delta -= y
+    return terms, delta
 
 
 LOSSES: dict[str, Loss] = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any, NamedTuple
 
 from backprop_xp import arrays, random
@@ -45,10 +46,16 @@ class Tape(NamedTuple):
     a : list of arrays
         Activations, one more than layers: ``a[0]`` is the input, ``a[l + 1]`` comes from
         ``z[l]``, and ``a[-1]`` is the output. The input layer has no z.
+    masks : list of arrays or None
+        ``masks[l]`` multiplied what layer l was fed: the mask of dropout, None without it.
+    fed : list of arrays, each (batch, n_in)
+        What each layer was fed: ``a[l]`` itself, or its product with the mask.
     """
 
     z: list[Array]
     a: list[Array]
+    masks: list[Array | None]
+    fed: list[Array]
 
 
 class Gradients(NamedTuple):
@@ -109,7 +116,7 @@ class Network:
                 "give at least the numbers of inputs and outputs",
             )
         for place, size in enumerate(sizes):
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
                 raise ConfigurationError(
                     f"layer {place} has the size {size!r}",
                     "every layer needs at least one neuron",
@@ -121,7 +128,7 @@ class Network:
                 f"{len(activations)} activations were given for {len(sizes) - 1} layers",
                 "give one for each layer after the input, or a single one for all",
             )
-        object.__setattr__(self, "sizes", sizes)
+        object.__setattr__(self, "sizes", tuple(map(int, sizes)))
         object.__setattr__(self, "activations", tuple(get_activation(f) for f in activations))
         object.__setattr__(self, "bias", bool(bias))
 
@@ -222,7 +229,12 @@ def check_parameters(network: Network, parameters: Parameters) -> None:
 
 
 def forward(
-    network: Network, parameters: Parameters, x: Array, *, xp: Namespace | None = None
+    network: Network,
+    parameters: Parameters,
+    x: Array,
+    *,
+    masks: Sequence[Array | None] | None = None,
+    xp: Namespace | None = None,
 ) -> Tape:
     """Pass inputs through the network and keep all that is computed.
 
@@ -234,6 +246,8 @@ def forward(
     parameters : list of Layer
     x : array, shape (batch, n_inputs)
         Not changed.
+    masks : sequence of array or None, optional
+        One for each layer, multiplied with what it is fed; see `backprop_xp.dropout`.
     xp : namespace, optional
         That of the arrays, where the caller knows it already.
 
@@ -251,11 +265,15 @@ def forward(
     array([[7.]])
     """
     xp = arrays.namespace(x) if xp is None else xp
-    tape = Tape(z=[], a=[x])
-    for layer, activation in zip(parameters, network.activations, strict=True):
-        z = xp.matmul(tape.a[-1], layer.weights.T)  # (batch, n_out)
+    masks = [None] * len(parameters) if masks is None else list(masks)
+    tape = Tape(z=[], a=[x], masks=masks, fed=[])
+    for layer, activation, mask in zip(parameters, network.activations, masks, strict=True):
+        fed = tape.a[-1] if mask is None else tape.a[-1] * mask  # (batch, n_in)
+        # W aᵀ seen from the other side: the same product, and faster than a Wᵀ in OpenBLAS.
+        z = xp.matmul(layer.weights, fed.T).T  # (batch, n_out)
         if layer.bias is not None:
             z += layer.bias
+        tape.fed.append(fed)
         tape.z.append(z)
         tape.a.append(activation.function(z, xp))
     return tape
@@ -313,9 +331,12 @@ def backward(
         bias = None
         if parameters[place].bias is not None:
             bias = xp.sum(delta, axis=0)  # (BP3)
-        layers.append(Layer(xp.matmul(delta.T, tape.a[place]), bias))  # (BP4)
+        layers.append(Layer(xp.matmul(delta.T, tape.fed[place]), bias))  # (BP4)
         if place > 0:
-            da = xp.matmul(delta, parameters[place].weights)  # (batch, n_in)
+            da = xp.matmul(parameters[place].weights.T, delta.T).T  # (batch, n_in)
+            mask = tape.masks[place]
+            if mask is not None:  # a unit that was dropped has no part in the error
+                da *= mask
             activation = network.activations[place - 1]
             delta = activation.pull_back(da, tape.z[place - 1], tape.a[place], xp)  # (BP2)
     return Gradients(layers[::-1], deltas[::-1])
@@ -336,6 +357,8 @@ def loss_and_gradients(
     x: Array,
     y: Array,
     *,
+    weights: Array | None = None,
+    masks: Sequence[Array | None] | None = None,
     xp: Namespace | None = None,
 ) -> Step:
     """Return the mean loss of a batch, its gradients, and all numbers between.
@@ -348,6 +371,10 @@ def loss_and_gradients(
     x : array, shape (batch, n_inputs)
     y : array, shape (batch, n_outputs)
         Targets; classes as one-hot rows.
+    weights : array, shape (batch,), optional
+        How much each sample counts in the mean.
+    masks : sequence of array or None, optional
+        As for `forward`.
     xp : namespace, optional
 
     Returns
@@ -365,6 +392,8 @@ def loss_and_gradients(
     (np.float64(0.5), array([[3.]]))
     """
     xp = arrays.namespace(x) if xp is None else xp
-    tape = forward(network, parameters, x, xp=xp)
-    value, delta = output_error(loss, network.activations[-1], tape.z[-1], tape.a[-1], y, xp=xp)
+    tape = forward(network, parameters, x, masks=masks, xp=xp)
+    value, delta = output_error(
+        loss, network.activations[-1], tape.z[-1], tape.a[-1], y, weights, xp=xp
+    )
     return Step(value, tape, backward(network, parameters, tape, delta, xp=xp))

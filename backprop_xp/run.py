@@ -14,7 +14,8 @@ from backprop_xp.losses import get_loss
 from backprop_xp.model import Model
 from backprop_xp.network import Network
 from backprop_xp.settings import RunSettings, TrainingSettings
-from backprop_xp.training import TrainState, fit
+from backprop_xp.state import TrainState
+from backprop_xp.training import fit
 from backprop_xp.version import __version__
 
 
@@ -55,6 +56,7 @@ class Run(NamedTuple):
             device=self.placement,
             dtype=self.settings.dtype,
             on_epoch=on_epoch,
+            image_shape=self.dataset.image_shape,
             **options,
         )
 
@@ -109,7 +111,7 @@ def prepare(settings: RunSettings) -> Run:
         seed=seed,
     )
     return Run(
-        settings=settings.resolved(placement, seed),
+        settings=settings.resolved(placement, seed, dataset.train.size),
         placement=placement,
         dataset=dataset,
         scaling=scaling_for(settings.scaling or dataset.default_scaling, dataset.train.inputs),

@@ -5,17 +5,25 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Self
 
+from backprop_xp.data.expansion import Expansion, get_expansion
 from backprop_xp.data.records import NAMED, TASKS
 from backprop_xp.devices import Placement
+from backprop_xp.dropout import check_rate
 from backprop_xp.errors import ConfigurationError, unknown_name
 from backprop_xp.initializers import get_initializer
 from backprop_xp.losses import Loss, check_pair, default_loss, get_loss
 from backprop_xp.network import Network
 from backprop_xp.optimizers import Optimizer, get_optimizer
+from backprop_xp.schedules import Schedule, get_schedule
+
+PENALTIES = ("per_sample", "plain")
+MONITORS = ("loss", "accuracy")
+USUAL_BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +41,43 @@ class TrainingSettings:
         None takes the optimizer's usual one.
     momentum, decay, beta1, beta2, epsilon, weight_decay : float or None
         Hyperparameters of the optimizers that have them; None takes the usual value.
-    batch_size : int
-        Samples in a step; 0 takes the whole training set (full-batch gradient descent).
+    batch_size : int or None
+        Samples in a step; 0 takes the whole training set (full-batch gradient descent), and None
+        64 of them, or all where there are fewer.
     epochs : int
     seed : int or None
         All random draws follow from it. None draws one, and the state of the training says which.
+    l1, l2 : float
+        Coefficients λ of the penalties λ Σ|w| and ½ λ Σw² on the weights.
+    penalty : {"per_sample", "plain"}
+        Whether λ is divided by the number of training samples, as in Nielsen's book, or not.
+    penalize_biases : bool
+    dropout : tuple of float
+        Dropout rate of the hidden layers: one for all of them, or one for each; empty for none.
+    expand : name, `Expansion` or None
+        How pictures are changed anew in every step; see `backprop_xp.data.expansion`.
+    max_norm : float or None
+        Bound on the norm of the incoming weights of each neuron.
+    clip_norm : float or None
+        Bound on the norm of all gradients of a step together.
+    label_smoothing : float
+        The share ε of every target that is spread evenly over all classes.
+    class_weight : "balanced", mapping or None
+        Weights of classes: inverse to their frequencies, or from class index to weight.
+    schedule : name or callable
+        How the learning rate changes over the training; see `backprop_xp.schedules`.
+    warm_up : int
+        Steps over which the learning rate rises from 0 at the start.
+    plateau_patience : int or None
+        Epochs without a lower loss (on the validation set, if there is one) after which the
+        learning rate is halved.
+    patience : int or None
+        Epochs without improvement on the validation set after which the training stops; the
+        best weights are then restored.
+    min_improvement : float
+        What counts as an improvement.
+    monitor : {"loss", "accuracy"}
+        What is watched on the validation set.
     target_loss : float or None
         Training stops at the first step whose batch has this loss or less.
     evaluate_training : bool
@@ -64,9 +104,25 @@ class TrainingSettings:
     beta2: float | None = None
     epsilon: float | None = None
     weight_decay: float | None = None
-    batch_size: int = 64
+    batch_size: int | None = None
     epochs: int = 50
     seed: int | None = None
+    l1: float = 0.0
+    l2: float = 0.0
+    penalty: str = "per_sample"
+    penalize_biases: bool = False
+    dropout: tuple[float, ...] = ()
+    expand: str | Expansion | None = None
+    max_norm: float | None = None
+    clip_norm: float | None = None
+    label_smoothing: float = 0.0
+    class_weight: str | Mapping[int, float] | None = None
+    schedule: str | Schedule = "constant"
+    warm_up: int = 0
+    plateau_patience: int | None = None
+    patience: int | None = None
+    min_improvement: float = 0.0
+    monitor: str = "loss"
     target_loss: float | None = None
     evaluate_training: bool = True
 
@@ -77,10 +133,31 @@ class TrainingSettings:
             get_initializer(self.initializer)
         self.optimizer_record()
         check_number("learning_rate", self.learning_rate, lambda v: 0.0 < v < math.inf, "above 0")
-        check_whole("batch_size", self.batch_size, 0)
         check_whole("epochs", self.epochs, 0)
-        if self.seed is not None:
-            check_whole("seed", self.seed, 0)
+        for name in ("l1", "l2", "min_improvement"):
+            check_number(name, getattr(self, name), lambda v: 0.0 <= v < math.inf, "from 0 up")
+        for name in ("max_norm", "clip_norm"):
+            check_number(name, getattr(self, name), lambda v: 0.0 < v < math.inf, "above 0")
+        check_number(
+            "label_smoothing", self.label_smoothing, lambda v: 0.0 <= v < 1.0, "from 0 to below 1"
+        )
+        rates = self.dropout if isinstance(self.dropout, Iterable) else (self.dropout,)
+        object.__setattr__(self, "dropout", tuple(rates))
+        for rate in self.dropout:
+            check_rate(rate)
+        get_schedule(self.schedule)
+        if self.expand is not None:
+            get_expansion(self.expand)
+        for name, known in (("penalty", PENALTIES), ("monitor", MONITORS)):
+            if getattr(self, name) not in known:
+                raise unknown_name(name, getattr(self, name), known)
+        if isinstance(self.class_weight, str) and self.class_weight != "balanced":
+            raise unknown_name("class_weight", self.class_weight, ["balanced"])
+        check_whole("warm_up", self.warm_up, 0)
+        least_values = {"batch_size": 0, "seed": 0, "plateau_patience": 1, "patience": 1}
+        for name, least in least_values.items():
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name), least)
         check_number("target_loss", self.target_loss, lambda v: v >= 0.0, "from 0 up")
 
     @classmethod
@@ -97,6 +174,23 @@ class TrainingSettings:
         """Return the fields of a training alone, from settings that may hold more."""
         fields = dataclasses.fields(TrainingSettings)
         return {field.name: getattr(settings, field.name) for field in fields}
+
+    def batch_size_for(self, n: int) -> int:
+        """Return the number of samples in a step for a training set of ``n`` rows.
+
+        Raises
+        ------
+        ConfigurationError
+            If a batch was asked for that is larger than the training set.
+        """
+        if self.batch_size is None:
+            return min(USUAL_BATCH, n)
+        if self.batch_size > n:
+            raise ConfigurationError(
+                f"batch_size is {self.batch_size}, and the training data has {n} rows",
+                f"give at most {n}, or 0 to take them all in every step",
+            )
+        return self.batch_size or n
 
     def optimizer_record(self) -> Optimizer:
         """Return the optimizer with the hyperparameters that were given."""
@@ -156,7 +250,8 @@ class RunSettings(TrainingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "hidden", tuple(self.hidden))
+        hidden = self.hidden if isinstance(self.hidden, Iterable) else (self.hidden,)
+        object.__setattr__(self, "hidden", tuple(hidden))
         if self.task not in TASKS:
             raise unknown_name("task", self.task, TASKS)
         check_number(
@@ -174,7 +269,7 @@ class RunSettings(TrainingSettings):
         output = self.output or ("softmax" if self.task == "classification" else "identity")
         return Network((n_inputs, *self.hidden, n_outputs), (*hidden, output), self.bias)
 
-    def resolved(self, placement: Placement, seed: int) -> RunSettings:
+    def resolved(self, placement: Placement, seed: int, n_train: int) -> RunSettings:
         """Return the settings with all that was left open filled in, so that they re-run."""
         output = self.network(1, 1).activations[-1]
         paths = ("data_dir", "validation", *(("data",) if self.data not in NAMED else ()))
@@ -183,6 +278,7 @@ class RunSettings(TrainingSettings):
             self,
             **located,
             seed=seed,
+            batch_size=self.batch_size_for(n_train),
             backend=placement.backend,
             device=placement.name,
             output=output.name,
@@ -201,5 +297,5 @@ def check_number(name: str, value: Any, holds: Callable[[Any], bool], wanted: st
 
 def check_whole(name: str, value: Any, least: int) -> None:
     """Refuse a value that is no whole number of at least ``least``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ConfigurationError(f"{name} is {value!r}", f"give a whole number from {least} up")

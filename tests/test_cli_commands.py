@@ -12,7 +12,7 @@ from backprop_xp.arrays import BACKENDS
 from backprop_xp.devices import list_devices
 from backprop_xp.optimizers import OPTIMIZERS
 
-COMMANDS = ("train", "evaluate", "predict", "devices", "check")
+COMMANDS = ("train", "evaluate", "predict", "devices", "reproduce", "check")
 
 
 @pytest.fixture(scope="module")

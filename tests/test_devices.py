@@ -426,9 +426,10 @@ def test_jax_takes_its_gpu_and_is_told_of_float64(monkeypatch):
     fake_module(monkeypatch, "jax", devices={"gpu": [gpu]}.__getitem__, config=config)
     fake_namespace(monkeypatch, "jax")
     assert devices.select("auto", "jax").device is gpu
-    assert told == []
+    full_precision = ("jax_default_matmul_precision", "highest")
+    assert told == [full_precision]
     assert devices.select("cuda", "jax", dtype="float64").name == "cuda:0"
-    assert told == [("jax_enable_x64", True)]
+    assert told[1:] == [full_precision, ("jax_enable_x64", True)]
 
 
 @pytest.mark.parametrize("backend", ["torch", "jax"])

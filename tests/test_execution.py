@@ -1,5 +1,6 @@
 """How steps are run: an epoch on every backend against a plain loop, and what it must not do."""
 
+import functools
 import math
 import warnings
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from backprop_xp import execution
 from backprop_xp.arrays import backend_name
-from backprop_xp.execution import Runner, few_threads, initial_slots, quiet, reads_freely
+from backprop_xp.execution import Runner, few_threads, initial_slots, quiet, reads_freely, update
 from backprop_xp.losses import get_loss
 from backprop_xp.network import Layer, Network, Step, forward, loss_and_gradients, map_arrays
 from backprop_xp.optimizers import momentum, sgd
@@ -27,7 +28,15 @@ ORDER = np.random.default_rng(5).permutation(N)
 
 def compute_with(xp):
     loss = get_loss("cross_entropy")
-    return lambda p, x, y: loss_and_gradients(NETWORK, loss, p, x, y, xp=xp)
+    return lambda p, batch, number: loss_and_gradients(NETWORK, loss, p, *batch[:2], xp=xp)
+
+
+def apply_with(optimizer, xp):
+    return functools.partial(update_by, optimizer, xp)
+
+
+def update_by(optimizer, xp, parameters, gradients, slots, scalars):
+    return update(optimizer, parameters, gradients, slots, scalars, xp=xp)
 
 
 def look_at(place, step):
@@ -37,13 +46,15 @@ def look_at(place, step):
 def run(backend, dtype="float64", *, epochs=1, batch_size=BATCH, order=ORDER, watch=None):
     """Return what the last epoch left; JAX compiles it only where nobody looks at the steps."""
     optimizer = momentum(MU)
-    runner = Runner(compute_with(backend.xp), optimizer, backend.xp)
+    runner = Runner(compute_with(backend.xp), apply_with(optimizer, backend.xp), backend.xp)
     parameters = backend._replace(readonly=False).layers(PARAMETERS, dtype)
     slots = initial_slots(optimizer, parameters, xp=backend.xp)
-    data = backend.array(X, dtype), backend.array(Y, dtype), backend.array(order, "index")
+    data = backend.array(X, dtype), backend.array(Y, dtype), None
+    order = backend.array(order, "index")
     scalars = [(eta,) for eta in ETAS[: -(-N // batch_size)]]
-    for _ in range(epochs):
-        left = runner.epoch(parameters, slots, *data, batch_size, scalars, watch)
+    for epoch in range(epochs):
+        first = epoch * len(scalars)
+        left = runner.epoch(parameters, slots, data, order, batch_size, scalars, first, watch)
         parameters, slots = left.parameters, left.slots
     return left
 
@@ -105,8 +116,9 @@ def still(network, xp):
     """Return a compute that records the first column of each batch."""
     seen = []
 
-    def compute(parameters, x, y):
-        seen.append((x[:, 0].tolist(), y[:, 0].tolist()))
+    def compute(parameters, batch, number):
+        x, y, _ = batch
+        seen.append((x[:, 0].tolist(), y[:, 0].tolist(), number))
         tape = forward(network, parameters, x, xp=xp)
         nothing = map_arrays(xp.zeros_like, parameters)
         return Step(xp.sum(x) / x.shape[0], tape, type("G", (), {"layers": nothing}))
@@ -120,19 +132,20 @@ def test_every_row_is_used_once_with_its_own_target(n, batch_size, seed):
     x = np.arange(float(n))[:, None]
     compute, seen = still(Network((1, 1), "identity"), np)
     order = np.random.default_rng(seed).permutation(n)
-    left = Runner(compute, sgd(), np).epoch(
+    left = Runner(compute, apply_with(sgd(), np), np).epoch(
         [Layer(np.ones((1, 1)), np.zeros(1))],
         [(), ()],
-        x,
-        x + 100.0,
+        (x, x + 100.0, None),
         order,
         batch_size,
         [(0.1,)] * -(-n // batch_size),
+        first=7,
     )
-    rows = [row for batch, _ in seen for row in batch]
-    assert [row for _, batch in seen for row in batch] == [row + 100.0 for row in rows]
+    rows = [row for batch, _, _ in seen for row in batch]
+    assert [row for _, batch, _ in seen for row in batch] == [row + 100.0 for row in rows]
     assert sorted(rows) == list(range(n))
-    assert [len(batch) for batch, _ in seen[:-1]] == [batch_size] * (len(seen) - 1)
+    assert [number for _, _, number in seen] == list(range(7, 7 + len(seen)))
+    assert [len(batch) for batch, _, _ in seen[:-1]] == [batch_size] * (len(seen) - 1)
     if batch_size < n:
         assert rows == order.tolist()
     assert abs(left.loss - (n - 1) / 2.0) <= 1e-14 * n  # the mean of all rows
@@ -158,10 +171,10 @@ def test_a_watch_stops_before_the_update_of_its_step(backend, place):
 def test_the_data_is_not_changed(library):
     x, y, order = library.array(X), library.array(Y), library.array(ORDER, "index")
     optimizer = sgd()
-    runner = Runner(compute_with(library.xp), optimizer, library.xp)
+    runner = Runner(compute_with(library.xp), apply_with(optimizer, library.xp), library.xp)
     parameters = library._replace(readonly=False).layers(PARAMETERS)
     before = bytes_of(parameters)
-    left = runner.epoch(parameters, [()] * 4, x, y, order, BATCH, [(0.05,)] * 3)
+    left = runner.epoch(parameters, [()] * 4, (x, y, None), order, BATCH, [(0.05,)] * 3, 0)
     assert library.numpy(x).tobytes() == X.tobytes()
     assert library.numpy(y).tobytes() == Y.tobytes()
     assert library.numpy(order).tolist() == ORDER.tolist()
@@ -187,12 +200,14 @@ def test_only_a_library_on_the_host_is_asked_for_the_loss_of_each_step(library, 
     monkeypatch.setattr(Number, "read", 0)
     inner = compute_with(library.xp)
     runner = Runner(
-        lambda p, x, y: inner(p, x, y)._replace(loss=Number()), momentum(MU), library.xp
+        lambda p, batch, number: inner(p, batch, number)._replace(loss=Number()),
+        apply_with(momentum(MU), library.xp),
+        library.xp,
     )
     parameters = library._replace(readonly=False).layers(PARAMETERS)
-    slots = initial_slots(runner.optimizer, parameters, xp=library.xp)
-    data = library.array(X), library.array(Y), library.array(ORDER, "index")
-    runner.epoch(parameters, slots, *data, BATCH, [(0.05,)] * 3, look_at)
+    slots = initial_slots(momentum(MU), parameters, xp=library.xp)
+    data, order = (library.array(X), library.array(Y), None), library.array(ORDER, "index")
+    runner.epoch(parameters, slots, data, order, BATCH, [(0.05,)] * 3, 0, look_at)
     on_the_host = library.placement.backend in ("numpy", "array_api_strict")
     assert reads_freely(library.xp) is on_the_host
     assert Number.read == (3 if on_the_host else 0)

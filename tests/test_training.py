@@ -9,7 +9,7 @@ from helpers import bytes_of, error, errors, numpy_of, plain_epoch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backprop_xp import arrays, random, training
+from backprop_xp import arrays, random, step, trainer
 from backprop_xp.devices import select
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.execution import reads_freely
@@ -68,12 +68,12 @@ def test_training_equals_a_plain_loop(library, dtype, tolerance):
 def test_a_seed_gives_the_same_start_and_the_same_shuffles_everywhere(library, monkeypatch):
     orders = []
 
-    class Spy(training.Runner):
-        def epoch(self, parameters, slots, x, y, order, *rest, **options):
+    class Spy(trainer.Runner):
+        def epoch(self, parameters, slots, data, order, *rest, **options):
             orders.append(library.numpy(order).tolist())
-            return super().epoch(parameters, slots, x, y, order, *rest, **options)
+            return super().epoch(parameters, slots, data, order, *rest, **options)
 
-    monkeypatch.setattr(training, "Runner", Spy)
+    monkeypatch.setattr(trainer, "Runner", Spy)
     train(library, epochs=3)
     assert orders == [random.permutation(3, epoch, N).tolist() for epoch in range(3)]
     start = initial_parameters(NETWORK, 3, xp=np, dtype=np.float64)
@@ -123,9 +123,9 @@ def test_without_shuffling_the_rows_come_as_they_are():
 def test_every_row_is_used_once_in_each_epoch(n, batch_size, own_order):
     seen, asked = [], []
 
-    def spy(network, loss, parameters, x, y, *, xp):
+    def spy(network, loss, parameters, x, y, **options):
         seen.extend(x[:, 0].tolist())
-        return loss_and_gradients(network, loss, parameters, x, y, xp=xp)
+        return loss_and_gradients(network, loss, parameters, x, y, **options)
 
     def backwards(epoch, n):
         asked.append((epoch, n))
@@ -134,7 +134,7 @@ def test_every_row_is_used_once_in_each_epoch(n, batch_size, own_order):
     batch_size = min(n, batch_size)
     x = np.arange(float(n))[:, None]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "loss_and_gradients", spy)
+        patch.setattr(step, "loss_and_gradients", spy)
         fit(
             Network((1, 1), "sigmoid"),
             (x, x % 2),
@@ -346,3 +346,10 @@ def test_a_placement_by_name_is_selected():
     state = fit(NETWORK, (X, LABELS), device="cpu", dtype="float64", **SETTINGS)
     placed = fit(NETWORK, (X, LABELS), device=select("cpu"), dtype="float64", **SETTINGS)
     assert bytes_of(state.parameters) == bytes_of(placed.parameters)
+
+
+def test_the_usual_batch_is_no_larger_than_the_data():
+    settings = {name: value for name, value in SETTINGS.items() if name != "batch_size"}
+    assert fit(NETWORK, (X, LABELS), **{**settings, "epochs": 1}).step == 1
+    many = np.tile(X, (6, 1)), np.tile(LABELS, 6)
+    assert fit(NETWORK, many, **{**settings, "epochs": 1}).step == -(-len(many[0]) // 64)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from helpers import bytes_of, errors, numpy_of, plain_epoch
 
-from backprop_xp import random, training
+from backprop_xp import random, step
 from backprop_xp.errors import DivergenceError
 from backprop_xp.losses import get_loss
 from backprop_xp.network import Layer, Network, initial_parameters, loss_and_gradients, map_arrays
-from backprop_xp.training import TrainingInterrupted, fit
+from backprop_xp.state import TrainingInterrupted
+from backprop_xp.training import fit
 
 N = 20
 NETWORK = Network((4, 5, 3), ("tanh", "softmax"))
@@ -224,7 +225,7 @@ def test_ctrl_c_inside_an_epoch_leaves_the_state_of_the_last_whole_one(monkeypat
             raise KeyboardInterrupt
         return loss_and_gradients(*args, **options)
 
-    monkeypatch.setattr(training, "loss_and_gradients", press)
+    monkeypatch.setattr(step, "loss_and_gradients", press)
     with pytest.raises(TrainingInterrupted) as stop:
         fit(NETWORK, (X, LABELS), epochs=5, **settings)
     assert bytes_of(stop.value.state.parameters) == bytes_of(done.parameters)

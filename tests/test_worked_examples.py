@@ -170,7 +170,7 @@ def error_001(name, number):
 
 
 def numbers_001(step, suffix=""):
-    (z1, z2), (_, a11, y) = step.tape
+    (z1, z2), (_, a11, y) = step.tape.z, step.tape.a
     names = {"z1": z1, "a11": a11, "z2": z2, "y": y, "J": step.loss}
     return {name + suffix: number for name, number in names.items()}
 

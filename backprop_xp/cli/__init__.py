@@ -21,6 +21,7 @@ _COMMANDS = {
     "evaluate": "Measure a trained model on a data set.",
     "predict": "Predict with a trained model.",
     "devices": "List backends and devices, usable or not, and why.",
+    "reproduce": "Run a named experiment of the notes, and compare it with what was published.",
     "check": "Check gradients, and that a device computes what NumPy does.",
 }
 

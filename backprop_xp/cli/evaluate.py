@@ -77,7 +77,10 @@ def command(
     loaded = open_model(model, device, backend, quiet)
     inputs, targets = read_rows(loaded, data, split, data_dir, label)
     if targets is None:
-        raise DataError(f"{data} has no labels to compare with", "name their column with --label")
+        raise DataError(
+            f"{data} has no labels to compare with",
+            "name the column of a .csv with --label, or add the array y to an .npz",
+        )
     measured = loaded.evaluate(inputs, targets)
     if json:
         placed = {"backend": loaded.placement.backend, "device": loaded.placement.name}

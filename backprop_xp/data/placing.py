@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from backprop_xp import arrays
@@ -156,3 +157,92 @@ def _check_finite(x: Array, xp: Namespace, what: str) -> None:
             "(both counted from 0)",
             "remove such rows or fill the gaps before training",
         )
+
+
+def place_weights(weights: Any, n: int, *, xp: Namespace, dtype: Any, device: Any = None) -> Array:
+    """Bring the weights of ``n`` samples to a device.
+
+    Raises
+    ------
+    DataError
+        If their number is another one, one is negative or not finite, or all are 0.
+    """
+    w = arrays.asarray(weights, xp=xp, dtype=dtype, device=device)
+    if w.ndim != 1 or w.shape[0] != n:
+        raise DataError(
+            f"the sample weights have the shape {tuple(w.shape)}, and there are {n} samples",
+            "give one weight for each row",
+        )
+    wrong = xp.logical_not(xp.logical_and(xp.isfinite(w), w >= 0.0))
+    if bool(xp.any(wrong)):
+        row = int(xp.nonzero(wrong)[0][0])
+        raise DataError(
+            f"the sample weight in row {row} is {float(w[row])}", "give numbers from 0 up"
+        )
+    if not bool(xp.any(w > 0.0)):
+        raise DataError("all sample weights are 0", "give at least one sample a weight")
+    return w
+
+
+def weights_of_classes(
+    placed: Placed, class_weight: str | Mapping[int, float], *, xp: Namespace
+) -> Array:
+    """Return the weight of each sample from that of its class.
+
+    Parameters
+    ----------
+    placed : Placed
+        With class indices as targets.
+    class_weight : "balanced" or mapping
+        Inverse to the frequencies of the classes, ``n / (classes * count)``; or from class
+        index to weight, where a class that is not named has weight 1.
+    xp : namespace
+
+    Raises
+    ------
+    DataError
+        If the targets are no classes, or a named class does not exist.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> data = place(([[0.0]] * 4, [0, 0, 0, 1]), 1, 2, xp=np, dtype=np.float64)
+    >>> weights_of_classes(data, "balanced", xp=np)[[0, 3]]
+    array([0.66666667, 2.        ])
+    """
+    if not placed.labelled:
+        raise DataError(
+            "class weights need class indices as targets", "give sample weights instead"
+        )
+    y = placed.y
+    n, columns = y.shape
+    if columns == 1:  # a single output: class 1 is the column, class 0 what it lacks
+        y = xp.concat((1.0 - y, y), axis=1)
+    counts = [float(xp.sum(y[:, k])) for k in range(y.shape[1])]
+    if isinstance(class_weight, str):
+        factors = [n / (len(counts) * count) if count else 0.0 for count in counts]
+    else:
+        for name in class_weight:
+            if name not in range(len(counts)):
+                raise DataError(
+                    f"class_weight names the class {name!r}",
+                    f"there are the classes 0 to {len(counts) - 1}",
+                )
+        factors = [float(class_weight.get(k, 1.0)) for k in range(len(counts))]
+    device = arrays.device(y)
+    return xp.matmul(y, xp.asarray(factors, dtype=y.dtype, device=device))
+
+
+def smooth_labels(y: Array, epsilon: float) -> Array:
+    """Return targets of which the share ``epsilon`` is spread evenly over all outputs.
+
+    Source: Szegedy and others (2016), "Rethinking the Inception architecture".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> smooth_labels(np.asarray([[0.0, 1.0]]), 0.1)
+    array([[0.05, 0.95]])
+    """
+    classes = max(2, y.shape[1])
+    return y * (1.0 - epsilon) + epsilon / classes

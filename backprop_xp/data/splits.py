@@ -62,7 +62,8 @@ def stratified_split(
             name = value if classes is None else classes[int(value)]
             raise DataError(
                 f"the class {str(name)!r} cannot be split: {error.message}",
-                "merge the class with another, leave it out, or give a validation file",
+                "merge the class with another, leave it out, or give a validation file; "
+                "where the labels are numbers to be predicted, say --task regression",
             ) from None
         _deal(parts, rng.permutation(rows), sizes)
     return tuple(_sorted(part) for part in parts)

@@ -1,0 +1,243 @@
+"""The settings of a run as options, as a configuration file, and printed with their sources."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from backprop_xp.activations import ACTIVATIONS
+from backprop_xp.cli.options import Name, option
+from backprop_xp.cli.output import print_json
+from backprop_xp.data.expansion import EXPANSIONS
+from backprop_xp.data.records import TASKS
+from backprop_xp.errors import ConfigurationError, unknown_name
+from backprop_xp.initializers import INITIALIZERS
+from backprop_xp.losses import LOSSES
+from backprop_xp.optimizers import OPTIMIZERS
+from backprop_xp.schedules import SCHEDULES
+from backprop_xp.settings import MONITORS, PENALTIES, RunSettings
+
+_FIELDS = {field.name: field for field in dataclasses.fields(RunSettings)}
+
+
+class Numbers(click.ParamType[tuple[Any, ...]]):
+    """Numbers with commas, ``30,20``, or a list in a file; empty for none.
+
+    Parameters
+    ----------
+    kind : type
+        ``int`` or ``float``.
+    example : str
+    """
+
+    name = "numbers"
+
+    def __init__(self, kind: type[int] | type[float], example: str) -> None:
+        self.kind = kind
+        self.example = example
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        """Return the numbers as a tuple."""
+        items = value.split(",") if isinstance(value, str) else value
+        try:
+            if any(isinstance(item, bool) for item in items):
+                raise TypeError("true is no number")
+            if self.kind is int and any(isinstance(item, float) for item in items):
+                raise TypeError("int() would cut off a fraction")
+            return tuple(self.kind(item) for item in items if str(item).strip())
+        except (TypeError, ValueError):
+            what = "whole numbers" if self.kind is int else "numbers"
+            self.fail(f"{value!r} is no list of {what} such as {self.example}", param, ctx)
+
+
+def read_config(ctx: click.Context, param: click.Parameter, path: str | None) -> str | None:
+    """Take the values of a configuration file as defaults: options and variables go before it."""
+    if path is None:
+        return None
+    try:
+        with open(path, "rb") as file:
+            values = tomllib.load(file)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the configuration file {path} cannot be read: {error.strerror}",
+            "give the path of a TOML file, such as the config.toml of an earlier run",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"the configuration file {path} is no valid TOML: {error}", "mend that place"
+        ) from error
+    for key in values:
+        if key not in _FIELDS:
+            raise unknown_name(f"key in {path}", key, _FIELDS)
+        _check_type(key, values[key], path)
+    ctx.default_map = values
+    return path
+
+
+def _check_type(key: str, value: Any, path: str) -> None:
+    """Refuse what click would silently turn into another value, such as 2.5 epochs into 2."""
+    wanted = re.split(r"\W", str(_FIELDS[key].type))[0]
+    types, words = {
+        "int": ((int,), "a whole number"),
+        "float": ((int, float), "a number"),
+        "bool": ((bool,), "true or false"),
+        "str": ((str, int, float), "a text"),
+        "tuple": ((list, str), "a list of numbers such as [30, 20]"),
+    }[wanted]
+    if not isinstance(value, types) or (isinstance(value, bool) and wanted != "bool"):
+        raise ConfigurationError(f"{key} in {path} is {value!r}", f"give {words}")
+
+
+def _setting(*declarations: str, **attributes: Any) -> Any:
+    """Return the option of a setting, with the default that the settings themselves have."""
+    name = declarations[0].split("/")[0].lstrip("-").replace("-", "_")
+    default = _FIELDS[name].default
+    if default is not None:
+        attributes.setdefault("default", default)
+        attributes.setdefault(
+            "show_default", ",".join(map(str, default)) if isinstance(default, tuple) else True
+        )
+    return option(*declarations, **attributes)
+
+
+_SETTINGS = [
+    _setting("--data-dir", metavar="DIR", help="Folder of the MNIST files."),
+    _setting("--label", metavar="COLUMN", help="The label column of a .csv."),
+    _setting("--task", type=Name(TASKS), help="classification or regression."),
+    _setting("--validation", metavar="FILE", help="A file with the rows to validate on."),
+    _setting(
+        "--validation-fraction",
+        type=float,
+        help="Share of a .csv or .npz that is split off to validate on.",
+    ),
+    _setting(
+        "--scaling",
+        metavar="none|standard|NUMBER",
+        help="How inputs are scaled: not, to mean 0 and deviation 1, or divided by a number. "
+        "By default pictures are divided by their largest value and tables are standardised.",
+    ),
+    _setting("--hidden", type=Numbers(int, "30,20"), help="Neurons of each hidden layer: 30,20."),
+    _setting(
+        "--activation",
+        type=Name(ACTIVATIONS),
+        help=f"Of the hidden layers, or one for each: relu,tanh. {', '.join(ACTIVATIONS)}.",
+    ),
+    _setting(
+        "--output",
+        type=Name(ACTIVATIONS),
+        help="Activation of the output layer; by default softmax, for a regression identity.",
+    ),
+    _setting("--bias/--no-bias", help="Whether neurons have biases."),
+    _setting(
+        "--loss",
+        type=Name(LOSSES),
+        help=f"By default the one that belongs to the output. {', '.join(LOSSES)}.",
+    ),
+    _setting(
+        "--initializer",
+        type=Name([*INITIALIZERS, "auto"]),
+        help=f"Initial weights: auto (by the activation), {', '.join(INITIALIZERS)}.",
+    ),
+    _setting("--optimizer", type=Name(OPTIMIZERS), help=f"{', '.join(OPTIMIZERS)}."),
+    _setting("--learning-rate", type=float, help="By default the usual one of the optimizer."),
+    _setting("--momentum", type=float, help="Of momentum and nesterov; by default 0.9."),
+    _setting("--decay", type=float, help="Of rmsprop; by default 0.99."),
+    _setting("--beta1", type=float, help="Of adam and adamw; by default 0.9."),
+    _setting("--beta2", type=float, help="Of adam and adamw; by default 0.999."),
+    _setting("--epsilon", type=float, help="Of rmsprop, adam and adamw; by default 1e-8."),
+    _setting("--weight-decay", type=float, help="Of adamw; by default 0.01."),
+    _setting(
+        "--batch-size",
+        type=int,
+        help="Samples in a step; 0 takes all of them. By default 64, or all if there are fewer.",
+    ),
+    _setting("--epochs", type=int),
+    _setting("--seed", type=int, help="All random draws follow from it; drawn if not given."),
+    _setting("--l1", type=float, help="Coefficient λ of the penalty λ Σ|w| on the weights."),
+    _setting("--l2", type=float, help="Coefficient λ of the penalty ½ λ Σw² on the weights."),
+    _setting(
+        "--penalty",
+        type=Name(PENALTIES),
+        help="per_sample divides λ by the number of training samples, plain does not.",
+    ),
+    _setting("--penalize-biases/--no-penalize-biases", help="Whether biases are penalised too."),
+    _setting(
+        "--dropout",
+        type=Numbers(float, "0.2,0.5"),
+        help="Dropout rate of the hidden layers, or one for each: 0.2,0.5.",
+    ),
+    _setting(
+        "--expand",
+        type=Name(EXPANSIONS),
+        help=f"Change pictures anew in every step: {', '.join(EXPANSIONS)}.",
+    ),
+    _setting("--max-norm", type=float, help="Bound on the norm of a neuron's incoming weights."),
+    _setting("--clip-norm", type=float, help="Bound on the norm of all gradients of a step."),
+    _setting(
+        "--label-smoothing", type=float, help="Share of a target that is spread over all classes."
+    ),
+    _setting("--class-weight", type=Name(["balanced"]), help="balanced weighs rare classes more."),
+    _setting(
+        "--schedule",
+        type=Name(SCHEDULES),
+        help=f"How the learning rate changes: {', '.join(SCHEDULES)}.",
+    ),
+    _setting("--warm-up", type=int, help="Steps over which the learning rate rises from 0."),
+    _setting(
+        "--plateau-patience",
+        type=int,
+        help="Epochs without a lower loss after which the learning rate is halved.",
+    ),
+    _setting(
+        "--patience",
+        type=int,
+        help="Early stopping: epochs without improvement on the validation set after which the "
+        "training ends; the best weights are kept.",
+    ),
+    _setting("--min-improvement", type=float, help="What counts as an improvement."),
+    _setting("--monitor", type=Name(MONITORS), help="What early stopping watches: loss, accuracy."),
+    _setting(
+        "--target-loss", type=float, help="Stop at the first step whose loss is this or less."
+    ),
+    _setting(
+        "--evaluate-training/--no-evaluate-training",
+        help="Whether the whole training set is measured after each epoch.",
+    ),
+    _setting("--dtype", type=Name(["float32", "float64"]), help="float32 or float64."),
+]
+
+
+def settings_options(command: Any) -> Any:
+    """Add an option for every setting."""
+    for add in reversed(_SETTINGS):
+        command = add(command)
+    return command
+
+
+def show_settings(ctx: click.Context, settings: RunSettings, json: bool) -> None:
+    """Print every setting with its source."""
+    from backprop_xp.run_folder import toml_value
+
+    sources: dict[ParameterSource | None, str] = {
+        ParameterSource.COMMANDLINE: "command line",
+        ParameterSource.ENVIRONMENT: "environment",
+        ParameterSource.DEFAULT_MAP: "configuration file",
+    }
+    rows = []
+    for name in _FIELDS:
+        source = sources.get(ctx.get_parameter_source(name), "default")
+        rows.append((name, getattr(settings, name), source))
+    if json:
+        fields = {name: {"value": value, "source": source} for name, value, source in rows}
+        print_json("train", {"settings": fields})
+        return
+    for name, value, source in rows:
+        text = f"# {name} =" if value is None else f"{name} = {toml_value(value)}"
+        click.echo(f"{text:<40}  # {source}")

@@ -1,0 +1,1 @@
+"""Named experiments: what the notes teach, run, and held against what was published."""

@@ -1,0 +1,44 @@
+"""The darkness baseline: digits told apart by nothing but how dark they are on average."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from backprop_xp.experiments.experiment import Experiment, Outcome
+from backprop_xp.experiments.published import published_digits
+from backprop_xp.metrics import correct
+
+_PUBLISHED = {"right of 10,000": 2225}
+
+
+def _class_means(darkness: Any, labels: Any) -> Any:
+    """Return the mean darkness of the images of each class, shape (10,)."""
+    return np.asarray([np.mean(darkness[labels == digit]) for digit in range(10)])
+
+
+def _run(data_dir: str | None) -> Outcome:
+    digits = published_digits(data_dir)
+    (x, y), (x_test, y_test) = digits.train, digits.test
+    means = _class_means(np.sum(x, axis=1), y)
+    # The class whose mean is nearest; of two that are equally near, the smaller digit.
+    nearness = -np.abs(np.sum(x_test, axis=1)[:, None] - means[None, :])  # (10000, 10)
+    measured = {"right of 10,000": int(correct(nearness, np.eye(10)[y_test], xp=np))}
+    passed = measured == _PUBLISHED
+    verdict = (
+        "exact; guessing would get about 1,000" if passed else "differs from the published count"
+    )
+    return Outcome(dict(_PUBLISHED), measured, passed, verdict, {"mean darkness": means.tolist()})
+
+
+EXPERIMENTS = (
+    Experiment(
+        "darkness-baseline",
+        "The average darkness of an image alone tells 22.25 % of the digits.",
+        "means of 50,000 training images, nearest mean, 10,000 test images",
+        "Nielsen, chapter 1, mnist_average_darkness.py",
+        _run,
+        needs_mnist=True,
+    ),
+)

@@ -1,0 +1,98 @@
+"""Dead ReLUs: a large learning rate switches neurons off for every input, and for good."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from backprop_xp.experiments.bundled import bundled_digits
+from backprop_xp.experiments.experiment import Experiment, Outcome
+from backprop_xp.losses import get_loss
+from backprop_xp.network import Layer, Network, Parameters, forward, loss_and_gradients
+from backprop_xp.training import fit
+
+_NETWORK = Network((64, 64, 10), ("relu", "softmax"))
+_RATES = {"η 0.05": 0.05, "η 1": 1.0}
+_SEEDS = 3
+
+
+def _dead(parameters: Parameters, x: Any) -> Any:
+    """Say of each hidden neuron whether it is 0 for every input."""
+    return np.all(forward(_NETWORK, parameters, x).a[1] == 0.0, axis=0)
+
+
+def _learns(parameters: Parameters, x: Any, y: Any, neurons: Any) -> bool:
+    """Say whether any error reaches the weights of these hidden neurons."""
+    loss = get_loss("cross_entropy")
+    gradients = loss_and_gradients(_NETWORK, loss, parameters, x, np.eye(10)[y]).gradients.layers
+    return bool(np.any(gradients[0].weights[neurons]))
+
+
+def _alive(weights: list[float], bias: float, inputs: list[list[float]]) -> bool:
+    """Say whether a single ReLU is above 0 for any of the inputs."""
+    neuron = [Layer(np.asarray([weights]), np.asarray([bias]))]
+    outputs = forward(Network((len(weights), 1), "relu"), neuron, np.asarray(inputs)).a[-1]
+    return bool(np.any(outputs > 0.0))
+
+
+def _run(data_dir: str | None) -> Outcome:
+    digits = bundled_digits()
+    x, y = digits.train
+    histories: dict[str, Any] = {name: [] for name in _RATES}
+    shares: dict[str, list[float]] = {name: [] for name in _RATES}
+    revived = False
+    for name, rate in _RATES.items():
+        for seed in range(_SEEDS):
+            state = fit(
+                _NETWORK,
+                digits.train,
+                digits.validation,
+                optimizer="sgd",
+                learning_rate=rate,
+                batch_size=10,
+                epochs=15,
+                seed=seed,
+                evaluate_training=False,
+            )
+            dead = _dead(state.parameters, x)
+            shares[name].append(float(np.mean(dead)))
+            revived |= _learns(state.parameters, x, y, dead)
+            histories[name].append(list(state.history))
+    published = {
+        "most neurons dead, η 1": True,
+        "few neurons dead, η 0.05": True,
+        "an error reaches a dead neuron": False,
+        "alive: w −1, b 2, input 1": True,
+        "alive: w −1 and 1, b 0, inputs 1 and 2": True,
+        "alive: w −1, b 0, positive inputs": False,
+    }
+    measured = {
+        "most neurons dead, η 1": min(shares["η 1"]) > 0.5,
+        "few neurons dead, η 0.05": max(shares["η 0.05"]) < 0.1,
+        "an error reaches a dead neuron": revived,
+        "alive: w −1, b 2, input 1": _alive([-1.0], 2.0, [[1.0]]),
+        "alive: w −1 and 1, b 0, inputs 1 and 2": _alive([-1.0, 1.0], 0.0, [[1.0, 2.0]]),
+        "alive: w −1, b 0, positive inputs": _alive([-1.0], 0.0, [[0.1], [1.0], [9.0]]),
+    }
+    passed = measured == published
+    means = ", ".join(f"{np.mean(values):.0%} with {name}" for name, values in shares.items())
+    verdict = (
+        f"dead after the training: {means}; a negative weight alone kills no neuron, "
+        "what counts is that z is not above 0 for any input"
+        if passed
+        else f"dead after the training: {means}"
+    )
+    return Outcome(published, measured, passed, verdict, histories)
+
+
+EXPERIMENTS = (
+    Experiment(
+        "dead-relu",
+        "A large learning rate kills most of the ReLUs; a negative weight alone does not.",
+        f"64-64-10 ReLU, softmax on the bundled digits, SGD, batch 10, 15 epochs, {_SEEDS} seeds, "
+        "η 0.05 and 1; single neurons by hand",
+        "note 001, ReLU",
+        _run,
+    ),
+)

@@ -1,0 +1,50 @@
+"""Several learning rates: too small creeps, right descends, too large never settles."""
+
+from __future__ import annotations
+
+from backprop_xp.experiments.experiment import Experiment, Outcome
+from backprop_xp.experiments.published import Draws, cost, published_digits, published_fit, same
+from backprop_xp.network import Network
+
+_PUBLISHED = {"0.025": 0.3391998088023035, "0.25": 0.33879633130932685, "2.5": 0.8606850171349092}
+
+
+def _run(data_dir: str | None) -> Outcome:
+    digits, draws, network = published_digits(data_dir), Draws(), Network((784, 30, 10), "sigmoid")
+    n = len(digits.train[1])
+    histories, costs = {}, {}
+    for eta in _PUBLISHED:
+        state = published_fit(
+            network,
+            digits.train,
+            digits.validation,
+            draws,
+            draws.parameters(network),
+            learning_rate=float(eta),
+            l2=5.0,
+            epochs=30,
+            evaluate_training=True,
+        )
+        histories[eta] = list(state.history)
+        costs[eta] = cost(state.history[-1], "train", n, n)
+    exact = {eta: _PUBLISHED[eta] for eta in ("0.025", "0.25")}
+    passed = same(exact, costs) and costs["2.5"] > 2.0 * costs["0.25"]
+    verdict = (
+        "0.025 and 0.25 to the last digit; 2.5 is chaotic from the first epoch, and its cost "
+        f"{costs['2.5']:.3g} stays far above, as published"
+        if passed
+        else "differs from the published runs"
+    )
+    return Outcome(dict(_PUBLISHED), costs, passed, verdict, histories)
+
+
+EXPERIMENTS = (
+    Experiment(
+        "multiple_eta",
+        "η 0.025 descends slowly, 0.25 fast, and 2.5 jumps to and fro above the valley.",
+        "784-30-10 sigmoid, N(0, 1/n_in), cross-entropy, SGD, λ 5, batch 10, 30 epochs each",
+        "Nielsen, chapter 3, how to choose hyper-parameters; note 003",
+        _run,
+        needs_mnist=True,
+    ),
+)

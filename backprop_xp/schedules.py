@@ -1,0 +1,144 @@
+"""Learning-rate schedules: the factor by which the learning rate is multiplied at each step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from backprop_xp.errors import unknown_name
+
+Schedule = Callable[[float], float]
+"""``progress -> factor``: progress runs from 0 at the first step to 1 after the last."""
+
+
+def constant(progress: float) -> float:
+    """Return 1."""
+    return 1.0
+
+
+def linear(progress: float) -> float:
+    """Return ``1 - progress``: a straight line down to 0.
+
+    Examples
+    --------
+    >>> linear(0.25)
+    0.75
+    """
+    return 1.0 - progress
+
+
+def step(progress: float) -> float:
+    """Return ``0.1 ** floor(3 progress)``: a tenth after each third of the training.
+
+    Examples
+    --------
+    >>> round(step(0.5), 12)
+    0.1
+    """
+    return float(0.1 ** min(2, math.floor(3.0 * progress + 1e-9)))
+
+
+def exponential(progress: float) -> float:
+    """Return ``0.01 ** progress``: a smooth decay to a hundredth.
+
+    Examples
+    --------
+    >>> exponential(0.5)
+    0.1
+    """
+    return float(0.01**progress)
+
+
+def cosine(progress: float) -> float:
+    """Return ``½ (1 + cos(π progress))``.
+
+    Source: Loshchilov and Hutter (2017), "SGDR", without restarts.
+
+    Examples
+    --------
+    >>> round(cosine(0.5), 12)
+    0.5
+    """
+    return 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def one_cycle(progress: float) -> float:
+    """Return a rise from 1/25 to 1 over the first 30 %, then a fall to 1/250,000, by cosines.
+
+    Source: Smith and Topin (2018), "Super-convergence", with the usual parameters.
+
+    Examples
+    --------
+    >>> round(one_cycle(0.0), 12), one_cycle(0.3)
+    (0.04, 1.0)
+    """
+    if progress < 0.3:
+        return 1.0 + (0.04 - 1.0) * cosine(progress / 0.3)
+    return 4e-6 + (1.0 - 4e-6) * cosine((progress - 0.3) / 0.7)
+
+
+SCHEDULES: dict[str, Schedule] = {
+    schedule.__name__: schedule
+    for schedule in (constant, linear, step, exponential, cosine, one_cycle)
+}
+
+
+def get_schedule(schedule: str | Schedule) -> Schedule:
+    """Return the schedule of that name (a function of one's own is returned as it is).
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none of that name; the message suggests the nearest.
+
+    Examples
+    --------
+    >>> get_schedule("linear")(1.0)
+    0.0
+    """
+    if callable(schedule):
+        return schedule
+    if schedule not in SCHEDULES:
+        raise unknown_name("schedule", schedule, SCHEDULES)
+    return SCHEDULES[schedule]
+
+
+def warm_up(at: int, steps: int) -> float:
+    """Return the factor of a linear warm-up at step ``at``, counted from 1: ``at / steps``, at
+    most 1.
+
+    Examples
+    --------
+    >>> warm_up(1, 4), warm_up(8, 4), warm_up(1, 0)
+    (0.25, 1.0, 1.0)
+    """
+    return min(1.0, at / steps) if steps else 1.0
+
+
+def plateau_factor(values: Sequence[float], patience: int, factor: float = 0.5) -> float:
+    """Return the factor after a history of losses: lower each time they stop falling.
+
+    It is a function of the history alone, so a training that is taken up again goes on the same.
+
+    Parameters
+    ----------
+    values : sequence of float
+        The loss after each epoch so far.
+    patience : int
+        Epochs without a new lowest loss after which the factor is applied once more.
+    factor : float
+
+    Examples
+    --------
+    >>> plateau_factor([3.0, 2.0, 2.1, 2.2], patience=2), plateau_factor([3.0, 2.0], patience=2)
+    (0.5, 1.0)
+    """
+    best, waited, result = math.inf, 0, 1.0
+    for value in values:
+        if value < best:
+            best, waited = value, 0
+        else:
+            waited += 1
+        if waited >= patience:
+            result, waited = result * factor, 0
+    return result

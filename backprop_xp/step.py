@@ -1,0 +1,120 @@
+"""One training step: dropout, forward, loss, backward and penalty; then clipping and update.
+
+Both halves are pure functions of arrays; how many of them are run, and how, is decided in
+`backprop_xp.execution`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from backprop_xp import random
+from backprop_xp.arrays import Array, Namespace
+from backprop_xp.data.expansion import Expansion, expand
+from backprop_xp.dropout import dropout_mask
+from backprop_xp.execution import Batch, update
+from backprop_xp.losses import Loss
+from backprop_xp.network import Network, Parameters, Step, loss_and_gradients
+from backprop_xp.optimizers import Optimizer, Scalars, Slots
+from backprop_xp.regularizers import Penalty, add_penalty, bound_norms, clip_by_norm
+
+
+class StepRule(NamedTuple):
+    """What is done in every step of a training.
+
+    Attributes
+    ----------
+    network : Network
+    loss : Loss
+    optimizer : Optimizer
+    penalty : Penalty
+    dropout : tuple of float
+        The rate of each hidden layer; empty for no dropout.
+    expansion : Expansion or None
+        How pictures are changed before each step, and their height and width.
+    image_shape : (int, int) or None
+    clip_norm, max_norm : float or None
+        Bounds on the norm of all gradients together, and of each neuron's incoming weights.
+    seed : int
+        From which the dropout masks follow.
+    xp, device
+        Where the step is done.
+    """
+
+    network: Network
+    loss: Loss
+    optimizer: Optimizer
+    penalty: Penalty
+    dropout: tuple[float, ...]
+    expansion: Expansion | None
+    image_shape: tuple[int, int] | None
+    clip_norm: float | None
+    max_norm: float | None
+    seed: int
+    xp: Namespace
+    device: Any
+
+    def compute(self, parameters: Parameters, batch: Batch, number: Any) -> Step:
+        """Return the loss of a batch, and the gradients of loss and penalty.
+
+        Parameters
+        ----------
+        parameters : list of Layer
+        batch : (x, y, weights)
+        number : int, or integer array of shape ()
+            The number of the step, from which the dropout masks follow.
+        """
+        x, y, weights = batch
+        if self.expansion is not None and self.image_shape is not None:
+            x = expand(
+                x,
+                self.image_shape,
+                self.expansion,
+                self.seed,
+                number,
+                xp=self.xp,
+                device=self.device,
+            )
+        step = loss_and_gradients(
+            self.network,
+            self.loss,
+            parameters,
+            x,
+            y,
+            weights=weights,
+            masks=self._masks(x, number),
+            xp=self.xp,
+        )
+        if not self.penalty:
+            return step
+        layers = add_penalty(self.penalty, step.gradients.layers, parameters, xp=self.xp)
+        return step._replace(gradients=step.gradients._replace(layers=layers))
+
+    def apply(
+        self, parameters: Parameters, gradients: Parameters, slots: list[Slots], scalars: Scalars
+    ) -> tuple[Parameters, list[Slots]]:
+        """Return the parameters and the optimizer's arrays after the update; all are consumed."""
+        xp = self.xp
+        if self.clip_norm is not None:
+            gradients = clip_by_norm(gradients, self.clip_norm, xp=xp)
+        parameters, slots = update(self.optimizer, parameters, gradients, slots, scalars, xp=xp)
+        if self.max_norm is not None:
+            parameters = bound_norms(parameters, self.max_norm, xp=xp)
+        return parameters, slots
+
+    def _masks(self, x: Array, number: Any) -> list[Array | None] | None:
+        """Return the dropout mask of what each layer is fed; the inputs are never dropped."""
+        if not any(self.dropout):
+            return None
+        masks: list[Array | None] = [None]
+        for layer, rate in enumerate(self.dropout, start=1):
+            key = random.key_of(self.seed, random.DROPOUT, layer)
+            shape = (x.shape[0], self.network.sizes[layer])
+            masks.append(
+                dropout_mask(
+                    shape, rate, key, number, xp=self.xp, dtype=x.dtype, device=self.device
+                )
+                if rate
+                else None
+            )
+        return masks

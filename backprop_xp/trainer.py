@@ -1,0 +1,317 @@
+"""The trainer: what an epoch needs besides the state, and how one is run and measured."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from backprop_xp import arrays, random
+from backprop_xp.arrays import Array, Namespace
+from backprop_xp.data.expansion import check_pictures, get_expansion
+from backprop_xp.data.placing import (
+    Placed,
+    place,
+    place_weights,
+    smooth_labels,
+    weights_of_classes,
+)
+from backprop_xp.devices import Placement
+from backprop_xp.errors import ConfigurationError, DivergenceError
+from backprop_xp.evaluation import evaluate
+from backprop_xp.execution import Epoch, Runner, Watch, initial_slots, quiet, reads_freely
+from backprop_xp.losses import check_pair, default_loss, get_loss
+from backprop_xp.network import (
+    Network,
+    Parameters,
+    Step,
+    check_parameters,
+    initial_parameters,
+    map_arrays,
+)
+from backprop_xp.regularizers import Penalty, penalty_value
+from backprop_xp.schedules import get_schedule, plateau_factor, warm_up
+from backprop_xp.settings import TrainingSettings
+from backprop_xp.state import Best, TrainState
+from backprop_xp.step import StepRule
+
+Shuffle = Callable[[int, int], Sequence[int]]
+"""``(epoch, n) -> order``: the rows of the training set in the order of one epoch."""
+
+
+class Trainer:
+    """A network and its data on a device: what an epoch needs besides the state."""
+
+    def __init__(
+        self,
+        network: Network,
+        train: tuple[Any, Any],
+        validation: tuple[Any, Any] | None,
+        placement: Placement,
+        dtype: Any,
+        options: TrainingSettings,
+    ) -> None:
+        output = network.activations[-1]
+        self.network = network
+        self.options = options
+        self.loss = default_loss(output) if options.loss is None else get_loss(options.loss)
+        check_pair(self.loss, output)
+        self.optimizer = options.optimizer_record()
+        self.learning_rate = (
+            self.optimizer.learning_rate if options.learning_rate is None else options.learning_rate
+        )
+        self.xp, self.device, self.dtype = placement.xp, placement.device, dtype
+        self.train = self._place(train, "the training data")
+        self.targets = self.train.y
+        if options.label_smoothing:
+            self.targets = smooth_labels(self.train.y, options.label_smoothing)
+        self.validation = (
+            None if validation is None else self._place(validation, "the validation data")
+        )
+        if options.patience is not None and self.validation is None:
+            raise ConfigurationError(
+                "early stopping (patience) needs a validation set",
+                "give validation data, or leave patience out",
+            )
+        self.n = self.train.x.shape[0]
+        self.batch_size = options.batch_size_for(self.n)
+        self.steps = -(-self.n // self.batch_size)
+        share = 1.0 / self.n if options.penalty == "per_sample" else 1.0
+        self.penalty = Penalty(options.l1 * share, options.l2 * share, options.penalize_biases)
+
+    def _place(self, data: tuple[Any, Any], what: str) -> Placed:
+        return place(
+            data,
+            self.network.sizes[0],
+            self.network.sizes[-1],
+            xp=self.xp,
+            dtype=self.dtype,
+            device=self.device,
+            what=what,
+        )
+
+    def take(
+        self,
+        shuffle: bool | Shuffle,
+        sample_weight: Any,
+        image_shape: tuple[int, int] | None,
+    ) -> None:
+        """Take what belongs to the rows: their order, their weights, and their shape."""
+        self.order = shuffle if callable(shuffle) else None
+        self.shuffled = bool(shuffle)
+        self.weights: Array | None = None
+        if sample_weight is not None:
+            self.weights = place_weights(
+                sample_weight, self.n, xp=self.xp, dtype=self.dtype, device=self.device
+            )
+        if self.options.class_weight is not None:
+            per_class = weights_of_classes(self.train, self.options.class_weight, xp=self.xp)
+            self.weights = per_class if self.weights is None else self.weights * per_class
+        self.image_shape = image_shape
+        self.expansion = None
+        if self.options.expand is not None:
+            self.image_shape = check_pictures(image_shape, self.network.sizes[0])
+            self.expansion = get_expansion(self.options.expand, self.image_shape)
+
+    def start(self, parameters: Parameters | None, state: TrainState | None) -> TrainState:
+        """Return the state before the first epoch, in arrays of its own."""
+        if state is None:
+            seed = random.draw_seed() if self.options.seed is None else self.options.seed
+            state = TrainState([], [], epoch=0, step=0, seed=seed)
+        elif parameters is None:
+            parameters = state.parameters
+        if parameters is None:
+            parameters = initial_parameters(
+                self.network,
+                state.seed,
+                self.options.initializer,
+                xp=self.xp,
+                dtype=self.dtype,
+                device=self.device,
+            )
+        else:
+            check_parameters(self.network, parameters)
+            parameters = map_arrays(self._own, parameters)
+        slots = [tuple(self._own(slot) for slot in kept) for kept in state.slots]
+        rule = StepRule(
+            network=self.network,
+            loss=self.loss,
+            optimizer=self.optimizer,
+            penalty=self.penalty,
+            dropout=self._dropout_rates(),
+            expansion=self.expansion,
+            image_shape=self.image_shape,
+            clip_norm=self.options.clip_norm,
+            max_norm=self.options.max_norm,
+            seed=state.seed,
+            xp=self.xp,
+            device=self.device,
+        )
+        self.runner = Runner(rule.compute, rule.apply, self.xp)
+        return state._replace(
+            parameters=parameters,
+            slots=slots or initial_slots(self.optimizer, parameters, xp=self.xp),
+            stopped="",
+        )
+
+    def _dropout_rates(self) -> tuple[float, ...]:
+        rates, hidden = self.options.dropout, len(self.network.sizes) - 2
+        if len(rates) == 1:
+            rates = rates * hidden
+        if len(rates) not in (0, hidden):
+            raise ConfigurationError(
+                f"{len(rates)} dropout rates were given for {hidden} hidden layers",
+                "give one for each hidden layer, or a single one for all",
+            )
+        return rates
+
+    def _own(self, array: Any) -> Array:
+        x = arrays.asarray(array, xp=self.xp, dtype=self.dtype, device=self.device)
+        return arrays.copy(x, xp=self.xp)
+
+    def kept(self, state: TrainState) -> TrainState:
+        """Return the state with a copy of its parameters, which the next epoch leaves alone."""
+        return state._replace(parameters=map_arrays(self._own, state.parameters))
+
+    def epoch(self, state: TrainState) -> tuple[TrainState, TrainState]:
+        """Train on every row once and measure; the arrays of ``state`` are consumed.
+
+        Returns the new state, and the same with parameters that the next epoch leaves alone.
+        """
+        started = time.perf_counter()
+        rates = self._learning_rates(state)
+        result = self._run(state, rates)
+        self._check_weights(result.parameters, state.step + result.steps, state.epoch + 1)
+        record: dict[str, Any] = {
+            "epoch": state.epoch + 1,
+            "step": state.step + result.steps,
+            "learning_rate": rates[max(0, result.steps - 1)],
+            "loss": float(result.loss),
+            **self._measure(result.parameters),
+            "seconds": time.perf_counter() - started,
+        }
+        state = state._replace(
+            parameters=result.parameters,
+            slots=result.slots,
+            epoch=record["epoch"],
+            step=record["step"],
+            history=(*state.history, record),
+            stopped="target_loss" if result.steps < self.steps else "",
+        )
+        good = self.kept(state)
+        if self.options.patience is not None:
+            best = self._best(state, record, good.parameters)
+            late = state.epoch - best.epoch >= self.options.patience
+            stopped = state.stopped or ("early_stopping" if late else "")
+            state, good = (s._replace(best=best, stopped=stopped) for s in (state, good))
+        return state, good
+
+    def _best(self, state: TrainState, record: dict[str, Any], parameters: Parameters) -> Best:
+        """Return the best epoch so far, the one of ``record`` included."""
+        name = f"validation_{self.options.monitor}"
+        if name not in record:
+            raise ConfigurationError(
+                "a regression has no accuracy to monitor", "monitor the loss instead"
+            )
+        sign = -1.0 if self.options.monitor == "loss" else 1.0
+        value, best = record[name], state.best
+        if best is None or sign * (value - best.value) > self.options.min_improvement:
+            return Best(state.epoch, value, parameters)
+        return best
+
+    def _learning_rates(self, state: TrainState) -> list[float]:
+        """Return the learning rate of each step of the next epoch."""
+        schedule, total = get_schedule(self.options.schedule), self.steps * self.options.epochs
+        eta = self.learning_rate
+        if self.options.plateau_patience is not None:
+            name = "loss" if self.validation is None else "validation_loss"
+            losses = [record[name] for record in state.history]
+            eta *= plateau_factor(losses, self.options.plateau_patience)
+        numbers = range(state.step, state.step + self.steps)
+        return [
+            eta * schedule(number / total) * warm_up(number + 1, self.options.warm_up)
+            for number in numbers
+        ]
+
+    def _run(self, state: TrainState, rates: list[float]) -> Epoch:
+        order = self._order(state)
+        scalars = [
+            self.optimizer.scalars(rate, state.step + index + 1) for index, rate in enumerate(rates)
+        ]
+        data = (self.train.x, self.targets, self.weights)
+        args = (data, order, self.batch_size, scalars, state.step)
+        watch = self._watch(state)
+        if reads_freely(self.xp) or self.options.target_loss is not None:
+            return self.runner.epoch(state.parameters, state.slots, *args, watch=watch)
+        # Here the host runs ahead of the device and reads the loss once, after the epoch. If it
+        # is not finite, the epoch is run again from its start, and each step is looked at.
+        before = self.kept(state)
+        slots = [tuple(arrays.copy(slot, xp=self.xp) for slot in kept) for kept in state.slots]
+        result = self.runner.epoch(state.parameters, state.slots, *args)
+        if not math.isfinite(float(result.loss)):
+            result = self.runner.epoch(before.parameters, slots, *args, watch=watch)
+        return result
+
+    def _order(self, state: TrainState) -> Array:
+        if self.order is not None:
+            rows = self.order(state.epoch, self.n)
+        elif self.shuffled:
+            rows = random.permutation(state.seed, state.epoch, self.n)
+        else:
+            return self.xp.arange(self.n, dtype=arrays.index_dtype(self.xp), device=self.device)
+        return arrays.asarray(
+            rows, xp=self.xp, dtype=arrays.index_dtype(self.xp), device=self.device
+        )
+
+    def _watch(self, state: TrainState) -> Watch:
+        target = self.options.target_loss
+
+        def watch(place: int, step: Step) -> bool:
+            value = float(step.loss)
+            if not math.isfinite(value):
+                where = f"step {state.step + place + 1} (epoch {state.epoch + 1})"
+                raise self._diverged(f"the loss is {value} at {where}", self._culprit(step))
+            return target is not None and value <= target
+
+        return watch
+
+    def _culprit(self, step: Step) -> str:
+        for index, z in enumerate(step.tape.z):
+            if not _all_finite(z, self.xp):
+                return f": the weighted inputs of layer {index + 1} are no longer finite"
+        return f": the error of the outputs of layer {len(step.tape.z)} is too large"
+
+    def _check_weights(self, parameters: Parameters, step: int, epoch: int) -> None:
+        for index, layer in enumerate(parameters):
+            if not all(_all_finite(p, self.xp) for p in layer if p is not None):
+                raise self._diverged(
+                    f"weights of layer {index + 1} are no longer finite",
+                    f" after step {step} (epoch {epoch})",
+                )
+
+    def _diverged(self, what: str, where: str) -> DivergenceError:
+        return DivergenceError(
+            f"training diverged: {what}{where}",
+            f"lower the learning rate (it is {self.learning_rate:g}), or scale the inputs",
+        )
+
+    def _measure(self, parameters: Parameters) -> dict[str, float]:
+        sets = {"train": self.train if self.options.evaluate_training else None}
+        sets["validation"] = self.validation
+        record = {}
+        if self.penalty:
+            record["penalty"] = float(penalty_value(self.penalty, parameters, xp=self.xp))
+        with quiet(self.xp):
+            for name, data in sets.items():
+                if data is None:
+                    continue
+                measured = evaluate(self.network, self.loss, parameters, data.x, data.y, xp=self.xp)
+                record[f"{name}_loss"] = measured["loss"]
+                if data.labelled or self.loss.of_probabilities:
+                    record[f"{name}_accuracy"] = measured["accuracy"]
+        return record
+
+
+def _all_finite(x: Array, xp: Namespace) -> bool:
+    return bool(xp.all(xp.isfinite(x)))
