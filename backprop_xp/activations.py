@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from backprop_xp.arrays import Array, Namespace
-from backprop_xp.errors import ConfigurationError, unknown_name
+from backprop_xp.errors import ConfigurationError, look_up
 
 
 class Activation(NamedTuple):
@@ -290,6 +290,4 @@ def get_activation(activation: str | Activation) -> Activation:
     """
     if isinstance(activation, Activation):
         return activation
-    if activation not in ACTIVATIONS:
-        raise unknown_name("activation", activation, ACTIVATIONS)
-    return ACTIVATIONS[activation]
+    return look_up("activation", activation, ACTIVATIONS)

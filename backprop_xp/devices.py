@@ -39,9 +39,8 @@ _CUPY_PACKAGES = (
     *(f"cupy-cuda{version}" for version in ("11x", "12x", "13x", "14x", *range(110, 118))),
 )
 
-# What a library says when a GPU fails, what that means, and the mend: the first pattern found
-# counts. It is looked for in the names of the exception's classes and in its text, because the
-# libraries' own exceptions cannot be named without importing them.
+# What a library says when a GPU fails, what that means, and the mend. The first pattern found in
+# the exception's class names or text counts: to name the classes would need the libraries.
 _FAILURES = (
     (
         r"MemoryError|OutOfMemory|MemoryAllocation|out of memory|RESOURCE_EXHAUSTED",
@@ -198,8 +197,7 @@ def select(
 
     if placement.backend == "jax":
         jax = importlib.import_module("jax")
-        # On a GPU JAX would multiply float32 matrices in fewer digits (TF32): parity first.
-        jax.config.update("jax_default_matmul_precision", "highest")
+        jax.config.update("jax_default_matmul_precision", "highest")  # no TF32: parity first
         if dtype == "float64":  # else JAX makes float32 of it, and says nothing
             jax.config.update("jax_enable_x64", True)
     return placement

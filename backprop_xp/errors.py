@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+Record = TypeVar("Record")
 
 
 class BackpropError(Exception):
@@ -74,6 +77,33 @@ class DeviceError(BackpropError, RuntimeError):
 
     kind = "device"
     exit_code = 6
+
+
+def look_up(kind: str, name: object, registry: Mapping[str, Record]) -> Record:
+    """Return the record of that name.
+
+    Parameters
+    ----------
+    kind : str
+        What is looked up, for example ``"activation"``.
+    name : object
+        The name the user gave.
+    registry : mapping of str
+        The records there are.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none of that name; the message suggests the nearest.
+
+    Examples
+    --------
+    >>> look_up("answer", "life", {"life": 42})
+    42
+    """
+    if not isinstance(name, str) or name not in registry:
+        raise unknown_name(kind, name, registry)
+    return registry[name]
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> ConfigurationError:

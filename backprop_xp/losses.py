@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from backprop_xp.activations import ACTIVATIONS, Activation
 from backprop_xp.arrays import Array, Namespace
-from backprop_xp.errors import ConfigurationError, unknown_name
+from backprop_xp.errors import ConfigurationError, look_up
 
 Terms = tuple[Array, Array]
 """The loss terms, shape (batch, n_outputs), and their derivative, of the same shape."""
@@ -195,11 +195,7 @@ def get_loss(loss: str | Loss) -> Loss:
     >>> get_loss("squared_error").formula
     'Σ_j (a_j - y_j)²'
     """
-    if isinstance(loss, Loss):
-        return loss
-    if loss not in LOSSES:
-        raise unknown_name("loss", loss, LOSSES)
-    return LOSSES[loss]
+    return loss if isinstance(loss, Loss) else look_up("loss", loss, LOSSES)
 
 
 def default_loss(activation: Activation) -> Loss:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from backprop_xp.errors import unknown_name
+from backprop_xp.errors import look_up
 
 Schedule = Callable[[float], float]
 """``progress -> factor``: progress runs from 0 at the first step to 1 after the last."""
@@ -96,11 +96,7 @@ def get_schedule(schedule: str | Schedule) -> Schedule:
     >>> get_schedule("linear")(1.0)
     0.0
     """
-    if callable(schedule):
-        return schedule
-    if schedule not in SCHEDULES:
-        raise unknown_name("schedule", schedule, SCHEDULES)
-    return SCHEDULES[schedule]
+    return schedule if callable(schedule) else look_up("schedule", schedule, SCHEDULES)
 
 
 def warm_up(at: int, steps: int) -> float:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from backprop_xp import random
 from backprop_xp.arrays import Array, Namespace
-from backprop_xp.errors import ConfigurationError, unknown_name
+from backprop_xp.errors import ConfigurationError, look_up
 
 
 class Expansion(NamedTuple):
@@ -78,9 +78,7 @@ def get_expansion(
     """
     if isinstance(expansion, Expansion):
         return expansion
-    if expansion not in EXPANSIONS:
-        raise unknown_name("expansion", expansion, EXPANSIONS)
-    preset = EXPANSIONS[expansion]
+    preset = look_up("expansion", expansion, EXPANSIONS)
     if image_shape is None or preset.whole_pixels:
         return preset
     factor = image_shape[0] / _PRESET_HEIGHT

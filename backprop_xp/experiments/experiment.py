@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from backprop_xp.errors import unknown_name
+from backprop_xp.errors import look_up
 
 
 class Outcome(NamedTuple):
@@ -96,7 +96,4 @@ def get_experiment(name: str) -> Experiment:
     >>> get_experiment("overfitting").needs_mnist
     True
     """
-    known = experiments()
-    if name not in known:
-        raise unknown_name("experiment", name, known)
-    return known[name]
+    return look_up("experiment", name, experiments())
