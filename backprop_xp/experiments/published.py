@@ -85,7 +85,7 @@ def first(data: tuple[Any, Any], n: int) -> tuple[Any, Any]:
 def published_fit(
     network: Network,
     train: tuple[Any, Any],
-    validation: tuple[Any, Any],
+    validation: tuple[Any, Any] | None,
     draws: Draws,
     parameters: Parameters,
     **settings: Any,
