@@ -127,7 +127,8 @@ def update(
     -------
     parameters, slots
     """
-    sliced = backend_name(xp) == "numpy"
+    # Slices pay where a rule passes over several arrays several times: not for plain descent.
+    sliced = backend_name(xp) == "numpy" and bool(optimizer.slots)
     remaining = iter(slots)
     new_layers, new_slots = [], []
 

@@ -158,8 +158,10 @@ def jax_scan(job: Job, turns: Turns) -> None:
         step = step + 1.0
         mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, mean, gradients)
         square = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, square, gradients)
-        root = jnp.sqrt(1.0 - 0.999**step)
-        eta = work.learning_rate * root / (1.0 - 0.9**step)
+        # 1 - beta**step, which in float32 would lose its digits in the first steps
+        first, second = (-jnp.expm1(step * np.log(beta)) for beta in (0.9, 0.999))
+        root = jnp.sqrt(second)
+        eta = work.learning_rate * root / first
         weights = jax.tree.map(
             lambda p, m, v: p - eta * m / (jnp.sqrt(v) + 1e-8 * root), weights, mean, square
         )
