@@ -222,7 +222,12 @@ def test_a_large_array_is_updated_as_in_one_piece_bit_for_bit(monkeypatch, name,
     assert [s.tobytes() for s in slots[0]] == [s.tobytes() for s in wanted_slots]
 
 
-def test_a_large_array_is_worked_on_in_slices(monkeypatch):
+@pytest.mark.parametrize(
+    ("optimizer", "sizes"), [(sgd(), [10, 4]), (momentum(), [4, 4, 2, 4])], ids=["sgd", "momentum"]
+)
+def test_a_large_array_is_worked_on_in_slices_where_the_rule_keeps_arrays(
+    monkeypatch, optimizer, sizes
+):
     seen = []
 
     def rule(p, g, slots, scalars, xp):
@@ -230,10 +235,10 @@ def test_a_large_array_is_worked_on_in_slices(monkeypatch):
         return p, slots
 
     monkeypatch.setattr(execution, "_SLICE", 4)
-    spy = sgd()._replace(rule=rule)
+    spy = optimizer._replace(rule=rule)
     layers = [Layer(np.zeros((2, 5)), np.zeros(4))]
-    update(spy, layers, layers, [(), ()], (ETA,), xp=np)
-    assert seen == [4, 4, 2, 4]
+    update(spy, layers, layers, initial_slots(spy, layers, xp=np), (ETA,), xp=np)
+    assert seen == sizes
 
 
 @every_rule
