@@ -100,7 +100,9 @@ def to_numpy(x: Array) -> Any:
     return np.asarray(x)
 
 
-def asarray(x: Any, *, xp: Namespace, dtype: Any = None, device: Any = None) -> Array:
+def asarray(
+    x: Any, *, xp: Namespace, dtype: Any = None, device: Any = None, copy: bool | None = None
+) -> Array:
     """Return ``x`` as an array of ``xp`` on ``device``; copied only where it must be.
 
     Parameters
@@ -113,10 +115,12 @@ def asarray(x: Any, *, xp: Namespace, dtype: Any = None, device: Any = None) -> 
         The data type wanted; by default that of ``x``.
     device : device of ``xp``, optional
         Where the result shall live; by default the library's own choice.
+    copy : bool, optional
+        True for a result with memory of its own in any case.
     """
     if is_array(x) and backend_name(namespace(x)) != backend_name(xp):
         x = to_numpy(x)
-    return xp.asarray(x, dtype=dtype, device=device)
+    return xp.asarray(x, dtype=dtype, device=device, copy=copy)
 
 
 def index_dtype(xp: Namespace) -> Any:
@@ -134,8 +138,3 @@ def on_device_of(x: Array) -> AbstractContextManager[Any]:
         context: AbstractContextManager[Any] = x.device
         return context
     return nullcontext()
-
-
-def copy(x: Array, *, xp: Namespace) -> Array:
-    """Return a copy of ``x`` on the same device."""
-    return xp.asarray(x, copy=True)

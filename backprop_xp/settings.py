@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Self
 
+from backprop_xp.activations import Activation
 from backprop_xp.data.expansion import Expansion, get_expansion
 from backprop_xp.data.records import NAMED, TASKS
 from backprop_xp.devices import Placement
@@ -192,6 +193,18 @@ class TrainingSettings:
             )
         return self.batch_size or n
 
+    def loss_record(self, output: Activation) -> Loss:
+        """Return the loss, by default the one that belongs to the output activation."""
+        return default_loss(output) if self.loss is None else get_loss(self.loss)
+
+    def eta(self) -> float:
+        """Return the learning rate, by default the optimizer's usual one."""
+        return (
+            self.optimizer_record().learning_rate
+            if self.learning_rate is None
+            else self.learning_rate
+        )
+
     def optimizer_record(self) -> Optimizer:
         """Return the optimizer with the hyperparameters that were given."""
         names = ("momentum", "decay", "beta1", "beta2", "epsilon", "weight_decay")
@@ -258,9 +271,8 @@ class RunSettings(TrainingSettings):
             "validation_fraction", self.validation_fraction, lambda v: 0.0 <= v < 1.0, "from 0 to 1"
         )
         # What does not depend on the data is checked before any data is read.
-        network = self.network(1, 1)
-        if self.loss is not None:
-            check_pair(get_loss(self.loss), network.activations[-1])
+        output = self.network(1, 1).activations[-1]
+        check_pair(self.loss_record(output), output)
 
     def network(self, n_inputs: int, n_outputs: int) -> Network:
         """Return the network of these settings for a data set."""
@@ -282,8 +294,8 @@ class RunSettings(TrainingSettings):
             backend=placement.backend,
             device=placement.name,
             output=output.name,
-            loss=(default_loss(output) if self.loss is None else get_loss(self.loss)).name,
-            learning_rate=self.learning_rate or self.optimizer_record().learning_rate,
+            loss=self.loss_record(output).name,
+            learning_rate=self.eta(),
         )
 
 

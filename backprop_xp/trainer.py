@@ -21,7 +21,7 @@ from backprop_xp.devices import Placement
 from backprop_xp.errors import ConfigurationError, DivergenceError
 from backprop_xp.evaluation import evaluate
 from backprop_xp.execution import Epoch, Runner, Watch, initial_slots, quiet, reads_freely
-from backprop_xp.losses import check_pair, default_loss, get_loss
+from backprop_xp.losses import check_pair
 from backprop_xp.network import (
     Network,
     Parameters,
@@ -55,12 +55,10 @@ class Trainer:
         output = network.activations[-1]
         self.network = network
         self.options = options
-        self.loss = default_loss(output) if options.loss is None else get_loss(options.loss)
+        self.loss = options.loss_record(output)
         check_pair(self.loss, output)
         self.optimizer = options.optimizer_record()
-        self.learning_rate = (
-            self.optimizer.learning_rate if options.learning_rate is None else options.learning_rate
-        )
+        self.learning_rate = options.eta()
         self.xp, self.device, self.dtype = placement.xp, placement.device, dtype
         self.train = self._place(train, "the training data")
         self.targets = self.train.y
@@ -133,7 +131,7 @@ class Trainer:
         else:
             check_parameters(self.network, parameters)
             parameters = map_arrays(self._own, parameters)
-        slots = [tuple(self._own(slot) for slot in kept) for kept in state.slots]
+        slots = [tuple(map(self._own, kept)) for kept in state.slots]
         rule = StepRule(
             network=self.network,
             loss=self.loss,
@@ -167,21 +165,21 @@ class Trainer:
         return rates
 
     def _own(self, array: Any) -> Array:
-        x = arrays.asarray(array, xp=self.xp, dtype=self.dtype, device=self.device)
-        return arrays.copy(x, xp=self.xp)
+        return arrays.asarray(array, xp=self.xp, dtype=self.dtype, device=self.device, copy=True)
 
     def kept(self, state: TrainState) -> TrainState:
         """Return the state with a copy of its parameters, which the next epoch leaves alone."""
         return state._replace(parameters=map_arrays(self._own, state.parameters))
 
-    def epoch(self, state: TrainState) -> tuple[TrainState, TrainState]:
+    def epoch(self, state: TrainState, good: TrainState) -> tuple[TrainState, TrainState]:
         """Train on every row once and measure; the arrays of ``state`` are consumed.
 
-        Returns the new state, and the same with parameters that the next epoch leaves alone.
+        ``good`` is the same state with parameters that are left alone. Returns the new state,
+        and the new one with parameters that the next epoch leaves alone.
         """
         started = time.perf_counter()
         rates = self._learning_rates(state)
-        result = self._run(state, rates)
+        result = self._run(state, good, rates)
         self._check_weights(result.parameters, state.step + result.steps, state.epoch + 1)
         record: dict[str, Any] = {
             "epoch": state.epoch + 1,
@@ -234,7 +232,7 @@ class Trainer:
             for number in numbers
         ]
 
-    def _run(self, state: TrainState, rates: list[float]) -> Epoch:
+    def _run(self, state: TrainState, good: TrainState, rates: list[float]) -> Epoch:
         order = self._order(state)
         scalars = [
             self.optimizer.scalars(rate, state.step + index + 1) for index, rate in enumerate(rates)
@@ -246,11 +244,10 @@ class Trainer:
             return self.runner.epoch(state.parameters, state.slots, *args, watch=watch)
         # Here the host runs ahead of the device and reads the loss once, after the epoch. If it
         # is not finite, the epoch is run again from its start, and each step is looked at.
-        before = self.kept(state)
-        slots = [tuple(arrays.copy(slot, xp=self.xp) for slot in kept) for kept in state.slots]
+        slots = [tuple(map(self._own, kept)) for kept in state.slots]
         result = self.runner.epoch(state.parameters, state.slots, *args)
         if not math.isfinite(float(result.loss)):
-            result = self.runner.epoch(before.parameters, slots, *args, watch=watch)
+            result = self.runner.epoch(self.kept(good).parameters, slots, *args, watch=watch)
         return result
 
     def _order(self, state: TrainState) -> Array:

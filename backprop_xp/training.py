@@ -100,7 +100,7 @@ def fit(
         good = training.kept(state)
         try:
             while state.epoch < options.epochs and not state.stopped:
-                state, good = training.epoch(state)
+                state, good = training.epoch(state, good)
                 if on_epoch is not None:
                     on_epoch(good)
         except DivergenceError as error:
