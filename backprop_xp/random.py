@@ -1,7 +1,7 @@
 """Randomness that follows from the seed alone, the same numbers on every backend.
 
 What is drawn once (initial weights, the order of an epoch) comes from NumPy's PCG64 on the host
-and is moved to the device. What is drawn in every step (dropout, data expansion) is computed
+and is moved to the device. What is drawn in every step (dropout, data augmentation) is computed
 where it is used, by a counter-based generator. No generator is ever kept: which numbers are drawn
 depends on (seed, purpose, counter), so a training can stop anywhere and go on.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 from backprop_xp.arrays import Array, Namespace
 
-INITIAL_WEIGHTS, SHUFFLE, SPLIT, CHECK, DROPOUT, EXPANSION = range(6)
+INITIAL_WEIGHTS, SHUFFLE, SPLIT, CHECK, DROPOUT, AUGMENTATION = range(6)
 """The purposes; a new one is added at the end, so that the draws of the others stay."""
 
 

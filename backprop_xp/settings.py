@@ -11,7 +11,7 @@ from numbers import Integral
 from typing import Any, Self
 
 from backprop_xp.activations import Activation
-from backprop_xp.data.expansion import Expansion, get_expansion
+from backprop_xp.data.augmentation import Augmentation, get_augmentation
 from backprop_xp.data.records import NAMED, TASKS
 from backprop_xp.devices import Placement
 from backprop_xp.dropout import check_rate
@@ -55,8 +55,8 @@ class TrainingSettings:
     penalize_biases : bool
     dropout : tuple of float
         Dropout rate of the hidden layers: one for all of them, or one for each; empty for none.
-    expand : name, `Expansion` or None
-        How pictures are changed anew in every step; see `backprop_xp.data.expansion`.
+    augment : name, `Augmentation` or None
+        How pictures are changed anew in every step; see `backprop_xp.data.augmentation`.
     max_norm : float or None
         Bound on the norm of the incoming weights of each neuron.
     clip_norm : float or None
@@ -113,7 +113,7 @@ class TrainingSettings:
     penalty: str = "per_sample"
     penalize_biases: bool = False
     dropout: tuple[float, ...] = ()
-    expand: str | Expansion | None = None
+    augment: str | Augmentation | None = None
     max_norm: float | None = None
     clip_norm: float | None = None
     label_smoothing: float = 0.0
@@ -147,8 +147,8 @@ class TrainingSettings:
         for rate in self.dropout:
             check_rate(rate)
         get_schedule(self.schedule)
-        if self.expand is not None:
-            get_expansion(self.expand)
+        if self.augment is not None:
+            get_augmentation(self.augment)
         for name, known in (("penalty", PENALTIES), ("monitor", MONITORS)):
             if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)

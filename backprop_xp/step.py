@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from backprop_xp import random
 from backprop_xp.arrays import Array, Namespace
-from backprop_xp.data.expansion import Expansion, expand
+from backprop_xp.data.augmentation import Augmentation, augment
 from backprop_xp.dropout import dropout_mask
 from backprop_xp.execution import Batch, update
 from backprop_xp.losses import Loss
@@ -30,7 +30,7 @@ class StepRule(NamedTuple):
     penalty : Penalty
     dropout : tuple of float
         The rate of each hidden layer; empty for no dropout.
-    expansion : Expansion or None
+    augmentation : Augmentation or None
         How pictures are changed before each step, and their height and width.
     image_shape : (int, int) or None
     clip_norm, max_norm : float or None
@@ -46,7 +46,7 @@ class StepRule(NamedTuple):
     optimizer: Optimizer
     penalty: Penalty
     dropout: tuple[float, ...]
-    expansion: Expansion | None
+    augmentation: Augmentation | None
     image_shape: tuple[int, int] | None
     clip_norm: float | None
     max_norm: float | None
@@ -65,11 +65,11 @@ class StepRule(NamedTuple):
             The number of the step, from which the dropout masks follow.
         """
         x, y, weights = batch
-        if self.expansion is not None and self.image_shape is not None:
-            x = expand(
+        if self.augmentation is not None and self.image_shape is not None:
+            x = augment(
                 x,
                 self.image_shape,
-                self.expansion,
+                self.augmentation,
                 self.seed,
                 number,
                 xp=self.xp,

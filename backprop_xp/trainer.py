@@ -9,7 +9,7 @@ from typing import Any
 
 from backprop_xp import arrays, random
 from backprop_xp.arrays import Array, Namespace
-from backprop_xp.data.expansion import check_pictures, get_expansion
+from backprop_xp.data.augmentation import check_pictures, get_augmentation
 from backprop_xp.data.placing import (
     Placed,
     place,
@@ -107,10 +107,10 @@ class Trainer:
             per_class = weights_of_classes(self.train, self.options.class_weight, xp=self.xp)
             self.weights = per_class if self.weights is None else self.weights * per_class
         self.image_shape = image_shape
-        self.expansion = None
-        if self.options.expand is not None:
+        self.augmentation = None
+        if self.options.augment is not None:
             self.image_shape = check_pictures(image_shape, self.network.sizes[0])
-            self.expansion = get_expansion(self.options.expand, self.image_shape)
+            self.augmentation = get_augmentation(self.options.augment, self.image_shape)
 
     def start(self, parameters: Parameters | None, state: TrainState | None) -> TrainState:
         """Return the state before the first epoch, in arrays of its own."""
@@ -138,7 +138,7 @@ class Trainer:
             optimizer=self.optimizer,
             penalty=self.penalty,
             dropout=self._dropout_rates(),
-            expansion=self.expansion,
+            augmentation=self.augmentation,
             image_shape=self.image_shape,
             clip_norm=self.options.clip_norm,
             max_norm=self.options.max_norm,

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from backprop_xp.activations import ACTIVATIONS
 from backprop_xp.cli.options import Name, option
 from backprop_xp.cli.output import print_json
-from backprop_xp.data.expansion import EXPANSIONS
+from backprop_xp.data.augmentation import AUGMENTATIONS
 from backprop_xp.data.records import TASKS
 from backprop_xp.errors import ConfigurationError, unknown_name
 from backprop_xp.initializers import INITIALIZERS
@@ -174,9 +174,9 @@ _SETTINGS = [
         help="Dropout rate of the hidden layers, or one for each: 0.2,0.5.",
     ),
     _setting(
-        "--expand",
-        type=Name(EXPANSIONS),
-        help=f"Change pictures anew in every step: {', '.join(EXPANSIONS)}.",
+        "--augment",
+        type=Name(AUGMENTATIONS),
+        help=f"Change pictures anew in every step: {', '.join(AUGMENTATIONS)}.",
     ),
     _setting("--max-norm", type=float, help="Bound on the norm of a neuron's incoming weights."),
     _setting("--clip-norm", type=float, help="Bound on the norm of all gradients of a step."),

@@ -1,4 +1,4 @@
-"""Data expansion: pictures shifted, turned, scaled, sheared and warped anew in every step.
+"""Data augmentation: pictures shifted, turned, scaled, sheared and warped anew in every step.
 
 All draws come from the counter-based generator, so they are the same on every backend, and the
 work is done where the batch is. The picture is sampled at displaced places; what lies outside of
@@ -16,7 +16,7 @@ from backprop_xp.arrays import Array, Namespace
 from backprop_xp.errors import ConfigurationError, look_up
 
 
-class Expansion(NamedTuple):
+class Augmentation(NamedTuple):
     """How far pictures are changed; every amount is drawn evenly between minus and plus.
 
     Attributes
@@ -49,22 +49,22 @@ class Expansion(NamedTuple):
     smoothness: float = 4.0
 
 
-EXPANSIONS: dict[str, Expansion] = {
-    "shift": Expansion(shift=1.0, whole_pixels=True),
-    "affine": Expansion(shift=1.5, rotation=10.0, scaling=0.1, shear=0.1),
-    "digits": Expansion(shift=1.5, rotation=10.0, scaling=0.12, shear=0.12, elastic=1.2),
+AUGMENTATIONS: dict[str, Augmentation] = {
+    "shift": Augmentation(shift=1.0, whole_pixels=True),
+    "affine": Augmentation(shift=1.5, rotation=10.0, scaling=0.1, shear=0.1),
+    "digits": Augmentation(shift=1.5, rotation=10.0, scaling=0.12, shear=0.12, elastic=1.2),
 }
 """Presets for handwritten digits of 28 by 28 pixels, mild enough for 6 and 9 to stay apart."""
 
 _PRESET_HEIGHT = 28
 
 
-def get_expansion(
-    expansion: str | Expansion, image_shape: tuple[int, int] | None = None
-) -> Expansion:
+def get_augmentation(
+    augmentation: str | Augmentation, image_shape: tuple[int, int] | None = None
+) -> Augmentation:
     """Return the preset of that name, its lengths scaled to the height of the pictures.
 
-    An `Expansion` of one's own is returned as it is.
+    An `Augmentation` of one's own is returned as it is.
 
     Raises
     ------
@@ -73,12 +73,12 @@ def get_expansion(
 
     Examples
     --------
-    >>> get_expansion("affine").shift, get_expansion("affine", (14, 14)).shift
+    >>> get_augmentation("affine").shift, get_augmentation("affine", (14, 14)).shift
     (1.5, 0.75)
     """
-    if isinstance(expansion, Expansion):
-        return expansion
-    preset = look_up("expansion", expansion, EXPANSIONS)
+    if isinstance(augmentation, Augmentation):
+        return augmentation
+    preset = look_up("augmentation", augmentation, AUGMENTATIONS)
     if image_shape is None or preset.whole_pixels:
         return preset
     factor = image_shape[0] / _PRESET_HEIGHT
@@ -90,7 +90,7 @@ def get_expansion(
 
 
 def check_pictures(image_shape: tuple[int, int] | None, n_inputs: int) -> tuple[int, int]:
-    """Refuse to expand what are no pictures.
+    """Refuse to augment what are no pictures.
 
     Raises
     ------
@@ -98,17 +98,17 @@ def check_pictures(image_shape: tuple[int, int] | None, n_inputs: int) -> tuple[
     """
     if image_shape is None or image_shape[0] * image_shape[1] != n_inputs:
         raise ConfigurationError(
-            f"data expansion needs pictures, and {n_inputs} inputs of the shape {image_shape} "
+            f"data augmentation needs pictures, and {n_inputs} inputs of the shape {image_shape} "
             "are none",
             "leave it out, or give the height and width of the pictures",
         )
     return image_shape
 
 
-def expand(
+def augment(
     x: Array,
     image_shape: tuple[int, int],
-    expansion: Expansion,
+    augmentation: Augmentation,
     seed: int,
     step: Any,
     *,
@@ -123,7 +123,7 @@ def expand(
         Not changed.
     image_shape : (int, int)
         Height and width.
-    expansion : Expansion
+    augmentation : Augmentation
     seed : int
     step : int, or integer array of shape ()
         The number of the step, from which the draws follow.
@@ -138,11 +138,11 @@ def expand(
     --------
     >>> import numpy as np
     >>> x = np.ones((1, 9))
-    >>> expand(x, (3, 3), Expansion(), seed=0, step=0, xp=np).tolist() == x.tolist()
+    >>> augment(x, (3, 3), Augmentation(), seed=0, step=0, xp=np).tolist() == x.tolist()
     True
     """
     n, (height, width) = x.shape[0], image_shape
-    rows, columns = _places(x, n, image_shape, expansion, seed, step, xp, device)
+    rows, columns = _places(x, n, image_shape, augmentation, seed, step, xp, device)
     top, left = xp.floor(rows), xp.floor(columns)
     down, right = rows - top, columns - left  # how far between two pixels, (n, height, width)
     result = _pixels(x, top, left, height, width, xp)
@@ -174,7 +174,7 @@ def _places(
     x: Array,
     n: int,
     image_shape: tuple[int, int],
-    expansion: Expansion,
+    augmentation: Augmentation,
     seed: int,
     step: Any,
     xp: Namespace,
@@ -184,7 +184,7 @@ def _places(
     height, width = image_shape
 
     def draws(stream: int, *shape: int) -> Array:
-        key = random.key_of(seed, random.EXPANSION, stream)
+        key = random.key_of(seed, random.AUGMENTATION, stream)
         flat = random.uniform(key, math.prod(shape), step, xp=xp, dtype=x.dtype, device=device)
         return xp.reshape(flat, shape)
 
@@ -192,23 +192,23 @@ def _places(
     u = xp.reshape(grid(height), (1, height, 1)) - (height - 1) / 2  # from the middle, downward
     v = xp.reshape(grid(width), (1, 1, width)) - (width - 1) / 2  # and to the right
     amounts = draws(0, 6, n, 1, 1)
-    down, right = amounts[0, ...] * expansion.shift, amounts[1, ...] * expansion.shift
-    if expansion.whole_pixels:
+    down, right = amounts[0, ...] * augmentation.shift, amounts[1, ...] * augmentation.shift
+    if augmentation.whole_pixels:
         down, right = xp.round(down), xp.round(right)
-    angle = amounts[2, ...] * math.radians(expansion.rotation)
+    angle = amounts[2, ...] * math.radians(augmentation.rotation)
     cosine, sine = xp.cos(angle), xp.sin(angle)
-    tall = 1.0 + amounts[3, ...] * expansion.scaling
-    wide = 1.0 + amounts[4, ...] * expansion.scaling
-    slant = amounts[5, ...] * expansion.shear
+    tall = 1.0 + amounts[3, ...] * augmentation.scaling
+    wide = 1.0 + amounts[4, ...] * augmentation.scaling
+    slant = amounts[5, ...] * augmentation.shear
     rows = (cosine * u - sine * v) * tall + ((height - 1) / 2 + down)
     columns = (sine * u + cosine * v) * wide + slant * u + ((width - 1) / 2 + right)
-    if expansion.elastic:
+    if augmentation.elastic:
         vertical, horizontal = (
-            _smooth(height, expansion.smoothness, x, xp, device),
-            _smooth(width, expansion.smoothness, x, xp, device),
+            _smooth(height, augmentation.smoothness, x, xp, device),
+            _smooth(width, augmentation.smoothness, x, xp, device),
         )
         # Even draws have the variance 1/3, and the smoothing keeps it.
-        strength = expansion.elastic * math.sqrt(3.0)
+        strength = augmentation.elastic * math.sqrt(3.0)
         noise = draws(1, 2, n, height, width)
         fields = xp.matmul(xp.matmul(vertical, noise), horizontal) * strength
         rows, columns = rows + fields[0, ...], columns + fields[1, ...]

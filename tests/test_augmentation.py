@@ -1,4 +1,4 @@
-"""Data expansion: where pixels come from, the same draws everywhere, and training rows only."""
+"""Data augmentation: where pixels come from, the same draws everywhere, and training rows only."""
 
 import math
 
@@ -7,8 +7,8 @@ import pytest
 from helpers import bytes_of, error
 
 from backprop_xp import random, step
-from backprop_xp.data import expansion
-from backprop_xp.data.expansion import EXPANSIONS, Expansion, expand, get_expansion
+from backprop_xp.data import augmentation
+from backprop_xp.data.augmentation import AUGMENTATIONS, Augmentation, augment, get_augmentation
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.network import Network
 from backprop_xp.training import fit
@@ -18,12 +18,12 @@ X = np.random.default_rng(0).random((5, 63))
 
 
 def changed(amounts, monkeypatch, **told):
-    """Return one picture expanded with the given draws: shift down and right, angle, height,
+    """Return one picture augmented with the given draws: shift down and right, angle, height,
     width, shear."""
     monkeypatch.setattr(
         random, "uniform", lambda key, n, step, *, xp, dtype, device: np.asarray(amounts, dtype)
     )
-    return expand(X[:1], SHAPE, Expansion(**told), 0, 0, xp=np).reshape(SHAPE)
+    return augment(X[:1], SHAPE, Augmentation(**told), 0, 0, xp=np).reshape(SHAPE)
 
 
 PICTURE = X[0].reshape(SHAPE)
@@ -65,8 +65,8 @@ def test_shear_moves_rows_sideways_by_their_distance_from_the_middle(monkeypatch
 
 def test_elastic_displacements_have_the_strength_that_was_asked_for_and_are_smooth():
     shape, n = (40, 40), 60
-    rows, columns = expansion._places(
-        np.zeros((n, 1600)), n, shape, Expansion(elastic=2.0, smoothness=3.0), 1, 0, np, None
+    rows, columns = augmentation._places(
+        np.zeros((n, 1600)), n, shape, Augmentation(elastic=2.0, smoothness=3.0), 1, 0, np, None
     )
     for places, still in zip((rows, columns), np.indices(shape, dtype=float), strict=True):
         moved = (places - still)[:, 10:30, 10:30]
@@ -78,15 +78,15 @@ def test_elastic_displacements_have_the_strength_that_was_asked_for_and_are_smoo
 
 
 def test_nothing_asked_for_changes_nothing():
-    assert np.array_equal(expand(X, SHAPE, Expansion(), 3, 5, xp=np), X)
+    assert np.array_equal(augment(X, SHAPE, Augmentation(), 3, 5, xp=np), X)
 
 
-@pytest.mark.parametrize("name", EXPANSIONS)
+@pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_pictures_are_changed_alike_on_every_backend(backend, dtype, name):
     told = {"xp": backend.xp, "device": backend.placement.device}
     x = backend.array(X, dtype)
-    got = backend.jit(lambda at: expand(x, SHAPE, get_expansion(name, SHAPE), 3, at, **told))(5)
-    wanted = expand(X, SHAPE, get_expansion(name, SHAPE), 3, 5, xp=np)
+    got = backend.jit(lambda at: augment(x, SHAPE, get_augmentation(name, SHAPE), 3, at, **told))(5)
+    wanted = augment(X, SHAPE, get_augmentation(name, SHAPE), 3, 5, xp=np)
     # Places near 10 are rounded to 1e-6 in float32, and neighbouring pixels differ by up to 1.
     assert error(got, wanted, size=1.0) < {"float32": 2e-5, "float64": 1e-12}[dtype]
     assert np.abs(backend.numpy(got) - X).max() > 0.1
@@ -100,58 +100,58 @@ def test_uniform_draws_are_the_same_bits_everywhere(backend, dtype):
 
 def test_every_step_draws_anew_and_the_seed_decides():
     def at(seed, number):
-        return expand(X, SHAPE, EXPANSIONS["affine"], seed, number, xp=np).tobytes()
+        return augment(X, SHAPE, AUGMENTATIONS["affine"], seed, number, xp=np).tobytes()
 
     assert at(0, 1) == at(0, 1)
     assert len({at(0, 1), at(0, 2), at(1, 1)}) == 3
 
 
 def test_presets_scale_with_the_pictures_but_whole_pixels_stay_whole():
-    digits, half = get_expansion("digits"), get_expansion("digits", (14, 14))
+    digits, half = get_augmentation("digits"), get_augmentation("digits", (14, 14))
     assert (half.shift, half.elastic, half.smoothness) == (
         *(digits.shift / 2, digits.elastic / 2, digits.smoothness / 2),
     )
     assert half.rotation == digits.rotation
-    assert get_expansion("shift", (14, 14)) == get_expansion("shift")
+    assert get_augmentation("shift", (14, 14)) == get_augmentation("shift")
 
 
 LABELS = np.asarray([0, 1, 0, 1, 1])
 NETWORK = Network((63, 4, 2), ("tanh", "softmax"))
 
 
-def test_only_training_rows_are_expanded(monkeypatch):
+def test_only_training_rows_are_augmented(monkeypatch):
     seen = []
 
     def spy(x, *rest, **options):
         seen.append(len(x))
-        return expand(x, *rest, **options)
+        return augment(x, *rest, **options)
 
-    monkeypatch.setattr(step, "expand", spy)
+    monkeypatch.setattr(step, "augment", spy)
     held_out = (X[:3], LABELS[:3])
     state = fit(
-        NETWORK, (X, LABELS), held_out, expand="affine", image_shape=SHAPE, batch_size=2, epochs=2
+        NETWORK, (X, LABELS), held_out, augment="affine", image_shape=SHAPE, batch_size=2, epochs=2
     )
     assert seen == [2, 2, 1] * 2  # neither the validation set nor the measured training set
     assert "validation_loss" in state.history[-1]
 
 
-def test_training_with_expansion_is_the_same_everywhere(library):
-    told = {"expand": "digits", "image_shape": SHAPE, "batch_size": 2, "epochs": 3, "seed": 0}
+def test_training_with_augmentation_is_the_same_everywhere(library):
+    told = {"augment": "digits", "image_shape": SHAPE, "batch_size": 2, "epochs": 3, "seed": 0}
     wanted = fit(NETWORK, (X, LABELS), dtype="float64", **told)
     got = fit(NETWORK, (X, LABELS), dtype="float64", device=library.placement, **told)
     assert error(got.parameters[0].weights, wanted.parameters[0].weights) < 1e-12
     assert bytes_of(wanted.parameters) != bytes_of(
-        fit(NETWORK, (X, LABELS), dtype="float64", **{**told, "expand": None}).parameters
+        fit(NETWORK, (X, LABELS), dtype="float64", **{**told, "augment": None}).parameters
     )
 
 
 @pytest.mark.parametrize("shape", [None, (9, 9)])
-def test_what_is_no_picture_is_not_expanded(shape):
+def test_what_is_no_picture_is_not_augmented(shape):
     with pytest.raises(ConfigurationError, match="needs pictures, and 63 inputs"):
-        fit(NETWORK, (X, LABELS), expand="affine", image_shape=shape)
+        fit(NETWORK, (X, LABELS), augment="affine", image_shape=shape)
 
 
-def test_an_unknown_expansion_suggests_the_nearest():
-    with pytest.raises(ConfigurationError, match="unknown expansion 'afine'") as caught:
-        fit(NETWORK, (X, LABELS), expand="afine", image_shape=SHAPE)
+def test_an_unknown_augmentation_suggests_the_nearest():
+    with pytest.raises(ConfigurationError, match="unknown augmentation 'afine'") as caught:
+        fit(NETWORK, (X, LABELS), augment="afine", image_shape=SHAPE)
     assert "did you mean 'affine'" in caught.value.hint
