@@ -92,6 +92,16 @@ def quiet(xp: Namespace) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
+def compiled(function: Callable[..., Any], xp: Namespace) -> Callable[..., Any]:
+    """Return a pure function of arrays as it is run best: compiled on JAX, else as it is."""
+    if backend_name(xp) != "jax":
+        return function
+    import jax
+
+    result: Callable[..., Any] = jax.jit(function)
+    return result
+
+
 def initial_slots(optimizer: Optimizer, parameters: Parameters, *, xp: Namespace) -> list[Slots]:
     """Return the optimizer's arrays before the first step: zeros, for every parameter array."""
     return [
@@ -237,7 +247,7 @@ class Runner:
             size = min(batch_size, n - start)
             batch = data
             if size < n:  # the whole set in one step needs no copy, and no order
-                batch = _rows(data, order[start : start + size], xp)
+                batch = rows_of(data, order[start : start + size], xp)
             step = self.compute(parameters, batch, first + place)
             if watch(place, step):
                 seen = start + size
@@ -248,7 +258,7 @@ class Runner:
         return Epoch(parameters, slots, total / n, len(scalars))
 
 
-def _rows(data: Batch, rows: Array, xp: Namespace) -> Batch:
+def rows_of(data: Batch, rows: Array, xp: Namespace) -> Batch:
     """Return the given rows of a data set."""
     x, y, weights = data
     return (
@@ -283,7 +293,7 @@ def _compile_epoch(compute: Compute, apply: Apply, xp: Namespace) -> Callable[..
         def step(state: Any, batch: Any) -> Any:
             rows, number, step_scalars = batch
             parameters, slots = state
-            result = compute(parameters, _rows(data, rows, xp), number)
+            result = compute(parameters, rows_of(data, rows, xp), number)
             state = apply(parameters, result.gradients.layers, slots, tuple(step_scalars))
             return state, result.loss * rows.shape[0]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from backprop_xp.arrays import Array, Namespace
 
-INITIAL_WEIGHTS, SHUFFLE, SPLIT, CHECK, DROPOUT, AUGMENTATION = range(6)
+INITIAL_WEIGHTS, SHUFFLE, SPLIT, CHECK, DROPOUT, AUGMENTATION, DIAGNOSTICS = range(7)
 """The purposes; a new one is added at the end, so that the draws of the others stay."""
 
 

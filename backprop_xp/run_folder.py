@@ -112,7 +112,10 @@ class RunFolder:
 
 def _line(record: dict[str, Any]) -> str:
     # JSON knows no NaN and no infinity, which a validation loss can be.
-    known = {name: value if math.isfinite(value) else None for name, value in record.items()}
+    known = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in record.items()
+    }
     return json.dumps(known, allow_nan=False) + "\n"
 
 

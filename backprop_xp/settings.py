@@ -83,6 +83,8 @@ class TrainingSettings:
         Training stops at the first step whose batch has this loss or less.
     evaluate_training : bool
         Whether loss and accuracy on the whole training set are measured after each epoch.
+    diagnostics : bool
+        Whether a step is measured layer by layer now and then; see `backprop_xp.diagnostics`.
 
     Raises
     ------
@@ -126,6 +128,7 @@ class TrainingSettings:
     monitor: str = "loss"
     target_loss: float | None = None
     evaluate_training: bool = True
+    diagnostics: bool = True
 
     def __post_init__(self) -> None:
         if self.loss is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from backprop_xp import arrays, random
+from backprop_xp import arrays, diagnostics, random
 from backprop_xp.arrays import Array, Namespace
 from backprop_xp.data.augmentation import check_pictures, get_augmentation
 from backprop_xp.data.placing import (
@@ -20,7 +21,18 @@ from backprop_xp.data.placing import (
 from backprop_xp.devices import Placement
 from backprop_xp.errors import ConfigurationError, DivergenceError
 from backprop_xp.evaluation import evaluate
-from backprop_xp.execution import Epoch, Runner, Watch, initial_slots, quiet, reads_freely
+from backprop_xp.execution import (
+    Batch,
+    Epoch,
+    Runner,
+    Watch,
+    compiled,
+    few_threads,
+    initial_slots,
+    quiet,
+    reads_freely,
+    rows_of,
+)
 from backprop_xp.losses import check_pair
 from backprop_xp.network import (
     Network,
@@ -147,6 +159,7 @@ class Trainer:
             device=self.device,
         )
         self.runner = Runner(rule.compute, rule.apply, self.xp)
+        self._preview = compiled(functools.partial(diagnostics.preview, rule), self.xp)
         return state._replace(
             parameters=parameters,
             slots=slots or initial_slots(self.optimizer, parameters, xp=self.xp),
@@ -187,6 +200,7 @@ class Trainer:
             "learning_rate": rates[max(0, result.steps - 1)],
             "loss": float(result.loss),
             **self._measure(result.parameters),
+            **self._diagnose(result, state, rates[-1]),
             "seconds": time.perf_counter() - started,
         }
         state = state._replace(
@@ -257,6 +271,9 @@ class Trainer:
             rows = random.permutation(state.seed, state.epoch, self.n)
         else:
             return self.xp.arange(self.n, dtype=arrays.index_dtype(self.xp), device=self.device)
+        return self._index(rows)
+
+    def _index(self, rows: Sequence[int]) -> Array:
         return arrays.asarray(
             rows, xp=self.xp, dtype=arrays.index_dtype(self.xp), device=self.device
         )
@@ -292,6 +309,28 @@ class Trainer:
             f"training diverged: {what}{where}",
             f"lower the learning rate (it is {self.learning_rate:g}), or scale the inputs",
         )
+
+    def _diagnose(self, result: Epoch, state: TrainState, rate: float) -> dict[str, Any]:
+        """Measure the step that would come next, layer by layer, where it is due."""
+        done = state.step + result.steps
+        if not self.options.diagnostics or not diagnostics.is_due(
+            done, self.steps, self.batch_size
+        ):
+            return {}
+        scalars = self.optimizer.scalars(rate, done + 1)
+        with quiet(self.xp), few_threads(result.parameters, diagnostics.SAMPLE, xp=self.xp):
+            measured = self._preview(
+                result.parameters, result.slots, self._sample(state.seed), done, scalars
+            )
+            return {"layers": diagnostics.describe(measured)}
+
+    def _sample(self, seed: int) -> Batch:
+        """Return the rows on which steps are measured: always the same ones."""
+        data = (self.train.x, self.targets, self.weights)
+        if self.n <= diagnostics.SAMPLE:
+            return data
+        drawn = random.generator(seed, random.DIAGNOSTICS).permutation(self.n)
+        return rows_of(data, self._index(sorted(drawn[: diagnostics.SAMPLE])), self.xp)
 
     def _measure(self, parameters: Parameters) -> dict[str, float]:
         sets = {"train": self.train if self.options.evaluate_training else None}

@@ -23,8 +23,8 @@ FLOORS = (
     ),
     ("network",),
     (
-        *("regularizers", "gradient_check", "execution", "step", "evaluation", "settings"),
-        *("state", "trainer", "training"),
+        *("regularizers", "gradient_check", "execution", "step", "diagnostics", "evaluation"),
+        *("settings", "state", "trainer", "training"),
     ),
     ("equivalence", "model", "model_file", "run", "run_folder"),
     (

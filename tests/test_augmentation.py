@@ -128,9 +128,8 @@ def test_only_training_rows_are_augmented(monkeypatch):
 
     monkeypatch.setattr(step, "augment", spy)
     held_out = (X[:3], LABELS[:3])
-    state = fit(
-        NETWORK, (X, LABELS), held_out, augment="affine", image_shape=SHAPE, batch_size=2, epochs=2
-    )
+    told = {"augment": "affine", "image_shape": SHAPE, "batch_size": 2, "epochs": 2}
+    state = fit(NETWORK, (X, LABELS), held_out, diagnostics=False, **told)
     assert seen == [2, 2, 1] * 2  # neither the validation set nor the measured training set
     assert "validation_loss" in state.history[-1]
 

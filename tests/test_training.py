@@ -30,6 +30,7 @@ SETTINGS = {
     "epochs": 2,
     "seed": 3,
     "evaluate_training": False,
+    "diagnostics": False,
 }
 
 

@@ -20,6 +20,7 @@ SETTINGS = {
     "epochs": 2,
     "seed": 3,
     "evaluate_training": False,
+    "diagnostics": False,
 }
 
 

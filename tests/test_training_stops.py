@@ -18,7 +18,13 @@ NETWORK = Network((4, 5, 3), ("tanh", "softmax"))
 X = np.random.default_rng(2).normal(size=(N, 4))
 LABELS = np.arange(N) % 3
 TARGETS = np.eye(3)[LABELS]
-SETTINGS = {"optimizer": "sgd", "learning_rate": 0.5, "seed": 1, "evaluate_training": False}
+SETTINGS = {
+    "optimizer": "sgd",
+    "learning_rate": 0.5,
+    "seed": 1,
+    "evaluate_training": False,
+    "diagnostics": False,
+}
 
 
 def data_on(backend, dtype="float64"):

@@ -210,6 +210,11 @@ _SETTINGS = [
         "--evaluate-training/--no-evaluate-training",
         help="Whether the whole training set is measured after each epoch.",
     ),
+    _setting(
+        "--diagnostics/--no-diagnostics",
+        help="Whether steps are measured layer by layer: norms of δ, gradient and update, "
+        "saturated and dead units.",
+    ),
     _setting("--dtype", type=Name(["float32", "float64"]), help="float32 or float64."),
 ]
 

@@ -1,0 +1,183 @@
+"""Diagnostics of a step: for each layer the sizes of δ, gradient and update, and which units no
+longer learn."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from backprop_xp import arrays
+from backprop_xp.activations import Activation
+from backprop_xp.arrays import Array, Namespace
+from backprop_xp.execution import Batch
+from backprop_xp.network import Network, Parameters, Step, map_arrays
+from backprop_xp.optimizers import Scalars, Slots
+from backprop_xp.step import StepRule
+
+MEASURES = ("delta", "gradient", "update", "saturated", "dead")
+"""What is measured of each layer; see `measure`."""
+
+SATURATED = 0.05
+"""A unit is saturated for a sample where its slope is less than this share of that at z = 0."""
+
+SAMPLE = 128
+"""Training rows on which a step is measured."""
+
+STEPS_BETWEEN = 64
+"""Steps of training for each one that is measured, so that this costs a few percent of them."""
+
+
+def is_due(step: int, steps: int, batch_size: int) -> bool:
+    """Say whether a step is measured after an epoch of ``steps`` that ended with step ``step``.
+
+    It follows from the counters alone: after the first epoch, and whenever enough steps, and
+    enough rows in them, have been trained on since, for the measuring to cost little.
+
+    Examples
+    --------
+    >>> [epoch for epoch in range(1, 9) if is_due(epoch * 24, 24, 64)]
+    [1, 3, 6, 8]
+    """
+    between = max(STEPS_BETWEEN, STEPS_BETWEEN * SAMPLE // (2 * batch_size))
+    return step <= steps or step // between > (step - steps) // between
+
+
+def preview(
+    rule: StepRule,
+    parameters: Parameters,
+    slots: list[Slots],
+    batch: Batch,
+    number: Any,
+    scalars: Scalars,
+) -> Array:
+    """Compute the step that would come next, change nothing by it, and measure it.
+
+    Parameters
+    ----------
+    rule : StepRule
+    parameters, slots
+        As they are after an epoch. Not changed.
+    batch : (x, y, weights)
+        The rows to look at.
+    number : int, or integer array of shape ()
+        The number of the step.
+    scalars : tuple
+        Those of the optimizer.
+
+    Returns
+    -------
+    array, shape (layers, 5)
+        From `measure`.
+    """
+    xp = rule.xp
+
+    def copied(array: Array) -> Array:
+        return xp.asarray(array, copy=True)
+
+    step = rule.compute(parameters, batch, number)
+    old = map_arrays(copied, parameters)
+    after, _ = rule.apply(
+        map_arrays(copied, parameters),
+        map_arrays(copied, step.gradients.layers),
+        [tuple(map(copied, kept)) for kept in slots],
+        scalars,
+    )
+    return measure(rule.network, step, old, after, xp=xp)
+
+
+def measure(
+    network: Network, step: Step, before: Parameters, after: Parameters, *, xp: Namespace
+) -> Array:
+    """Measure a step, layer by layer, on the device.
+
+    ==============  ==========================================================================
+    ``delta``       norm of one sample's δ = dL/dz, root mean square over the batch
+    ``gradient``    norm of dL/dW and dL/db together
+    ``update``      norm of the change of W, relative to the norm of W
+    ``saturated``   share of the activations on a flat end of a bounded f: f'(z) < 0.05 f'(0)
+    ``dead``        share of the units with f'(z) = 0 for every sample, which no error passes
+    ==============  ==========================================================================
+
+    Parameters
+    ----------
+    network : Network
+    step : Step
+        With its tape and gradients.
+    before, after : list of Layer
+        The parameters before and after the update.
+    xp : namespace
+
+    Returns
+    -------
+    array, shape (layers, 5)
+        The two shares are NaN where f has no slope of its own, as softmax.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from backprop_xp.losses import get_loss
+    >>> from backprop_xp.network import Layer, loss_and_gradients
+    >>> network = Network((1, 2, 1), ("relu", "identity"))
+    >>> weights = [Layer(np.asarray([[1.0], [-1.0]]), None), Layer(np.asarray([[3.0, 4.0]]), None)]
+    >>> x, y = np.asarray([[1.0], [2.0]]), np.asarray([[0.0], [0.0]])
+    >>> step = loss_and_gradients(network, get_loss("half_squared_error"), weights, x, y)
+    >>> described = describe(measure(network, step, weights, weights, xp=np))
+    >>> described[0]["dead"], round(described[1]["delta"], 3)  # √((3² + 6²) / 2)
+    (0.5, 4.743)
+    """
+    rows = [
+        xp.stack(
+            [
+                _norm([delta], xp) * delta.shape[0] ** 0.5,
+                _norm([g for g in gradient if g is not None], xp),
+                _relative(new.weights, old.weights, xp),
+                *_unlearning(activation, z, a, xp),
+            ]
+        )
+        for delta, gradient, new, old, activation, z, a in zip(
+            step.gradients.deltas,
+            step.gradients.layers,
+            after,
+            before,
+            network.activations,
+            step.tape.z,
+            step.tape.a[1:],
+            strict=True,
+        )
+    ]
+    return xp.stack(rows)
+
+
+def describe(measured: Array) -> list[dict[str, float | None]]:
+    """Return what `measure` found as one dictionary for each layer; None for what is no number."""
+    return [
+        {
+            name: value if math.isfinite(value) else None
+            for name, value in zip(MEASURES, row, strict=True)
+        }
+        for row in arrays.to_numpy(measured).tolist()
+    ]
+
+
+def _norm(parts: list[Array], xp: Namespace) -> Array:
+    return xp.sqrt(sum(xp.sum(part * part) for part in parts))
+
+
+def _relative(new: Array, old: Array, xp: Namespace) -> Array:
+    # Weights that are all 0 have no size to compare with; the floor keeps the ratio finite.
+    return _norm([new - old], xp) / xp.maximum(_norm([old], xp), 1e-12)
+
+
+def _unlearning(activation: Activation, z: Array, a: Array, xp: Namespace) -> tuple[Array, Array]:
+    """Return the share of saturated activations, and that of dead units."""
+    if activation.slope is None:
+        unknown = xp.full_like(xp.max(z), math.nan)
+        return unknown, unknown
+    slope = xp.abs(activation.slope(z, a, xp))
+    dead = xp.mean(xp.astype(xp.max(slope, axis=0) == 0.0, z.dtype))
+    low, high = activation.output_range
+    if math.isinf(high - low):
+        return xp.zeros_like(dead), dead
+    middle = xp.zeros_like(z[:1, :1])
+    steepest = xp.abs(activation.slope(middle, activation.function(middle, xp), xp))
+    return xp.mean(xp.astype(slope < SATURATED * steepest, z.dtype)), dead
