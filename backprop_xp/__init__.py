@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from backprop_xp.data.digits import load_digits
     from backprop_xp.data.mnist import load_mnist
     from backprop_xp.devices import list_devices, select
+    from backprop_xp.doctor import examine
     from backprop_xp.errors import (
         BackpropError,
         ConfigurationError,
@@ -47,6 +48,7 @@ _HOMES = {
     "data.digits": ("load_digits",),
     "data.mnist": ("load_mnist",),
     "devices": ("list_devices", "select"),
+    "doctor": ("examine",),
     "errors": (
         "BackpropError",
         "ConfigurationError",
@@ -90,6 +92,7 @@ __all__ = [
     "backward",
     "check_gradients",
     "evaluate",
+    "examine",
     "fit",
     "forward",
     "initial_parameters",

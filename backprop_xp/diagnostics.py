@@ -28,18 +28,18 @@ STEPS_BETWEEN = 64
 
 
 def is_due(step: int, steps: int, batch_size: int) -> bool:
-    """Say whether a step is measured after an epoch of ``steps`` that ended with step ``step``.
+    """Say whether a step is measured before an epoch of ``steps`` that begins after ``step``.
 
-    It follows from the counters alone: after the first epoch, and whenever enough steps, and
+    It follows from the counters alone: before the first epoch, and whenever enough steps, and
     enough rows in them, have been trained on since, for the measuring to cost little.
 
     Examples
     --------
-    >>> [epoch for epoch in range(1, 9) if is_due(epoch * 24, 24, 64)]
-    [1, 3, 6, 8]
+    >>> [epoch for epoch in range(1, 9) if is_due((epoch - 1) * 24, 24, 64)]
+    [1, 4, 7]
     """
     between = max(STEPS_BETWEEN, STEPS_BETWEEN * SAMPLE // (2 * batch_size))
-    return step <= steps or step // between > (step - steps) // between
+    return step == 0 or step // between > (step - steps) // between
 
 
 def preview(
@@ -50,13 +50,13 @@ def preview(
     number: Any,
     scalars: Scalars,
 ) -> Array:
-    """Compute the step that would come next, change nothing by it, and measure it.
+    """Compute the step that comes next, change nothing by it, and measure it.
 
     Parameters
     ----------
     rule : StepRule
     parameters, slots
-        As they are after an epoch. Not changed.
+        As they are before an epoch. Not changed.
     batch : (x, y, weights)
         The rows to look at.
     number : int, or integer array of shape ()
@@ -93,7 +93,7 @@ def measure(
     ==============  ==========================================================================
     ``delta``       norm of one sample's δ = dL/dz, root mean square over the batch
     ``gradient``    norm of dL/dW and dL/db together
-    ``update``      norm of the change of W, relative to the norm of W
+    ``update``      norm of the change of W, relative to the norm of W; not finite if that is 0
     ``saturated``   share of the activations on a flat end of a bounded f: f'(z) < 0.05 f'(0)
     ``dead``        share of the units with f'(z) = 0 for every sample, which no error passes
     ==============  ==========================================================================
@@ -130,7 +130,7 @@ def measure(
             [
                 _norm([delta], xp) * delta.shape[0] ** 0.5,
                 _norm([g for g in gradient if g is not None], xp),
-                _relative(new.weights, old.weights, xp),
+                _norm([new.weights - old.weights], xp) / _norm([old.weights], xp),
                 *_unlearning(activation, z, a, xp),
             ]
         )
@@ -161,11 +161,6 @@ def describe(measured: Array) -> list[dict[str, float | None]]:
 
 def _norm(parts: list[Array], xp: Namespace) -> Array:
     return xp.sqrt(sum(xp.sum(part * part) for part in parts))
-
-
-def _relative(new: Array, old: Array, xp: Namespace) -> Array:
-    # Weights that are all 0 have no size to compare with; the floor keeps the ratio finite.
-    return _norm([new - old], xp) / xp.maximum(_norm([old], xp), 1e-12)
 
 
 def _unlearning(activation: Activation, z: Array, a: Array, xp: Namespace) -> tuple[Array, Array]:

@@ -10,6 +10,7 @@ from backprop_xp.data.datasets import load_dataset
 from backprop_xp.data.records import Dataset, Part
 from backprop_xp.data.scaling import Scaling, scaling_for
 from backprop_xp.devices import Placement, select
+from backprop_xp.doctor import Finding, examine
 from backprop_xp.losses import get_loss
 from backprop_xp.model import Model
 from backprop_xp.network import Network
@@ -58,6 +59,20 @@ class Run(NamedTuple):
             on_epoch=on_epoch,
             image_shape=self.dataset.image_shape,
             **options,
+        )
+
+    def examine(self, state: TrainState, *, diverged: bool = False) -> list[Finding]:
+        """Let the doctor look at a training; see `backprop_xp.doctor.examine`."""
+        validation = self.dataset.validation
+        return examine(
+            self.network,
+            state,
+            self._scaled(self.dataset.train),
+            None if validation is None else self._scaled(validation),
+            loss=self.settings.loss,
+            diverged=diverged,
+            classes=self.dataset.classes,
+            features=self.dataset.features,
         )
 
     def _scaled(self, part: Part) -> tuple[Any, Any]:

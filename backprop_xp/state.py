@@ -34,7 +34,8 @@ class TrainState(NamedTuple):
         ``loss`` (mean over the epoch, each batch as it was before its update, without the
         penalty), ``penalty`` where there is one, and, measured after the epoch as far as asked
         for, ``train_loss``, ``train_accuracy``, ``validation_loss``, ``validation_accuracy``;
-        now and then ``layers``, from `backprop_xp.diagnostics`.
+        now and then ``layers``, from `backprop_xp.diagnostics`: the epoch's first step,
+        measured beforehand.
     best : Best or None
         The best epoch so far on the validation set, where early stopping was asked for.
     stopped : str

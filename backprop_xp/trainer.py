@@ -192,6 +192,7 @@ class Trainer:
         """
         started = time.perf_counter()
         rates = self._learning_rates(state)
+        measured = self._diagnose(state, rates[0])
         result = self._run(state, good, rates)
         self._check_weights(result.parameters, state.step + result.steps, state.epoch + 1)
         record: dict[str, Any] = {
@@ -200,7 +201,7 @@ class Trainer:
             "learning_rate": rates[max(0, result.steps - 1)],
             "loss": float(result.loss),
             **self._measure(result.parameters),
-            **self._diagnose(result, state, rates[-1]),
+            **measured,
             "seconds": time.perf_counter() - started,
         }
         state = state._replace(
@@ -310,17 +311,15 @@ class Trainer:
             f"lower the learning rate (it is {self.learning_rate:g}), or scale the inputs",
         )
 
-    def _diagnose(self, result: Epoch, state: TrainState, rate: float) -> dict[str, Any]:
-        """Measure the step that would come next, layer by layer, where it is due."""
-        done = state.step + result.steps
-        if not self.options.diagnostics or not diagnostics.is_due(
-            done, self.steps, self.batch_size
-        ):
+    def _diagnose(self, state: TrainState, rate: float) -> dict[str, Any]:
+        """Measure the step that comes next, layer by layer, where it is due."""
+        due = diagnostics.is_due(state.step, self.steps, self.batch_size)
+        if not (self.options.diagnostics and due):
             return {}
-        scalars = self.optimizer.scalars(rate, done + 1)
-        with quiet(self.xp), few_threads(result.parameters, diagnostics.SAMPLE, xp=self.xp):
+        scalars = self.optimizer.scalars(rate, state.step + 1)
+        with quiet(self.xp), few_threads(state.parameters, diagnostics.SAMPLE, xp=self.xp):
             measured = self._preview(
-                result.parameters, result.slots, self._sample(state.seed), done, scalars
+                state.parameters, state.slots, self._sample(state.seed), state.step, scalars
             )
             return {"layers": diagnostics.describe(measured)}
 

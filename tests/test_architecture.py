@@ -26,7 +26,7 @@ FLOORS = (
         *("regularizers", "gradient_check", "execution", "step", "diagnostics", "evaluation"),
         *("settings", "state", "trainer", "training"),
     ),
-    ("equivalence", "model", "model_file", "run", "run_folder"),
+    ("evidence", "doctor", "equivalence", "model", "model_file", "run", "run_folder"),
     (
         *("experiments.experiment", "experiments.published", "experiments.bundled", "experiments"),
         *(

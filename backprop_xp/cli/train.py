@@ -17,6 +17,7 @@ from backprop_xp.settings import RunSettings
 from backprop_xp.version import __version__
 
 if TYPE_CHECKING:
+    from backprop_xp.doctor import Finding
     from backprop_xp.run import Run
     from backprop_xp.run_folder import RunFolder
     from backprop_xp.state import TrainState
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     help="A TOML file of settings; options and environment variables go before it.",
 )
 @click.option("--print-config", is_flag=True, help="Print each setting with its source, and end.")
+@click.option("--doctor", is_flag=True, help="Look for what commonly goes wrong, and advise.")
 @click.option("--out", metavar="DIR", help="Folder for the model, the history and the settings.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in that folder.")
 @output_options
@@ -45,6 +47,7 @@ def command(
     ctx: click.Context,
     /,
     print_config: bool,
+    doctor: bool,
     out: str | None,
     overwrite: bool,
     json: bool,
@@ -69,7 +72,10 @@ def command(
         if not quiet:
             say(run.placement.note)
             say(f"seed: {run.settings.seed}")
-        with _kept_if_cut_off(run, folder), Progress(settings.epochs, quiet=quiet) as progress:
+        with (
+            _kept_if_cut_off(run, folder, doctor),
+            Progress(settings.epochs, quiet=quiet) as progress,
+        ):
 
             def on_epoch(state: TrainState) -> None:
                 if folder is not None:
@@ -80,12 +86,12 @@ def command(
         if folder is not None:
             folder.record(run.settings, state.history)
             folder.finish(run.model(state))
-    _report(run, state, folder, json)
+    _report(run, state, folder, run.examine(state) if doctor else None, json)
 
 
 @contextlib.contextmanager
-def _kept_if_cut_off(run: Run, folder: RunFolder | None) -> Iterator[None]:
-    """Save the last good weights when a training is interrupted or diverges."""
+def _kept_if_cut_off(run: Run, folder: RunFolder | None, doctor: bool) -> Iterator[None]:
+    """Save the last good weights when a training is interrupted or diverges; ask the doctor why."""
     from backprop_xp.state import TrainingInterrupted
 
     try:
@@ -97,10 +103,23 @@ def _kept_if_cut_off(run: Run, folder: RunFolder | None) -> Iterator[None]:
             folder.finish(run.model(state))
             kept = f"the model of epoch {state.epoch} is in {folder.model}"
             error.hint = f"{error.hint}; {kept}" if getattr(error, "hint", None) else kept
+        if doctor and state is not None and isinstance(error, DivergenceError):
+            advice = [_advice(finding) for finding in run.examine(state, diverged=True)]
+            error.hint = "\n".join([error.hint or "", *advice])
         raise
 
 
-def _report(run: Run, state: TrainState, folder: RunFolder | None, json: bool) -> None:
+def _advice(finding: Finding) -> str:
+    return f"doctor: {finding.fault}: {finding.evidence}; {finding.mend}"
+
+
+def _report(
+    run: Run,
+    state: TrainState,
+    folder: RunFolder | None,
+    findings: list[Finding] | None,
+    json: bool,
+) -> None:
     model = run.model(state)
     data, settings = run.dataset, run.settings
     measured: dict[str, Any] = {}
@@ -141,6 +160,7 @@ def _report(run: Run, state: TrainState, folder: RunFolder | None, json: bool) -
                 "epochs": state.history,
                 "stopped": state.stopped or None,
                 **measured,
+                "advice": None if findings is None else [one._asdict() for one in findings],
                 "seconds": seconds,
                 "out": None if folder is None else str(folder.path),
             },
@@ -160,3 +180,8 @@ def _report(run: Run, state: TrainState, folder: RunFolder | None, json: bool) -
     else:
         text = f"{name} loss {result['loss']:.6g}"
     click.echo(text + (f"; model in {folder.model}" if folder else ""))
+    if findings is not None:
+        for finding in findings:
+            click.echo(_advice(finding))
+        if not findings:
+            click.echo("doctor: nothing that commonly goes wrong was found")
