@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from statistics import median
@@ -81,10 +80,14 @@ class Evidence(NamedTuple):
         return max(map(_passed_back, [self.layers, *self.looks]))
 
     @property
-    def rises(self) -> float:
-        """The share of the epochs in which the loss rose by more than a twentieth."""
-        pairs = list(itertools.pairwise(self.losses))
-        return sum(after > 1.05 * before for before, after in pairs) / max(1, len(pairs))
+    def still_falls(self) -> bool:
+        """Whether the loss, that of the validation set where there is one, has fallen clearly
+        below that of a constant prediction and was lowest in the last fifth of the epochs."""
+        losses, baseline = self.losses, self.baseline
+        if self.validation_losses and self.validation_baseline is not None:
+            losses, baseline = self.validation_losses, self.validation_baseline
+        late = len(losses) - len(losses) // 5 - 1
+        return bool(losses) and min(losses) < 0.995 * baseline and losses.index(min(losses)) >= late
 
     @property
     def learned_held_out(self) -> float | None:

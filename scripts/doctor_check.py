@@ -2,7 +2,7 @@
 
 Trainings are drawn by seed: a problem, a network and settings that go with it, and for a broken
 one a fault that is planted into it. The bounds in `backprop_xp.doctor` were chosen on the seeds
-from 1000 on; the seeds from 0 on, which are the default, were not looked at for that.
+below 2000; those from 5000 on, which are the default, were not looked at for that.
 """
 
 import argparse
@@ -20,6 +20,8 @@ USUAL_RATES = {
     "adamw": 0.003,
     "rmsprop": 0.002,
 }
+
+PROPORTIONAL = ("sgd", "momentum", "nesterov")
 
 
 # --- problems: inputs of about 1, and classes (n,) or values (n, outputs) -----------------------
@@ -74,7 +76,9 @@ class Case:
         self.train, self.validation = (x[held_out:], y[held_out:]), (x[:held_out], y[:held_out])
         regression, depth = y.ndim == 2, int(rng.integers(1, 4))
         hidden = [int(rng.choice([16, 32, 64, 100])) for _ in range(depth)]
-        functions = ["relu", "tanh", "leaky_relu", *(["sigmoid"] if depth == 1 else [])]
+        functions = ["relu", "tanh", "leaky_relu"]
+        if depth == 1 and not regression:
+            functions.append("sigmoid")
         self.sizes = [x.shape[1], *hidden, y.shape[1] if regression else int(y.max()) + 1]
         self.activations = [str(rng.choice(functions))] * depth
         self.output = "identity" if regression else "softmax"
@@ -82,7 +86,8 @@ class Case:
         rate = USUAL_RATES[optimizer] * float(rng.choice([0.5, 1.0, 2.0]))
         self.settings = {
             "optimizer": optimizer,
-            "learning_rate": 0.25 * rate if regression else rate,
+            # The errors of a regression are larger, and these rules step in proportion to them.
+            "learning_rate": 0.25 * rate if regression and optimizer in PROPORTIONAL else rate,
             "batch_size": int(rng.choice([10, 20, 32, 64])),
             "epochs": int(rng.integers(15, 41)),
             "seed": int(rng.integers(2**31)),
@@ -235,7 +240,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--healthy", type=int, default=300, help="healthy trainings")
     parser.add_argument("--each", type=int, default=50, help="trainings with each fault")
-    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--first-seed", type=int, default=5000)
     parser.add_argument("--show", action="store_true", help="name the trainings that were misread")
     told = parser.parse_args()
     seeds = range(told.first_seed, told.first_seed + max(told.healthy, told.each))
