@@ -19,6 +19,10 @@ ACTIVATE = {
     "tanh": torch.tanh,
     "relu": torch.relu,
     "leaky_relu": lambda z: F.leaky_relu(z, 0.01),
+    "elu": F.elu,
+    "gelu": lambda z: F.gelu(z, approximate="tanh"),
+    "silu": F.silu,
+    "softplus": lambda z: F.softplus(z, threshold=1e9),  # by default it is z above 20
     "softmax": lambda z: torch.softmax(z, -1),
 }
 SQUARED = {
@@ -55,6 +59,10 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def test_every_activation_with_a_derivative_is_compared():
+    assert set(ACTIVATE) == set(ACTIVATIONS) - {"step"}
 
 
 def tensor(x):
