@@ -7,7 +7,7 @@ from helpers import TOLERANCE, error, errors, smooth_case
 
 from backprop_xp.activations import ACTIVATIONS
 from backprop_xp.execution import initial_slots, update
-from backprop_xp.losses import get_loss, output_error
+from backprop_xp.losses import LOSSES, get_loss, output_error
 from backprop_xp.network import Layer, Network, loss_and_gradients, map_arrays
 from backprop_xp.optimizers import get_optimizer
 
@@ -25,11 +25,18 @@ ACTIVATE = {
     "softplus": lambda z: F.softplus(z, threshold=1e9),  # by default it is z above 20
     "softmax": lambda z: torch.softmax(z, -1),
 }
-SQUARED = {
+OF_VALUES = {
     "half_squared_error": lambda a, y: 0.5 * F.mse_loss(a, y, reduction="sum") / len(y),
     "mean_half_squared_error": lambda a, y: 0.5 * F.mse_loss(a, y),
     "squared_error": lambda a, y: F.mse_loss(a, y, reduction="sum") / len(y),
     "mean_squared_error": F.mse_loss,
+    "mean_absolute_error": F.l1_loss,
+    "huber": F.huber_loss,
+}
+OF_RATES = {
+    "poisson": lambda a, y: (
+        F.poisson_nll_loss(a, y, log_input=False, eps=0.0, reduction="sum") / len(y)
+    ),
 }
 OF_LOGITS = {
     "cross_entropy": F.cross_entropy,
@@ -44,11 +51,12 @@ OF_PROBABILITIES = {
 FUSED = {"cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
 
 PAIRS = [
-    *((loss, output) for loss in SQUARED for output in ACTIVATE),
+    *((loss, output) for loss in OF_VALUES for output in ACTIVATE),
     *((loss, output) for loss in OF_PROBABILITIES for output in ("sigmoid", "softmax")),
+    *((loss, output) for loss in OF_RATES for output in ("softplus", "sigmoid", "softmax")),
 ]
 # From outputs near 0 and 1, not from their logits, either side loses the digits of 1 - a.
-STABLE = [pair for pair in PAIRS if pair[0] in SQUARED or FUSED[pair[0]] == pair[1]]
+STABLE = [pair for pair in PAIRS if pair[0] in OF_VALUES or FUSED.get(pair[0]) == pair[1]]
 Y = np.asarray([[0.1, 0.2, 0.7], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.3, 0.3, 0.4]])
 
 
@@ -61,8 +69,9 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def test_every_activation_with_a_derivative_is_compared():
+def test_every_loss_and_every_activation_with_a_derivative_is_compared():
     assert set(ACTIVATE) == set(ACTIVATIONS) - {"step"}
+    assert {loss for loss, _ in PAIRS} == set(LOSSES)
 
 
 def tensor(x):
@@ -73,7 +82,7 @@ def torch_loss(loss, output, z, y):
     """Return PyTorch's loss from the logits, by its own stable form where it has one."""
     if FUSED.get(loss) == output:
         return OF_LOGITS[loss](z, y)
-    return {**SQUARED, **OF_PROBABILITIES}[loss](ACTIVATE[output](z), y)
+    return {**OF_VALUES, **OF_PROBABILITIES, **OF_RATES}[loss](ACTIVATE[output](z), y)
 
 
 def torch_step(network, loss, layers, x, y):
