@@ -1,16 +1,18 @@
 """Activation functions: what a neuron makes of its weighted input z, and how errors pass back.
 
 Each function stands beside its derivative. An elementwise activation is a pair (f, f');
-softmax, where every output depends on every input, brings its Jacobian instead.
+softmax, where every output depends on every input, brings its Jacobian from a file of its own.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 from backprop_xp.arrays import Array, Namespace
 from backprop_xp.errors import ConfigurationError, look_up
+from backprop_xp.softmax import softmax, softmax_pull_back
 
 
 class Activation(NamedTuple):
@@ -184,51 +186,114 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
     )
 
 
-# --- softmax -------------------------------------------------------------------------------
+# --- smooth relatives of ReLU --------------------------------------------------------------
 
 
-def _softmax(z: Array, xp: Namespace) -> Array:
-    # Softmax does not change when all z shift together; with the largest at 0 nothing overflows.
-    a = xp.exp(z - xp.max(z, axis=-1, keepdims=True))
-    a /= xp.sum(a, axis=-1, keepdims=True)
-    return a
+def elu(alpha: float = 1.0) -> Activation:
+    """Return an exponential linear unit, ``z if z > 0 else alpha * (exp(z) - 1)``.
 
+    Source: Clevert, Unterthiner and Hochreiter (2016), "Fast and accurate deep network learning
+    by exponential linear units (ELUs)".
 
-def _softmax_pull_back(da: Array, z: Array, a: Array, xp: Namespace) -> Array:
-    # The product with J = diag(a) - a aᵀ, without making J: a ⊙ (da - <da, a>).
-    dz = da - xp.sum(da * a, axis=-1, keepdims=True)
-    dz *= a
-    return dz
-
-
-def softmax_jacobian(a: Array, *, xp: Namespace) -> Array:
-    """Return the full Jacobian of softmax, ``J[i, j] = da_i/dz_j = a_i (δ_ij - a_j)``.
-
-    ``y (1 - y)`` is its diagonal only; off the diagonal stands ``-a_i a_j``.
-
-    Parameters
-    ----------
-    a : array, shape (..., n)
-        Softmax outputs.
-    xp : namespace
-
-    Returns
-    -------
-    array, shape (..., n, n)
+    Raises
+    ------
+    ConfigurationError
+        If ``alpha`` is not a number above 0.
 
     Examples
     --------
     >>> import numpy as np
-    >>> softmax_jacobian(np.asarray([0.25, 0.75]), xp=np)
-    array([[ 0.1875, -0.1875],
-           [-0.1875,  0.1875]])
+    >>> elu().function(np.asarray([-50.0, 0.0, 3.0]), np)
+    array([-1.,  0.,  3.])
     """
-    n = a.shape[-1]
-    column = xp.expand_dims(a, axis=-1)  # (..., n, 1)
-    row = xp.expand_dims(a, axis=-2)  # (..., 1, n)
-    identity = xp.eye(n, dtype=a.dtype, device=getattr(a, "device", None))
-    return column * (identity - row)
+    if not 0.0 < alpha < _INF:
+        raise ConfigurationError(f"alpha is {alpha}", "give a number above 0")
 
+    def function(z: Array, xp: Namespace) -> Array:
+        a = xp.expm1(xp.minimum(z, 0.0))
+        a *= alpha
+        a += xp.maximum(z, 0.0)
+        return a
+
+    def slope(z: Array, a: Array, xp: Namespace) -> Array:
+        result = xp.minimum(a, 0.0)  # alpha exp(z) = a + alpha
+        result += alpha
+        result += xp.astype(z > 0.0, z.dtype) * (1.0 - alpha)
+        return result
+
+    return elementwise(
+        "elu",
+        function,
+        slope,
+        formula=f"z if z > 0 else {alpha:g} (exp(z) - 1)",
+        derivative=f"1 if z > 0 else {alpha:g} exp(z)",
+        output_range=(-alpha, _INF),
+    )
+
+
+# Hendrycks and Gimpel (2016), "Gaussian error linear units (GELUs)". Their z Φ(z) needs the error
+# function, which the array API standard lacks; this is their approximation of it by tanh, within
+# 5e-4 everywhere, and its own derivative. PyTorch calls it ``gelu(z, approximate="tanh")``.
+_GELU_LINEAR = math.sqrt(2.0 / math.pi)
+_GELU_CUBIC = 0.044715 * _GELU_LINEAR
+
+
+def _gelu_tanh(z: Array, xp: Namespace) -> Array:
+    inner = z * z
+    inner *= _GELU_CUBIC
+    inner += _GELU_LINEAR
+    inner *= z
+    return xp.tanh(inner)
+
+
+def _gelu(z: Array, xp: Namespace) -> Array:
+    a = _gelu_tanh(z, xp)
+    a += 1.0
+    a *= z
+    a *= 0.5
+    return a
+
+
+def _gelu_slope(z: Array, a: Array, xp: Namespace) -> Array:
+    t = _gelu_tanh(z, xp)
+    slope = z * z
+    slope *= 3.0 * _GELU_CUBIC
+    slope += _GELU_LINEAR
+    slope *= z
+    slope *= _tanh_slope(z, t, xp)
+    slope += t
+    slope += 1.0
+    slope *= 0.5
+    return slope
+
+
+# Elfwing, Uchibe and Doya (2018), "Sigmoid-weighted linear units"; also called swish.
+def _silu(z: Array, xp: Namespace) -> Array:
+    a = _sigmoid(z, xp)
+    a *= z
+    return a
+
+
+def _silu_slope(z: Array, a: Array, xp: Namespace) -> Array:
+    s = _sigmoid(z, xp)
+    slope = 1.0 - s
+    slope *= a
+    slope += s
+    return slope
+
+
+# Dugas and others (2001), "Incorporating second-order functional knowledge".
+def _softplus(z: Array, xp: Namespace) -> Array:
+    a = xp.log1p(xp.exp(-xp.abs(z)))  # log(1 + exp(z)) would overflow for z >> 0
+    a += xp.maximum(z, 0.0)
+    return a
+
+
+def _softplus_slope(z: Array, a: Array, xp: Namespace) -> Array:
+    return _sigmoid(z, xp)
+
+
+# --- the records --------------------------------------------------------------------------
 
 STEP = elementwise(
     "step",
@@ -259,19 +324,46 @@ RELU = elementwise(
     output_range=(0.0, _INF),
 )
 LEAKY_RELU = leaky_relu()
+ELU = elu()
+GELU = elementwise(
+    "gelu",
+    _gelu,
+    _gelu_slope,
+    formula="½ z (1 + t), t = tanh(√(2/π) (z + 0.044715 z³))",
+    derivative="½ (1 + t) + ½ z (1 - t²) √(2/π) (1 + 0.134145 z²)",
+    output_range=(-0.1701, _INF),
+)
+SILU = elementwise(
+    "silu",
+    _silu,
+    _silu_slope,
+    formula="z σ(z), σ(z) = 1 / (1 + exp(-z))",
+    derivative="σ(z) + a (1 - σ(z))",
+    output_range=(-0.2785, _INF),
+)
+SOFTPLUS = elementwise(
+    "softplus",
+    _softplus,
+    _softplus_slope,
+    formula="log(1 + exp(z))",
+    derivative="1 / (1 + exp(-z))",
+    output_range=(0.0, _INF),
+)
 SOFTMAX = Activation(
     "softmax",
     "exp(z_i) / Σ_j exp(z_j)",
     "a_i (δ_ij - a_j)",
-    _softmax,
+    softmax,
     None,
-    _softmax_pull_back,
+    softmax_pull_back,
     (0.0, 1.0),
 )
 
 ACTIVATIONS: dict[str, Activation] = {
     activation.name: activation
-    for activation in (STEP, IDENTITY, SIGMOID, TANH, RELU, LEAKY_RELU, SOFTMAX)
+    for activation in (
+        *(STEP, IDENTITY, SIGMOID, TANH, RELU, LEAKY_RELU, ELU, GELU, SILU, SOFTPLUS, SOFTMAX),
+    )
 }
 
 

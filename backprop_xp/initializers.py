@@ -118,7 +118,7 @@ def get_initializer(initializer: str | Initializer) -> Initializer:
 
 
 def initializer_for(activation: Activation) -> Initializer:
-    """Return the usual initializer of a layer with this activation: He for ReLUs, else Glorot.
+    """Return the usual initializer of a layer: He for ReLU and its relatives, else Glorot.
 
     Examples
     --------
@@ -126,5 +126,5 @@ def initializer_for(activation: Activation) -> Initializer:
     >>> initializer_for(RELU).name, initializer_for(TANH).name
     ('he_normal', 'glorot_uniform')
     """
-    rectifies = activation.name in ("relu", "leaky_relu")
+    rectifies = activation.name in ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
     return INITIALIZERS["he_normal" if rectifies else "glorot_uniform"]

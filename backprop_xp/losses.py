@@ -1,6 +1,7 @@
 """Losses: how wrong the outputs are, and the error they send back, dL/dz at the output layer.
 
-Every loss is a sum over the outputs of one sample and a mean over the samples of a batch.
+Every loss is a sum, or where its formula says 1/n a mean, over the n outputs of one sample, and a
+mean over the samples of a batch.
 The error at the output is equation (BP1), δ = ∇_a L ⊙ f'(z); where the product of a loss and
 an output activation has a simpler and stabler form, the loss owns that form too.
 """
@@ -33,6 +34,8 @@ class Loss(NamedTuple):
         The stable form from the logits ``z`` for the activations it belongs to.
     of_probabilities : bool
         True if outputs and targets must lie between 0 and 1.
+    of_rates : bool
+        True if outputs must be above 0 and targets at least 0.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Loss(NamedTuple):
     from_outputs: Callable[[Array, Array, Namespace], Terms]
     fused: Mapping[str, Callable[[Array, Array, Array, Namespace], Terms]]
     of_probabilities: bool
+    of_rates: bool = False
 
 
 def output_error(
@@ -117,6 +121,92 @@ def _squared(name: str, factor: float, formula: str, *, over_outputs: bool) -> L
     return Loss(name, formula, from_outputs, {}, False)
 
 
+# --- absolute errors: less ruled by outliers than squared ones -------------------------------
+
+
+def _absolute(name: str, above: float, below: float, formula: str) -> Loss:
+    """Return the loss that grows by ``above`` or ``below`` for each unit that an output lies
+    above or below its target, a mean over the outputs; where it is met the subgradient is 0."""
+
+    def from_outputs(a: Array, y: Array, xp: Namespace) -> Terms:
+        n = a.shape[-1]
+        difference = a - y
+        slope = xp.astype(difference > 0.0, a.dtype)
+        slope *= above / n
+        slope -= xp.astype(difference < 0.0, a.dtype) * (below / n)
+        return slope * difference, slope
+
+    return Loss(name, formula, from_outputs, {}, False)
+
+
+def quantile(q: float) -> Loss:
+    """Return the pinball loss: its minimum over constants is the quantile ``q`` of the targets.
+
+    ``1/n Σ_j max(q (y_j - a_j), (1 - q) (a_j - y_j))``. With ``q`` = 0.5, for the median, it is
+    half of ``mean_absolute_error``; so there is none in `LOSSES`.
+
+    Source: Koenker and Bassett (1978), "Regression quantiles".
+
+    Raises
+    ------
+    ConfigurationError
+        If ``q`` is not between 0 and 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> quantile(0.75).from_outputs(np.asarray([[1.0, 9.0]]), np.asarray([[5.0, 5.0]]), np)[0]
+    array([[1.5, 0.5]])
+    """
+    if not 0.0 < q < 1.0:
+        raise ConfigurationError(f"the quantile is {q}", "give a number between 0 and 1")
+    formula = f"1/n Σ_j max({q:g} (y_j - a_j), {1.0 - q:g} (a_j - y_j))"
+    return _absolute("quantile", 1.0 - q, q, formula)
+
+
+def huber(delta: float = 1.0) -> Loss:
+    """Return Huber's loss: half the squared error up to ``delta``, and beyond it a straight line.
+
+    ``1/n Σ_j h(a_j - y_j)`` with ``h(d) = ½ d² if |d| <= delta else delta (|d| - ½ delta)``, a mean
+    over the outputs as in PyTorch.
+
+    Source: Huber (1964), "Robust estimation of a location parameter".
+
+    Raises
+    ------
+    ConfigurationError
+        If ``delta`` is not a number above 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> huber(2.0).from_outputs(np.asarray([[1.0], [-9.0]]), np.zeros((2, 1)), np)[0]
+    array([[ 0.5],
+           [16. ]])
+    """
+    if not 0.0 < delta < float("inf"):
+        raise ConfigurationError(f"delta is {delta}", "give a number above 0")
+
+    def from_outputs(a: Array, y: Array, xp: Namespace) -> Terms:
+        share = 1.0 / a.shape[-1]
+        difference = a - y
+        slope = xp.minimum(xp.maximum(difference, -delta), delta)
+        difference -= 0.5 * slope
+        terms = slope * difference  # d (d - ½ d), or ±δ (d ∓ ½ δ)
+        if share != 1.0:
+            terms *= share
+            slope *= share
+        return terms, slope
+
+    return Loss(
+        "huber",
+        f"1/n Σ_j [½ d² if |d| <= {delta:g} else {delta:g} (|d| - {0.5 * delta:g})], d = a_j - y_j",
+        from_outputs,
+        {},
+        False,
+    )
+
+
 # --- cross-entropies ------------------------------------------------------------------------
 
 # Keeps log and 1/x finite where an output is exactly 0 or 1; far below float32's resolution of 1.
@@ -157,6 +247,35 @@ def _cross_entropy_of_softmax(z: Array, a: Array, y: Array, xp: Namespace) -> Te
     return terms, delta
 
 
+# --- Poisson's likelihood, of counts and rates ----------------------------------------------
+
+# Makes 1 of the quotient of two numbers that are both about exp(z) and both 0 for z << 0.
+_TINY = 1e-30
+
+
+def _poisson(a: Array, y: Array, xp: Namespace) -> Terms:
+    positive = xp.maximum(a, _FLOOR)
+    terms = y * xp.log(positive)
+    terms *= -1.0
+    terms += a
+    return terms, 1.0 - y / positive
+
+
+def _poisson_of_softplus(z: Array, a: Array, y: Array, xp: Namespace) -> Terms:
+    # For z << 0, a = log(1 + exp(z)) is exp(z) and underflows, but its logarithm is z:
+    # log a = min(z, 0) + log(a / exp(min(z, 0))).
+    low = xp.minimum(z, 0.0)
+    terms = xp.log((a + _TINY) / (xp.exp(low) + _TINY))
+    terms += low
+    terms *= -y
+    terms += a
+    slope = -xp.expm1(-a)  # σ(z) = 1 - exp(-a)
+    delta = (slope + _TINY) / (a + _TINY)
+    delta *= -y
+    delta += slope
+    return terms, delta
+
+
 LOSSES: dict[str, Loss] = {
     loss.name: loss
     for loss in (
@@ -164,6 +283,8 @@ LOSSES: dict[str, Loss] = {
         _squared("mean_half_squared_error", 0.5, "1/(2n) Σ_j (a_j - y_j)²", over_outputs=True),
         _squared("squared_error", 1.0, "Σ_j (a_j - y_j)²", over_outputs=False),
         _squared("mean_squared_error", 1.0, "1/n Σ_j (a_j - y_j)²", over_outputs=True),
+        _absolute("mean_absolute_error", 1.0, 1.0, "1/n Σ_j |a_j - y_j|"),
+        huber(),
         Loss(
             "binary_cross_entropy",
             "-Σ_j [y_j log a_j + (1 - y_j) log(1 - a_j)]",
@@ -177,6 +298,14 @@ LOSSES: dict[str, Loss] = {
             _cross_entropy,
             {"softmax": _cross_entropy_of_softmax},
             True,
+        ),
+        Loss(
+            "poisson",
+            "Σ_j (a_j - y_j log a_j)",
+            _poisson,
+            {"softplus": _poisson_of_softplus},
+            of_probabilities=False,
+            of_rates=True,
         ),
     )
 }
@@ -201,13 +330,17 @@ def get_loss(loss: str | Loss) -> Loss:
 def default_loss(activation: Activation) -> Loss:
     """Return the loss that belongs to an output activation.
 
+    That of probabilities is the cross-entropy with which it has a stable form together.
+
     Examples
     --------
     >>> from backprop_xp.activations import SIGMOID, SOFTMAX, TANH
     >>> [default_loss(f).name for f in (SOFTMAX, SIGMOID, TANH)]
     ['cross_entropy', 'binary_cross_entropy', 'half_squared_error']
     """
-    belongs = [loss for loss in LOSSES.values() if activation.name in loss.fused]
+    belongs = [
+        loss for loss in LOSSES.values() if loss.of_probabilities and activation.name in loss.fused
+    ]
     return belongs[0] if belongs else LOSSES["half_squared_error"]
 
 
@@ -217,7 +350,8 @@ def check_pair(loss: Loss, activation: Activation) -> None:
     Raises
     ------
     ConfigurationError
-        If the loss is one of probabilities and the outputs may leave [0, 1].
+        If the loss is one of probabilities and the outputs may leave [0, 1], or one of rates and
+        they may be 0 or negative.
     """
     low, high = activation.output_range
     if loss.of_probabilities and (low < 0.0 or high > 1.0):
@@ -225,6 +359,13 @@ def check_pair(loss: Loss, activation: Activation) -> None:
             f"the loss {loss.name!r} needs outputs between 0 and 1, "
             f"and {activation.name!r} gives values from {low:g} to {high:g}",
             "take the output 'sigmoid' or 'softmax', or the loss 'half_squared_error'",
+        )
+    # Others come near to 0; these two are 0 for every z below it.
+    if loss.of_rates and (low < 0.0 or activation.name in ("step", "relu")):
+        raise ConfigurationError(
+            f"the loss {loss.name!r} needs outputs above 0, "
+            f"and {activation.name!r} gives values from {low:g} to {high:g}",
+            "take the output 'softplus', or the loss 'half_squared_error'",
         )
 
 

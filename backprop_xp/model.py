@@ -7,7 +7,7 @@ from typing import Any
 
 from backprop_xp import arrays, evaluation
 from backprop_xp.arrays import Array
-from backprop_xp.data.placing import place, place_inputs
+from backprop_xp.data.placing import check_targets, place, place_inputs
 from backprop_xp.data.scaling import Scaling
 from backprop_xp.devices import Placement
 from backprop_xp.losses import Loss
@@ -132,7 +132,7 @@ class Model:
         Raises
         ------
         DataError
-            If inputs or targets do not fit the network.
+            If inputs or targets do not fit the network, or targets the loss.
         """
         xp = self.placement.xp
         with self.placement.activate():
@@ -144,6 +144,7 @@ class Model:
                 dtype=self.placement.dtype(self.dtype),
                 device=self.placement.device,
             )
+            check_targets(placed.y, self.loss, xp=xp)
             measured = evaluation.evaluate(
                 self.network, self.loss, self.parameters, placed.x, placed.y, xp=xp
             )

@@ -155,7 +155,7 @@ def initial_parameters(
     network : Network
     seed : int
     initializer : name or `Initializer`
-        ``"auto"`` takes He's for ReLU layers and Glorot's for the others.
+        ``"auto"`` takes He's for ReLU and its relatives, and Glorot's for the others.
     xp, dtype, device
         The library, its data type and the device on which the parameters shall live.
 

@@ -36,7 +36,7 @@ class TrainingSettings:
     loss : name, `Loss` or None
         None takes the one that belongs to the output activation.
     initializer : name
-        ``"auto"`` takes He's for ReLU layers and Glorot's for the others.
+        ``"auto"`` takes He's for ReLU and its relatives, and Glorot's for the others.
     optimizer : name or `Optimizer`
     learning_rate : float or None
         None takes the optimizer's usual one.

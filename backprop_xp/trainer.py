@@ -13,6 +13,7 @@ from backprop_xp.arrays import Array, Namespace
 from backprop_xp.data.augmentation import check_pictures, get_augmentation
 from backprop_xp.data.placing import (
     Placed,
+    check_targets,
     place,
     place_weights,
     smooth_labels,
@@ -91,7 +92,7 @@ class Trainer:
         self.penalty = Penalty(options.l1 * share, options.l2 * share, options.penalize_biases)
 
     def _place(self, data: tuple[Any, Any], what: str) -> Placed:
-        return place(
+        placed = place(
             data,
             self.network.sizes[0],
             self.network.sizes[-1],
@@ -100,6 +101,8 @@ class Trainer:
             device=self.device,
             what=what,
         )
+        check_targets(placed.y, self.loss, xp=self.xp, what=what)
+        return placed
 
     def take(
         self,

@@ -73,7 +73,7 @@ def fit(
     ConfigurationError
         For settings that are unknown, out of range or contradict each other.
     DataError
-        For data that does not fit the network or holds NaN or infinity.
+        For data that does not fit the network or the loss, or holds NaN or infinity.
     DeviceError
         For a device that cannot be used.
     DivergenceError

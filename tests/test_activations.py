@@ -14,15 +14,21 @@ from backprop_xp.activations import (
     SOFTMAX,
     Activation,
     elementwise,
+    elu,
     get_activation,
     leaky_relu,
-    softmax_jacobian,
 )
 from backprop_xp.errors import ConfigurationError
+from backprop_xp.softmax import softmax_jacobian
 
 
 def logistic(z):
     return 1.0 / (1.0 + math.exp(-z))
+
+
+def hyperbolic(z):
+    """Return the tanh of the approximation of GELU, as its paper writes it."""
+    return math.tanh(math.sqrt(2.0 / math.pi) * (z + 0.044715 * z**3))
 
 
 # f and f' of one number, written independently of the package.
@@ -36,6 +42,26 @@ REFERENCE = {
     ),
     "relu": (lambda z: z if z > 0 else 0.0, lambda z: float(z > 0)),
     "leaky_relu": (lambda z: z if z > 0 else 0.01 * z, lambda z: 1.0 if z > 0 else 0.01),
+    "elu": (
+        lambda z: z if z > 0 else math.exp(z) - 1.0,
+        lambda z: 1.0 if z > 0 else math.exp(z),
+    ),
+    "gelu": (
+        lambda z: 0.5 * z * (1.0 + hyperbolic(z)),
+        lambda z: (
+            0.5 * (1.0 + hyperbolic(z))
+            + 0.5
+            * z
+            * (1.0 - hyperbolic(z) ** 2)
+            * math.sqrt(2.0 / math.pi)
+            * (1.0 + 3.0 * 0.044715 * z**2)
+        ),
+    ),
+    "silu": (
+        lambda z: z / (1.0 + math.exp(-z)),
+        lambda z: (1.0 + math.exp(-z) + z * math.exp(-z)) / (1.0 + math.exp(-z)) ** 2,
+    ),
+    "softplus": (lambda z: math.log(1.0 + math.exp(z)), logistic),
 }
 ELEMENTWISE = [ACTIVATIONS[name] for name in REFERENCE]
 Z = np.linspace(-4.0, 4.0, 24).reshape(4, 6)  # the nearest to the kinks at 0 is 0.17
@@ -136,9 +162,15 @@ LIMITS = {
     "tanh": (-1.0, 1.0),
     "relu": (0.0, 1e4),
     "leaky_relu": (-100.0, 1e4),
+    "elu": (-1.0, 1e4),
+    **dict.fromkeys(("gelu", "silu", "softplus"), (0.0, 1e4)),
     "softmax": (0.0, 1.0),
 }
-SLOPES = {"identity": (1.0, 1.0), "relu": (0.0, 1.0), "leaky_relu": (0.01, 1.0)}
+SLOPES = {
+    "identity": (1.0, 1.0),
+    "leaky_relu": (0.01, 1.0),
+    **dict.fromkeys(("relu", "elu", "gelu", "silu", "softplus"), (0.0, 1.0)),
+}
 
 
 @every_one
@@ -182,6 +214,14 @@ def test_outputs_lie_in_the_stated_range(activation, z):
     assert np.all((a >= low) & (a <= high))
 
 
+@every_one
+def test_the_stated_range_is_no_wider_than_the_outputs(activation):
+    z = np.linspace(-1e4, 1e4, 2_000_001)
+    a = activation.function(np.stack((z, -z), axis=1), np)
+    for bound, reached in zip(activation.output_range, (a.min(), a.max()), strict=True):
+        assert abs(reached - bound) <= 1e-4 or (math.isinf(bound) and abs(reached) >= 100.0)
+
+
 @pytest.mark.parametrize(
     ("name", "z", "a"),
     [
@@ -193,6 +233,10 @@ def test_outputs_lie_in_the_stated_range(activation, z):
         ("relu", 0.0, 0.0),
         ("leaky_relu", -2.0, -0.02),
         ("identity", -7.5, -7.5),
+        ("elu", -math.log(4.0), -0.75),
+        ("gelu", 0.0, 0.0),
+        ("silu", math.log(3.0), 0.75 * math.log(3.0)),
+        ("softplus", 0.0, math.log(2.0)),
     ],
 )
 def test_known_points(name, z, a):
@@ -218,6 +262,31 @@ def test_a_leaky_relu_takes_its_factor(alpha):
 def test_a_leaky_relu_refuses_a_factor_that_does_not_leak(alpha):
     with pytest.raises(ConfigurationError, match="alpha is"):
         leaky_relu(alpha)
+
+
+@pytest.mark.parametrize("alpha", [0.3, 1.7])
+def test_an_elu_takes_its_factor(backend, dtype, tolerance, alpha):
+    activation = elu(alpha)
+    z = backend.array([[-3.0, -0.5, 2.0]], dtype)
+    a = activation.function(z, backend.xp)
+    powers = alpha * math.exp(-3.0), alpha * math.exp(-0.5)
+    assert error(a, [[powers[0] - alpha, powers[1] - alpha, 2.0]]) <= tolerance
+    assert error(activation.slope(z, a, backend.xp), [[*powers, 1.0]]) <= tolerance
+    assert str(alpha) in activation.formula
+    assert activation.output_range == (-alpha, math.inf)
+
+
+@pytest.mark.parametrize("alpha", [0.0, -1.0, math.inf, math.nan])
+def test_an_elu_refuses_a_factor_that_is_not_above_0(alpha):
+    with pytest.raises(ConfigurationError, match="alpha is"):
+        elu(alpha)
+
+
+def test_the_form_of_gelu_with_tanh_is_near_the_one_with_the_error_function():
+    z = np.linspace(-10.0, 10.0, 2001)
+    exact = [0.5 * t * (1.0 + math.erf(t / math.sqrt(2.0))) for t in z.tolist()]
+    apart = np.max(np.abs(ACTIVATIONS["gelu"].function(z, np) - exact))
+    assert 1e-4 < apart < 5e-4
 
 
 def test_a_pair_of_ones_own_passes_errors_back(backend, dtype, tolerance):

@@ -15,7 +15,7 @@ ROOT = Path(backprop_xp.__file__).parent
 FLOORS = (
     ("version", "errors", "arrays", "devices"),
     (
-        *("activations", "losses", "initializers", "optimizers", "metrics", "random"),
+        *("softmax", "activations", "losses", "initializers", "optimizers", "metrics", "random"),
         *("data.records", "data.files", "data.download", "data.scaling", "data.splits"),
         *("data.labels", "data.idx", "data.row_files", "data.tables", "data.archives"),
         *("data.digits", "data.mnist", "data.datasets", "data.placing", "data.augmentation"),

@@ -115,12 +115,11 @@ def test_a_network_without_biases_is_given_none():
     assert [layer.bias for layer in layers] == [None, None]
 
 
-def test_auto_takes_he_for_relus_and_glorot_for_all_others():
+def test_auto_takes_he_for_relu_and_its_relatives_and_glorot_for_all_others():
     taken = {name: initializer_for(f).name for name, f in ACTIVATIONS.items()}
     assert taken == {
         **dict.fromkeys(ACTIVATIONS, "glorot_uniform"),
-        "relu": "he_normal",
-        "leaky_relu": "he_normal",
+        **dict.fromkeys(("relu", "leaky_relu", "elu", "gelu", "silu", "softplus"), "he_normal"),
     }
 
 

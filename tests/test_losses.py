@@ -8,26 +8,28 @@ from helpers import DIFFERENCE_TOLERANCE, error, gradient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backprop_xp.activations import ACTIVATIONS, IDENTITY, SIGMOID, SOFTMAX, STEP
+from backprop_xp.activations import ACTIVATIONS, IDENTITY, SIGMOID, SOFTMAX, STEP, elementwise
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.losses import (
     LOSSES,
     check_pair,
     default_loss,
     get_loss,
+    huber,
     one_hot,
     output_error,
+    quantile,
 )
 
 CROSS_ENTROPIES = ("binary_cross_entropy", "cross_entropy")
-SQUARED = tuple(name for name in LOSSES if name not in CROSS_ENTROPIES)
-PAIRS = [
-    (loss, activation)
-    for loss in LOSSES
-    for activation in ACTIVATIONS
-    if loss in SQUARED or activation in ("step", "sigmoid", "softmax")
-]
-FUSED = [("binary_cross_entropy", "sigmoid"), ("cross_entropy", "softmax")]
+MEANS = ("mean_half_squared_error", "mean_squared_error", "mean_absolute_error", "huber")
+OUTPUTS = {
+    **dict.fromkeys(CROSS_ENTROPIES, ("step", "sigmoid", "softmax")),
+    "poisson": ("sigmoid", "softplus", "softmax"),
+}
+PAIRS = [(loss, output) for loss in LOSSES for output in OUTPUTS.get(loss, ACTIVATIONS)]
+OF_PROBABILITIES = [("binary_cross_entropy", "sigmoid"), ("cross_entropy", "softmax")]
+FUSED = [*OF_PROBABILITIES, ("poisson", "softplus")]
 Z = np.linspace(-2.9, 2.7, 12)[[7, 2, 9, 0, 11, 4, 1, 8, 3, 10, 5, 6]].reshape(3, 4)
 Y = np.asarray([[0.1, 0.2, 0.3, 0.4], [0.0, 1.0, 0.0, 0.0], [0.7, 0.1, 0.1, 0.1]])
 
@@ -42,7 +44,12 @@ def plain_loss(loss, a, y):
         return -math.fsum(t * math.log(p) + (1.0 - t) * math.log(1.0 - p) for p, t in pairs)
     if loss == "cross_entropy":
         return -math.fsum(t * math.log(p) for p, t in zip(a, y, strict=True))
+    if loss == "poisson":
+        return math.fsum(p - t * math.log(p) for p, t in zip(a, y, strict=True))
+    away = [abs(p - t) for p, t in zip(a, y, strict=True)]
     return {
+        "mean_absolute_error": math.fsum(away) / len(a),
+        "huber": math.fsum(0.5 * d**2 if d <= 1.0 else d - 0.5 for d in away) / len(a),
         "half_squared_error": 0.5 * math.fsum(squares),
         "mean_half_squared_error": 0.5 * math.fsum(squares) / len(a),
         "squared_error": math.fsum(squares),
@@ -109,9 +116,11 @@ def test_without_the_half_loss_and_gradient_are_exactly_twice_as_large(backend, 
         ("mean_half_squared_error", (1.25 + 6.25) / 2, [[0.25, 0.5], [0.75, 1.0]]),
         ("squared_error", (5.0 + 25.0) / 2, [[1.0, 2.0], [3.0, 4.0]]),
         ("mean_squared_error", (2.5 + 12.5) / 2, [[0.5, 1.0], [1.5, 2.0]]),
+        ("mean_absolute_error", (1.5 + 3.5) / 2, [[0.25, 0.25], [0.25, 0.25]]),
+        ("huber", (1.0 + 3.0) / 2, [[0.25, 0.25], [0.25, 0.25]]),
     ],
 )
-def test_squared_errors_by_hand(backend, dtype, loss, value, delta):
+def test_squared_and_absolute_errors_by_hand(backend, dtype, loss, value, delta):
     a = backend.array([[1.0, 2.0], [3.0, 4.0]], dtype)
     y = backend.array(np.zeros((2, 2)), dtype)
     found = output_error(get_loss(loss), IDENTITY, a, a, y, xp=backend.xp)
@@ -119,11 +128,11 @@ def test_squared_errors_by_hand(backend, dtype, loss, value, delta):
     assert backend.numpy(found[1]).tolist() == delta
 
 
-@pytest.mark.parametrize("loss", SQUARED)
+@pytest.mark.parametrize("loss", [name for name in LOSSES if name != "cross_entropy"])
 def test_only_the_mean_conventions_divide_by_the_number_of_outputs(loss):
-    once = error_at(loss, "identity", Z, Y)
-    twice = error_at(loss, "identity", np.tile(Z, (1, 2)), np.tile(Y, (1, 2)))
-    factor = 1.0 if loss.startswith("mean_") else 2.0
+    once = error_at(loss, "sigmoid", Z, Y)
+    twice = error_at(loss, "sigmoid", np.tile(Z, (1, 2)), np.tile(Y, (1, 2)))
+    factor = 1.0 if loss in MEANS else 2.0
     assert error(twice[0], factor * once[0]) <= 1e-15
     assert error(twice[1], np.tile(once[1], (1, 2)) * factor / 2.0) <= 1e-15
 
@@ -140,11 +149,117 @@ def test_cross_entropies_by_hand(backend, dtype, tolerance):
     assert error(delta, [[-0.75, 0.75]]) <= tolerance
 
 
+def test_poissons_loss_by_hand(backend, dtype, tolerance):
+    # a = 2 and 1, with σ(z) = 1 - exp(-a)
+    logits = backend.array([[math.log(math.expm1(2.0)), math.log(math.expm1(1.0))]], dtype)
+    value, delta = error_at(
+        "poisson", "softplus", logits, backend.array([[3.0, 0.0]], dtype), backend.xp
+    )
+    assert error(value, 2.0 - 3.0 * math.log(2.0) + 1.0) <= tolerance
+    slopes = 1.0 - math.exp(-2.0), 1.0 - math.exp(-1.0)
+    assert error(delta, [[(1.0 - 3.0 / 2.0) * slopes[0], slopes[1]]]) <= tolerance
+
+
+@pytest.mark.parametrize("z", [-1e4, -1e3, -200.0, -100.0, -80.0, -60.0, -40.0, -20.0, 30.0, 1e4])
+def test_poissons_loss_is_exact_where_the_rate_underflows_or_is_large(backend, dtype, tolerance, z):
+    compute = backend.jit(lambda z, y: error_at("poisson", "softplus", z, y, backend.xp))
+    value, delta = compute(backend.array([[z]], dtype), backend.array([[3.0]], dtype))
+    rate = max(z, 0.0) + math.log1p(math.exp(-abs(z)))
+    # For z << 0: log log(1 + exp(z)) = z - exp(z) / 2, and the slope over the rate is 1.
+    log = math.log(rate) if z > 0.0 else z - 0.5 * math.exp(z)
+    slope = 1.0 / (1.0 + math.exp(-z)) if z > -700.0 else 0.0
+    quotient = slope / rate if z > 0.0 else 1.0 - 0.5 * math.exp(z)
+    assert error(value, rate - 3.0 * log) <= tolerance
+    assert error(delta, [[slope - 3.0 * quotient]]) <= tolerance
+
+
+DISTANCES = np.asarray([[-3.1, -0.7, 0.0, 0.02, 0.9, 4.0]])
+
+
+@pytest.mark.parametrize("delta", [0.05, 1.0, 2.5])
+def test_hubers_loss_takes_its_width(backend, dtype, tolerance, delta):
+    a, y = backend.array(DISTANCES, dtype), backend.array(np.zeros_like(DISTANCES), dtype)
+    value, slope = output_error(huber(delta), IDENTITY, a, a, y, xp=backend.xp)
+    wanted = [
+        0.5 * d**2 if abs(d) <= delta else delta * (abs(d) - 0.5 * delta) for d in DISTANCES[0]
+    ]
+    assert error(value, math.fsum(wanted) / 6) <= tolerance
+    assert error(slope, np.clip(DISTANCES, -delta, delta) / 6) <= tolerance
+    assert f"{delta:g}" in huber(delta).formula
+
+
+def test_a_wide_hubers_loss_is_the_squared_one_and_a_narrow_one_the_absolute_one():
+    a, y = DISTANCES, np.zeros_like(DISTANCES)
+    wide, narrow = (
+        output_error(huber(d), IDENTITY, a, a, y, xp=np)[0] / scale
+        for d, scale in ((1e3, 1.0), (1e-9, 1e-9))
+    )
+    assert error(wide, error_at("mean_half_squared_error", "identity", a, y)[0]) <= 1e-15
+    assert error(narrow, error_at("mean_absolute_error", "identity", a, y)[0]) <= 1e-9
+
+
+@pytest.mark.parametrize("delta", [0.0, -1.0, math.inf, math.nan])
+def test_hubers_loss_refuses_a_width_that_is_not_above_0(delta):
+    with pytest.raises(ConfigurationError, match="delta is"):
+        huber(delta)
+
+
+@pytest.mark.parametrize("q", [0.1, 0.5, 0.75])
+def test_the_pinball_loss_weighs_what_lies_above_and_below(backend, dtype, tolerance, q):
+    a, y = backend.array(DISTANCES, dtype), backend.array(np.zeros_like(DISTANCES), dtype)
+    value, slope = output_error(quantile(q), IDENTITY, a, a, y, xp=backend.xp)
+    wanted = [max(-q * d, (1.0 - q) * d) for d in DISTANCES[0]]
+    assert error(value, math.fsum(wanted) / 6) <= tolerance
+    slopes = [(1.0 - q) * (d > 0.0) - q * (d < 0.0) for d in DISTANCES[0]]  # 0 where it is met
+    assert error(slope, [[s / 6 for s in slopes]]) <= tolerance
+    assert f"{q:g}" in quantile(q).formula
+
+
+def test_the_pinball_loss_of_the_median_is_half_the_absolute_error():
+    half, half_delta = output_error(quantile(0.5), IDENTITY, Z, Z, Y, xp=np)
+    whole, whole_delta = error_at("mean_absolute_error", "identity", Z, Y)
+    assert error(2.0 * half, whole) <= 1e-15
+    assert np.array_equal(2.0 * half_delta, whole_delta)
+
+
+@pytest.mark.parametrize("q", [0.0, 1.0, -0.5, math.nan])
+def test_the_pinball_loss_refuses_what_is_no_quantile(q):
+    with pytest.raises(ConfigurationError, match="the quantile is"):
+        quantile(q)
+
+
+@pytest.mark.parametrize("loss", [quantile(0.1), quantile(0.75), huber(0.3)], ids=lambda f: f.name)
+def test_losses_made_with_a_number_have_their_derivative_too(loss):
+    def value(a):
+        return float(output_error(loss, IDENTITY, a, a, Y, xp=np)[0])
+
+    _, delta = output_error(loss, IDENTITY, Z, Z, Y, xp=np)
+    assert error(delta, gradient(value, Z), size=1.0) <= DIFFERENCE_TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("loss", "best"),
+    [
+        (LOSSES["half_squared_error"], np.mean),
+        (LOSSES["poisson"], np.mean),
+        (LOSSES["mean_absolute_error"], np.median),
+        (quantile(0.2), lambda y: np.quantile(y, 0.2, method="inverted_cdf")),
+        (quantile(0.9), lambda y: np.quantile(y, 0.9, method="inverted_cdf")),
+    ],
+    ids=lambda f: getattr(f, "name", ""),
+)
+def test_each_loss_is_least_at_the_number_it_stands_for(loss, best):
+    y = np.random.default_rng(0).gamma(2.0, 3.0, (41, 1))
+    grid = np.linspace(0.1, y.max(), 20_001)
+    values = [loss.from_outputs(np.full_like(y, a), y, np)[0].sum() for a in grid]
+    assert abs(grid[np.argmin(values)] - best(y)) <= 2.0 * (grid[1] - grid[0])
+
+
 @pytest.mark.parametrize("size", [1e3, 1e4])
 def test_confident_logits_give_finite_losses_that_grow_with_them(backend, dtype, tolerance, size):
     z = backend.array([[size, -size]], dtype)
     right, wrong = backend.array([[1.0, 0.0]], dtype), backend.array([[0.0, 1.0]], dtype)
-    for loss, activation in FUSED:
+    for loss, activation in OF_PROBABILITIES:
         compute = backend.jit(
             lambda z, y, pair=(loss, activation): error_at(*pair, z, y, backend.xp)
         )
@@ -164,7 +279,7 @@ def test_confident_logits_are_finite_for_every_pair(backend, dtype, loss, activa
         assert np.all(np.isfinite(backend.numpy(delta)))
 
 
-@pytest.mark.parametrize("loss", CROSS_ENTROPIES)
+@pytest.mark.parametrize("loss", [*CROSS_ENTROPIES, "poisson"])
 def test_outputs_of_exactly_0_and_1_give_finite_losses(backend, dtype, tolerance, loss):
     a = backend.array([[0.0, 1.0, 0.0, 1.0]], dtype)
     y = backend.array([[0.0, 1.0, 1.0, 0.0]], dtype)
@@ -173,6 +288,8 @@ def test_outputs_of_exactly_0_and_1_give_finite_losses(backend, dtype, tolerance
         for x in backend.jit(lambda a, y: LOSSES[loss].from_outputs(a, y, backend.xp))(a, y)
     )
     assert np.all(np.isfinite(da))
+    if loss == "poisson":
+        terms = terms - backend.numpy(a)  # what is left is the logarithm
     assert np.all(np.abs(terms[:, :2]) <= tolerance)  # right answers cost nothing
     assert error(terms[:, 2], [-math.log(1e-12)]) <= tolerance
     assert da[0, 2] < -1e11  # and a wrong 0 is pulled up
@@ -181,7 +298,7 @@ def test_outputs_of_exactly_0_and_1_give_finite_losses(backend, dtype, tolerance
         assert da[0, 3] > 1e11
 
 
-@pytest.mark.parametrize("activation", ["identity", "tanh", "relu", "leaky_relu"])
+@pytest.mark.parametrize("activation", sorted(set(ACTIVATIONS) - {"step", "sigmoid", "softmax"}))
 @pytest.mark.parametrize("loss", CROSS_ENTROPIES)
 def test_losses_of_probabilities_refuse_outputs_that_are_none(loss, activation):
     with pytest.raises(ConfigurationError, match="needs outputs between 0 and 1") as failure:
@@ -189,6 +306,27 @@ def test_losses_of_probabilities_refuse_outputs_that_are_none(loss, activation):
     assert loss in failure.value.message
     assert activation in failure.value.message
     assert "'sigmoid' or 'softmax'" in failure.value.hint
+
+
+@pytest.mark.parametrize(
+    "activation", sorted(set(ACTIVATIONS) - {"sigmoid", "softplus", "softmax"})
+)
+def test_a_loss_of_rates_refuses_outputs_that_may_be_0_or_less(activation):
+    with pytest.raises(ConfigurationError, match="'poisson' needs outputs above 0") as failure:
+        check_pair(LOSSES["poisson"], ACTIVATIONS[activation])
+    assert activation in failure.value.message
+    assert "'softplus'" in failure.value.hint
+
+
+def test_a_loss_of_rates_takes_an_exponential_of_ones_own():
+    exponential = elementwise(
+        "exponential", lambda z, xp: xp.exp(z), lambda z, a, xp: a * 1.0, output_range=(0.0, 1e9)
+    )
+    check_pair(LOSSES["poisson"], exponential)
+    a = exponential.function(Z, np)
+    value, delta = output_error(LOSSES["poisson"], exponential, Z, a, Y, xp=np)
+    assert error(value, np.sum(np.exp(Z) - Y * Z) / 3) <= 1e-14
+    assert error(delta, (np.exp(Z) - Y) / 3) <= 1e-14
 
 
 @every_pair

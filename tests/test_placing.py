@@ -4,10 +4,14 @@ import math
 
 import numpy as np
 import pytest
+from command_line import small_model
 
 from backprop_xp import arrays
-from backprop_xp.data.placing import check_width, place, place_inputs
+from backprop_xp.data.placing import check_targets, check_width, place, place_inputs
 from backprop_xp.errors import DataError
+from backprop_xp.losses import LOSSES
+from backprop_xp.network import Network
+from backprop_xp.training import fit
 
 X = np.arange(12.0).reshape(4, 3)
 
@@ -77,6 +81,56 @@ def test_a_class_index_out_of_range_is_found_by_its_row(library, label, n_output
         placed(library, library.array(X), labels, n_outputs)
     assert f"is {label}, and there are {classes} classes" in failure.value.message
     assert f"from 0 to {classes - 1}" in failure.value.hint
+
+
+@pytest.mark.parametrize(
+    ("loss", "bad", "wanted"),
+    [
+        ("cross_entropy", -0.5, "between 0 and 1"),
+        ("binary_cross_entropy", 1.5, "between 0 and 1"),
+        ("poisson", -2.0, "from 0 up"),
+    ],
+)
+def test_a_target_that_a_loss_can_make_no_sense_of_is_found_by_row_and_column(
+    library, loss, bad, wanted
+):
+    y = np.full((4, 2), 0.5)
+    check_targets(library.array(y), LOSSES[loss], xp=library.xp)
+    y[2, 1] = bad
+    with pytest.raises(DataError) as failure:
+        check_targets(library.array(y), LOSSES[loss], xp=library.xp)
+    assert failure.value.message.startswith(f"{bad} stands in row 2, column 1 of the targets of")
+    assert f"the loss {loss!r} needs targets {wanted}" in failure.value.hint
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_targets_that_are_no_probabilities_and_no_rates_are_for_the_other_losses(loss):
+    for y, refused in (
+        (7.0, LOSSES[loss].of_probabilities),
+        (-7.0, LOSSES[loss].of_probabilities or LOSSES[loss].of_rates),
+    ):
+        if refused:
+            with pytest.raises(DataError):
+                check_targets(np.asarray([[y]]), LOSSES[loss], xp=np)
+        else:
+            assert check_targets(np.asarray([[y]]), LOSSES[loss], xp=np) is None
+
+
+@pytest.mark.parametrize("place", ["the training data", "the validation data"])
+def test_training_refuses_targets_that_its_loss_can_make_no_sense_of(place):
+    good, bad = (X, [0.0, 1.0, 2.0, 3.0]), (X, [0.0, 1.0, -2.0, 3.0])
+    sets = (bad, good) if place == "the training data" else (good, bad)
+    with pytest.raises(
+        DataError, match=rf"-2\.0 stands in row 2, column 0 of the targets of {place}"
+    ):
+        fit(Network((3, 1), "softplus"), *sets, loss="poisson", epochs=1)
+
+
+def test_evaluation_refuses_targets_that_the_loss_of_its_model_can_make_no_sense_of():
+    model = small_model((3, 1), "softplus", loss=LOSSES["poisson"])
+    assert model.evaluate(X, [0.0, 1.0, 2.0, 3.0])["count"] == 4
+    with pytest.raises(DataError, match=r"-2\.0 stands in row 2, column 0"):
+        model.evaluate(X, [0.0, 1.0, -2.0, 3.0])
 
 
 def test_unequal_numbers_of_rows_are_told(library):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from backprop_xp import arrays
 from backprop_xp.arrays import Array, Namespace
 from backprop_xp.errors import DataError
-from backprop_xp.losses import one_hot
+from backprop_xp.losses import Loss, one_hot
 
 
 class Placed(NamedTuple):
@@ -143,19 +143,56 @@ def _check_labels(labels: Array, n_classes: int, xp: Namespace, what: str) -> No
         raise DataError(
             f"the class index in row {row} of {what} is {int(labels[row])}, "
             f"and there are {n_classes} classes",
-            f"give indices from 0 to {n_classes - 1}, or a network with more outputs",
+            f"give indices from 0 to {n_classes - 1}, or a network with more outputs; "
+            "for a regression, floating-point numbers",
         )
 
 
 def _check_finite(x: Array, xp: Namespace, what: str) -> None:
-    finite = xp.isfinite(x)
-    if not bool(xp.all(finite)):
-        rows, columns = xp.nonzero(xp.logical_not(finite))
+    _refuse(
+        xp.logical_not(xp.isfinite(x)),
+        x,
+        xp,
+        what,
+        "remove such rows or fill the gaps before training",
+    )
+
+
+def check_targets(y: Array, loss: Loss, *, xp: Namespace, what: str = "the data") -> None:
+    """Refuse targets that a loss of probabilities or of rates can make no sense of.
+
+    Parameters
+    ----------
+    y : array, shape (n, n_outputs)
+    loss : Loss
+    xp : namespace
+    what : str
+        What errors call the data.
+
+    Raises
+    ------
+    DataError
+        For a target below 0, or above 1 where it must be a probability (with row and column).
+    """
+    if loss.of_probabilities:
+        wrong, wanted = xp.logical_or(y < 0.0, y > 1.0), "between 0 and 1"
+    elif loss.of_rates:
+        wrong, wanted = y < 0.0, "from 0 up"
+    else:
+        return
+    hint = f"the loss {loss.name!r} needs targets {wanted}; mend them, or take another loss"
+    _refuse(wrong, y, xp, f"the targets of {what}", hint)
+
+
+def _refuse(wrong: Array, x: Array, xp: Namespace, what: str, hint: str) -> None:
+    """Raise an error that names the first wrong entry, if there is one."""
+    if bool(xp.any(wrong)):
+        rows, columns = xp.nonzero(wrong)
         row, column = int(rows[0]), int(columns[0])
         raise DataError(
             f"{float(x[row, column])} stands in row {row}, column {column} of {what} "
             "(both counted from 0)",
-            "remove such rows or fill the gaps before training",
+            hint,
         )
 
 
