@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from backprop_xp.arrays import Array, Namespace, backend_name
+from backprop_xp.data.placing import SparseRows
 from backprop_xp.network import Layer, Parameters, Step
 from backprop_xp.optimizers import Optimizer, Scalars, Slots
 
@@ -246,7 +247,8 @@ class Runner:
         for place, start in enumerate(range(0, n, batch_size)):
             size = min(batch_size, n - start)
             batch = data
-            if size < n:  # the whole set in one step needs no copy, and no order
+            # The whole set in one step needs no copy, and no order.
+            if size < n or isinstance(data[0], SparseRows):
                 batch = rows_of(data, order[start : start + size], xp)
             step = self.compute(parameters, batch, first + place)
             if watch(place, step):
@@ -262,7 +264,7 @@ def rows_of(data: Batch, rows: Array, xp: Namespace) -> Batch:
     """Return the given rows of a data set."""
     x, y, weights = data
     return (
-        xp.take(x, rows, axis=0),
+        x.take(rows) if isinstance(x, SparseRows) else xp.take(x, rows, axis=0),
         xp.take(y, rows, axis=0),
         None if weights is None else xp.take(weights, rows, axis=0),
     )

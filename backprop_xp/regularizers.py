@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from backprop_xp.arrays import Array, Namespace
 from backprop_xp.network import Layer, Parameters
@@ -18,18 +18,22 @@ class Penalty(NamedTuple):
         Nielsen's book divides λ by the number n of training samples; `penalty_of` does that.
     biases : bool
         Whether biases are penalised as well; by custom they are not.
+    per_batch : bool
+        scikit-learn's convention: divided by the size of each step's batch, or by the weight of
+        its samples, and part of the loss that is reported.
     """
 
     l1: float = 0.0
     l2: float = 0.0
     biases: bool = False
+    per_batch: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.l1 or self.l2)
 
 
 def penalty_value(penalty: Penalty, parameters: Parameters, *, xp: Namespace) -> Array | float:
-    """Return the penalty of the parameters, of shape (), on the device.
+    """Return the penalty of the parameters, undivided, of shape (), on the device.
 
     Examples
     --------
@@ -42,16 +46,26 @@ def penalty_value(penalty: Penalty, parameters: Parameters, *, xp: Namespace) ->
     for layer in parameters:
         for p in layer if penalty.biases else layer[:1]:
             if p is not None:
-                total = total + 0.5 * penalty.l2 * xp.sum(p * p) + penalty.l1 * xp.sum(xp.abs(p))
+                if penalty.l2:
+                    flat = xp.reshape(p, (-1,))
+                    total = xp.vecdot(flat, flat) * (0.5 * penalty.l2) + total
+                if penalty.l1:
+                    total = xp.sum(xp.abs(p)) * penalty.l1 + total
     return total
 
 
 def add_penalty(
-    penalty: Penalty, gradients: Parameters, parameters: Parameters, *, xp: Namespace
+    penalty: Penalty,
+    gradients: Parameters,
+    parameters: Parameters,
+    share: Any = 1.0,
+    *,
+    xp: Namespace,
 ) -> Parameters:
     """Add the penalty's gradient, ``l2 w + l1 sign(w)``; the gradients are consumed.
 
-    At w = 0 the L1 term has the subgradient 0.
+    At w = 0 the L1 term has the subgradient 0. ``share`` multiplies both: a number, or an array
+    of shape ().
 
     Examples
     --------
@@ -64,9 +78,9 @@ def add_penalty(
 
     def add(g: Array, p: Array) -> Array:
         if penalty.l2:
-            g += penalty.l2 * p
+            g += p * (share * penalty.l2)
         if penalty.l1:
-            g += penalty.l1 * xp.sign(p)
+            g += xp.sign(p) * (share * penalty.l1)
         return g
 
     return [

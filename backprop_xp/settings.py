@@ -22,7 +22,7 @@ from backprop_xp.network import Network
 from backprop_xp.optimizers import Optimizer, get_optimizer
 from backprop_xp.schedules import Schedule, get_schedule
 
-PENALTIES = ("per_sample", "plain")
+PENALTIES = ("per_sample", "plain", "per_batch")
 MONITORS = ("loss", "accuracy")
 USUAL_BATCH = 64
 
@@ -50,8 +50,9 @@ class TrainingSettings:
         All random draws follow from it. None draws one, and the state of the training says which.
     l1, l2 : float
         Coefficients λ of the penalties λ Σ|w| and ½ λ Σw² on the weights.
-    penalty : {"per_sample", "plain"}
-        Whether λ is divided by the number of training samples, as in Nielsen's book, or not.
+    penalty : {"per_sample", "plain", "per_batch"}
+        What divides λ: the number of training samples, as in Nielsen's book; nothing; or the size
+        of each batch, as in scikit-learn, where the reported loss includes the penalty.
     penalize_biases : bool
     dropout : tuple of float
         Dropout rate of the hidden layers: one for all of them, or one for each; empty for none.

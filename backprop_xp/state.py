@@ -32,15 +32,15 @@ class TrainState(NamedTuple):
     history : tuple of dict
         One record for each epoch: ``epoch``, ``step``, ``learning_rate``, ``seconds``,
         ``loss`` (mean over the epoch, each batch as it was before its update, without the
-        penalty), ``penalty`` where there is one, and, measured after the epoch as far as asked
-        for, ``train_loss``, ``train_accuracy``, ``validation_loss``, ``validation_accuracy``;
+        penalty unless that is per batch), ``penalty`` where there is another one, and, measured
+        after the epoch as far as asked for, ``train_loss``, ``train_accuracy``, ``validation_loss``, ``validation_accuracy``;
         now and then ``layers``, from `backprop_xp.diagnostics`: the epoch's first step,
         measured beforehand.
     best : Best or None
         The best epoch so far on the validation set, where early stopping was asked for.
     stopped : str
-        Why the training ended before its last epoch, ``"target_loss"`` or
-        ``"early_stopping"``; empty if it did not.
+        Why the training ended before its last epoch, ``"target_loss"``, ``"early_stopping"`` or
+        ``"on_epoch"``; empty if it did not.
     """
 
     parameters: Parameters

@@ -16,7 +16,13 @@ from backprop_xp.execution import Batch, update
 from backprop_xp.losses import Loss
 from backprop_xp.network import Network, Parameters, Step, loss_and_gradients
 from backprop_xp.optimizers import Optimizer, Scalars, Slots
-from backprop_xp.regularizers import Penalty, add_penalty, bound_norms, clip_by_norm
+from backprop_xp.regularizers import (
+    Penalty,
+    add_penalty,
+    bound_norms,
+    clip_by_norm,
+    penalty_value,
+)
 
 
 class StepRule(NamedTuple):
@@ -57,6 +63,8 @@ class StepRule(NamedTuple):
     def compute(self, parameters: Parameters, batch: Batch, number: Any) -> Step:
         """Return the loss of a batch, and the gradients of loss and penalty.
 
+        A penalty per batch is part of the loss.
+
         Parameters
         ----------
         parameters : list of Layer
@@ -87,7 +95,12 @@ class StepRule(NamedTuple):
         )
         if not self.penalty:
             return step
-        layers = add_penalty(self.penalty, step.gradients.layers, parameters, xp=self.xp)
+        share: Any = 1.0
+        if self.penalty.per_batch:
+            share = 1.0 / (x.shape[0] if weights is None else self.xp.sum(weights))
+            value = penalty_value(self.penalty, parameters, xp=self.xp)
+            step = step._replace(loss=step.loss + value * share)
+        layers = add_penalty(self.penalty, step.gradients.layers, parameters, share, xp=self.xp)
         return step._replace(gradients=step.gradients._replace(layers=layers))
 
     def apply(

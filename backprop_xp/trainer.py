@@ -52,6 +52,9 @@ from backprop_xp.step import StepRule
 Shuffle = Callable[[int, int], Sequence[int]]
 """``(epoch, n) -> order``: the rows of the training set in the order of one epoch."""
 
+Rates = Callable[[TrainState, int], list[float]]
+"""``(state, steps) -> rates``: the learning rate of each step of the next epoch."""
+
 
 class Trainer:
     """A network and its data on a device: what an epoch needs besides the state."""
@@ -89,7 +92,12 @@ class Trainer:
         self.batch_size = options.batch_size_for(self.n)
         self.steps = -(-self.n // self.batch_size)
         share = 1.0 / self.n if options.penalty == "per_sample" else 1.0
-        self.penalty = Penalty(options.l1 * share, options.l2 * share, options.penalize_biases)
+        self.penalty = Penalty(
+            options.l1 * share,
+            options.l2 * share,
+            options.penalize_biases,
+            per_batch=options.penalty == "per_batch",
+        )
 
     def _place(self, data: tuple[Any, Any], what: str) -> Placed:
         placed = place(
@@ -109,8 +117,10 @@ class Trainer:
         shuffle: bool | Shuffle,
         sample_weight: Any,
         image_shape: tuple[int, int] | None,
+        rates: Rates | None = None,
     ) -> None:
-        """Take what belongs to the rows: their order, their weights, and their shape."""
+        """Take what belongs to the rows: their order, weights, shape, and learning rates."""
+        self.rates = rates
         self.order = shuffle if callable(shuffle) else None
         self.shuffled = bool(shuffle)
         self.weights: Array | None = None
@@ -238,6 +248,8 @@ class Trainer:
 
     def _learning_rates(self, state: TrainState) -> list[float]:
         """Return the learning rate of each step of the next epoch."""
+        if self.rates is not None:
+            return self.rates(state, self.steps)
         schedule, total = get_schedule(self.options.schedule), self.steps * self.options.epochs
         eta = self.learning_rate
         if self.options.plateau_patience is not None:
@@ -338,7 +350,7 @@ class Trainer:
         sets = {"train": self.train if self.options.evaluate_training else None}
         sets["validation"] = self.validation
         record = {}
-        if self.penalty:
+        if self.penalty and not self.penalty.per_batch:
             record["penalty"] = float(penalty_value(self.penalty, parameters, xp=self.xp))
         with quiet(self.xp):
             for name, data in sets.items():

@@ -14,7 +14,7 @@ from backprop_xp.network import (
 )
 from backprop_xp.settings import TrainingSettings
 from backprop_xp.state import TrainingInterrupted, TrainState
-from backprop_xp.trainer import Shuffle, Trainer
+from backprop_xp.trainer import Rates, Shuffle, Trainer
 
 
 def fit(
@@ -29,7 +29,8 @@ def fit(
     state: TrainState | None = None,
     parameters: Parameters | None = None,
     shuffle: bool | Shuffle = True,
-    on_epoch: Callable[[TrainState], None] | None = None,
+    rates: Rates | None = None,
+    on_epoch: Callable[[TrainState], object] | None = None,
     **settings: Any,
 ) -> TrainState:
     """Train a network by backpropagation.
@@ -57,8 +58,11 @@ def fit(
         Initial weights, copied; by default they are drawn from the seed.
     shuffle : bool or callable ``(epoch, n) -> order``
         Whether the rows are shuffled in each epoch, or the order itself.
+    rates : callable ``(state, steps) -> list of float``, optional
+        The learning rate of each step of the next epoch, in place of that of the settings.
     on_epoch : callable, optional
-        Called with the `TrainState` after each epoch. Its parameters are a copy.
+        Called with the `TrainState` after each epoch. Its parameters are a copy. The training
+        stops there if something true is returned.
     **settings
         The fields of `backprop_xp.settings.TrainingSettings`: ``loss``, ``optimizer``,
         ``learning_rate``, ``batch_size``, ``epochs``, ``seed``, and so on.
@@ -95,14 +99,14 @@ def fit(
     place_on, real = _where(device, dtype, train[0])
     with place_on.activate():
         training = Trainer(network, train, validation, place_on, real, options)
-        training.take(shuffle, sample_weight, image_shape)
+        training.take(shuffle, sample_weight, image_shape, rates)
         state = training.start(parameters, state)
         good = training.kept(state)
         try:
             while state.epoch < options.epochs and not state.stopped:
                 state, good = training.epoch(state, good)
-                if on_epoch is not None:
-                    on_epoch(good)
+                if on_epoch is not None and on_epoch(good):
+                    state = state._replace(stopped=state.stopped or "on_epoch")
         except DivergenceError as error:
             error.state = good._replace(slots=[])  # the optimizer's arrays were consumed
             raise

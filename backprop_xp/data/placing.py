@@ -27,6 +27,31 @@ class Placed(NamedTuple):
     labelled: bool
 
 
+class SparseRows:
+    """Inputs that stay sparse on the host, and are made dense a batch at a time.
+
+    Parameters
+    ----------
+    matrix : SciPy's sparse rows (CSR), shape (n, n_inputs)
+    xp, dtype, device
+        Where each batch shall be, and in which data type.
+    """
+
+    ndim = 2
+
+    def __init__(self, matrix: Any, *, xp: Namespace, dtype: Any, device: Any = None) -> None:
+        self.matrix = matrix
+        self.shape = tuple(matrix.shape)
+        self.dtype = dtype
+        self._xp, self._device = xp, device
+
+    def take(self, rows: Array | slice) -> Array:
+        """Return the rows of these numbers as a dense array."""
+        rows = rows if isinstance(rows, slice) else arrays.to_numpy(rows)
+        dense = self.matrix[rows].toarray()
+        return arrays.asarray(dense, xp=self._xp, dtype=self.dtype, device=self._device)
+
+
 def place(
     data: tuple[Any, Any],
     n_inputs: int,
@@ -91,6 +116,9 @@ def place_inputs(
     ------
     DataError
     """
+    if isinstance(inputs, SparseRows):
+        check_width(inputs, n_inputs, what)
+        return inputs
     x = arrays.asarray(inputs, xp=xp, dtype=dtype, device=device)
     check_width(x, n_inputs, what)
     if x.shape[0] == 0:
