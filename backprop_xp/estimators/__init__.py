@@ -1,0 +1,15 @@
+"""The scikit-learn face: an MLP classifier and regressor over the one training machine."""
+
+from __future__ import annotations
+
+try:
+    import sklearn  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "backprop_xp.estimators needs scikit-learn: pip install 'backprop-xp[sklearn]'"
+    ) from error
+
+from backprop_xp.estimators.classifier import MLPClassifier
+from backprop_xp.estimators.regressor import MLPRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor"]

@@ -1,0 +1,252 @@
+"""`MLPClassifier`: two classes, many classes, or several labels at once."""
+
+from __future__ import annotations
+
+from typing import Any, Self, ClassVar
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.metrics import accuracy_score
+from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    type_of_target,
+    unique_labels,
+)
+from sklearn.utils.validation import check_array
+
+from backprop_xp import arrays
+from backprop_xp.arrays import Array
+from backprop_xp.estimators.base import BaseMLP, partial_fit_where_stochastic
+from backprop_xp.estimators.files import class_labels
+from backprop_xp.estimators.inputs import lives_elsewhere, on_host
+from backprop_xp.estimators.parameters import CONSTRAINTS, FRACTION, class_weights
+from backprop_xp.losses import LOSSES, Loss
+
+
+class MLPClassifier(ClassifierMixin, BaseMLP):
+    """A multilayer perceptron for classes, with scikit-learn's parameters and more."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **CONSTRAINTS,
+        "loss": [StrOptions({"log_loss", *LOSSES}), Loss],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "label_smoothing": [FRACTION],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: Any = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: Any = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: Any = 10,
+        max_fun: int = 15000,
+        loss: Any = "log_loss",
+        class_weight: Any = None,
+        label_smoothing: float = 0.0,
+        dropout: Any = 0.0,
+        l1: float = 0.0,
+        max_norm: float | None = None,
+        callback: Any = None,
+        device: str = "cpu",
+        backend: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        self._keep(locals())
+
+    @partial_fit_where_stochastic
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        classes: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+    ) -> Self:
+        """Train for one epoch on the given rows, and keep the optimizer's state for the next call.
+
+        Parameters
+        ----------
+        X, y, sample_weight, X_val, y_val
+            As for `fit`.
+        classes : array_like, optional
+            All classes that will come; needed in the first call.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As `fit`, and for a class that is not among ``classes``.
+        """
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit, which does not see all "
+                "classes at once. Pass the weights as a dict, or sample_weight."
+            )
+        classes = on_host(classes)
+        if _check_partial_fit_first_call(self, classes):
+            self._take_classes(on_host(y), np.unique(np.asarray(classes)))
+        return self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
+
+    def predict(self, X: Any) -> Array:
+        """Return the class of each row, shape (n,), or its labels as 0 and 1, (n, n_labels).
+
+        Parameters
+        ----------
+        X : array_like, data frame or sparse matrix, shape (n, n_features)
+        """
+        outputs = self._outputs(X, "predict")
+        xp = arrays.namespace(outputs)
+        found = self._indices(outputs, xp)
+        if self._multilabel:
+            return found
+        if xp.__name__ == "numpy" or not lives_elsewhere(self.classes_):
+            return on_host(self.classes_)[arrays.to_numpy(found)]
+        return xp.take(self.classes_, found, axis=0)
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the probability of each class, in the order of ``classes_``.
+
+        Parameters
+        ----------
+        X : array_like, data frame or sparse matrix, shape (n, n_features)
+        """
+        return self._probabilities(X, "predict_proba")
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Return the logarithm of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array_like, data frame or sparse matrix, shape (n, n_features)
+        """
+        outputs = self._probabilities(X, "predict_log_proba")
+        if lives_elsewhere(outputs):
+            return arrays.namespace(outputs).log(outputs)
+        with np.errstate(divide="ignore"):
+            return np.log(outputs)
+
+    def _probabilities(self, X: Any, method: str) -> Array:
+        outputs = self._outputs(X, method)
+        if outputs.shape[1] > 1 or self._multilabel:
+            return outputs
+        return arrays.namespace(outputs).concat((1.0 - outputs, outputs), axis=1)
+
+    def _indices(self, outputs: Array, xp: Any) -> Array:
+        """Return class indices of outputs, or the labels as 0 and 1."""
+        if self._multilabel:
+            return xp.astype(outputs > 0.5, xp.int64)
+        if outputs.shape[1] > 1:
+            return xp.argmax(outputs, axis=1)
+        above = xp.astype(outputs[:, 0] > 0.5, xp.int64)
+        return above if self.classes_.shape[0] > 1 else above * 0
+
+    def _score_of(self, outputs: Array, targets: Array, weights: Any) -> float:
+        found = self._indices(outputs, np)
+        return float(accuracy_score(targets, found, sample_weight=weights))
+
+    # --- classes ----------------------------------------------------------------------------
+
+    def _check_targets(self, y: Any, *, first: bool, incremental: bool) -> Array:
+        """Return class indices, shape (n,), or labels as numbers 0 and 1, shape (n, n_labels)."""
+        y = on_host(y)
+        y = check_array(
+            y,
+            accept_sparse="csr",
+            ensure_2d=False,
+            dtype=None,
+            input_name="y",
+            estimator=self,
+        )
+        if sparse.issparse(y):
+            y = y.toarray()
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        if first and not incremental:
+            self._take_classes(y, None)
+        kinds = type_of_target(y)
+        if self._multilabel is not kinds.startswith("multilabel"):
+            raise ValueError(f"y is of the type {kinds!r}, and it was of another one before.")
+        known = on_host(self.classes_)
+        if self._multilabel:
+            if y.shape[1] != len(known):
+                raise ValueError(f"y has {y.shape[1]} labels, and there were {len(known)} before.")
+            return y.astype(np.float64)
+        found = unique_labels(y)
+        if not first and not incremental and set(found.tolist()) != set(known.tolist()):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous "
+                f"call to fit. Previously got {known}, `y` has {found}"
+            )
+        place = {label: index for index, label in enumerate(known.tolist())}
+        if any(label not in place for label in found.tolist()):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {known}. "
+                f"'y' has {found}."
+            )
+        labels, codes = np.unique(y, return_inverse=True)
+        return np.asarray([place[label] for label in labels.tolist()], dtype=np.int64)[codes]
+
+    def _take_classes(self, y: Any, classes: Any) -> None:
+        """Learn the classes, and with them the network's outputs."""
+        self._multilabel = type_of_target(y).startswith("multilabel")
+        if self._multilabel:
+            classes = np.arange(np.shape(y)[1])
+        elif type_of_target(y) == "multiclass-multioutput":
+            raise ValueError("Multioutput target data is not supported with label binarization")
+        self.classes_ = np.unique(y) if classes is None else classes
+        several = len(self.classes_) > 2
+        self.n_outputs_ = len(self.classes_) if several or self._multilabel else 1
+        self.out_activation_ = "softmax" if several and not self._multilabel else "logistic"
+
+    def _take_model(self, names: Any, output: str, n_outputs: int) -> None:
+        """Learn the classes from a model file."""
+        self._multilabel = names is None and output == "logistic"
+        if names is None and not self._multilabel:
+            raise ValueError("The file holds a regression: open it with MLPRegressor.load.")
+        self.classes_ = np.arange(n_outputs) if self._multilabel else class_labels(names)
+
+    def _class_names(self) -> tuple[str, ...] | None:
+        return None if self._multilabel else tuple(map(str, on_host(self.classes_).tolist()))
+
+    def _stratifies(self) -> bool:
+        return not self._multilabel
+
+    def _own_settings(self, incremental: bool) -> dict[str, Any]:
+        return {
+            "label_smoothing": float(self.label_smoothing),
+            "class_weight": class_weights(self.class_weight, on_host(self.classes_).tolist()),
+        }
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

@@ -1,0 +1,88 @@
+"""SciPy's L-BFGS over the project's own loss and gradients, on the whole training set at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from sklearn.utils.optimize import _check_optimize_result
+
+from backprop_xp import arrays
+from backprop_xp.data.placing import SparseRows
+from backprop_xp.devices import Placement
+from backprop_xp.execution import few_threads, quiet
+from backprop_xp.network import Network, Parameters, map_arrays
+from backprop_xp.settings import TrainingSettings
+from backprop_xp.trainer import Trainer
+
+
+def minimise(
+    estimator: Any,
+    network: Network,
+    train: tuple[Any, Any],
+    parameters: Parameters,
+    *,
+    placement: Placement,
+    dtype: str,
+    weights: Any,
+    settings: dict[str, Any],
+) -> Parameters:
+    """Return the parameters at the minimum; `loss_` and `n_iter_` of the estimator are set."""
+    xp = placement.xp
+    with placement.activate(), quiet(xp):
+        trainer = Trainer(
+            network,
+            train,
+            None,
+            placement,
+            placement.dtype(dtype),
+            TrainingSettings.of({**settings, "batch_size": 0}),
+        )
+        trainer.take(False, weights, None)
+        like = trainer.start(parameters, None).parameters
+        x = trainer.train.x
+        x = x.take(slice(None)) if isinstance(x, SparseRows) else x
+        batch = (x, trainer.targets, trainer.weights)
+
+        def value_and_slope(vector: Any) -> tuple[float, Any]:
+            step = trainer.runner.compute(_unpack(vector, like, xp), batch, 0)
+            return float(step.loss), _pack(step.gradients.layers)
+
+        with few_threads(like, trainer.n, xp=xp):
+            found = minimize(
+                value_and_slope,
+                _pack(like),
+                method="L-BFGS-B",
+                jac=True,
+                options={
+                    "maxfun": estimator.max_fun,
+                    "maxiter": estimator.max_iter,
+                    "gtol": estimator.tol,
+                },
+            )
+        estimator.n_iter_ = _check_optimize_result("lbfgs", found, estimator.max_iter)
+        estimator.loss_ = float(found.fun)
+        return _unpack(found.x, like, xp)
+
+
+def _pack(parameters: Parameters) -> Any:
+    """Return all parameters, or their gradients, as one vector on the host."""
+    flat = [
+        np.ravel(arrays.to_numpy(p)) for layer in parameters for p in layer if p is not None
+    ]
+    return np.concatenate(flat).astype(np.float64)
+
+
+def _unpack(vector: Any, like: Parameters, xp: Any) -> Parameters:
+    """Return the parameters that a vector holds, shaped and placed like those given."""
+    at = 0
+
+    def one(p: Any) -> Any:
+        nonlocal at
+        size = int(np.prod(p.shape))
+        part = vector[at : at + size].reshape(tuple(p.shape))
+        at += size
+        return arrays.asarray(part, xp=xp, dtype=p.dtype, device=arrays.device(p), copy=True)
+
+    return map_arrays(one, like)

@@ -1,0 +1,127 @@
+"""`MLPRegressor`: one number for each row, or several."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import r2_score
+from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import check_array
+
+from backprop_xp import arrays
+from backprop_xp.arrays import Array
+from backprop_xp.estimators.base import BaseMLP, partial_fit_where_stochastic
+from backprop_xp.estimators.parameters import CONSTRAINTS
+from backprop_xp.losses import LOSSES, Loss
+
+
+class MLPRegressor(RegressorMixin, BaseMLP):
+    """A multilayer perceptron for numbers, with scikit-learn's parameters and more."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **CONSTRAINTS,
+        "loss": [StrOptions(set(LOSSES)), Loss],
+    }
+
+    def __init__(
+        self,
+        loss: Any = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: Any = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: Any = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: Any = 10,
+        max_fun: int = 15000,
+        dropout: Any = 0.0,
+        l1: float = 0.0,
+        max_norm: float | None = None,
+        callback: Any = None,
+        device: str = "cpu",
+        backend: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        self._keep(locals())
+
+    @partial_fit_where_stochastic
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None
+    ) -> Self:
+        """Train for one epoch on the given rows, and keep the optimizer's state for the next call.
+
+        Parameters
+        ----------
+        X, y, sample_weight, X_val, y_val
+            As for `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As `fit`.
+        """
+        return self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
+
+    def predict(self, X: Any) -> Array:
+        """Return the number of each row, shape (n,), or its numbers, shape (n, n_outputs).
+
+        Parameters
+        ----------
+        X : array_like, data frame or sparse matrix, shape (n, n_features)
+        """
+        outputs = self._outputs(X, "predict")
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+    def _score_of(self, outputs: Array, targets: Array, weights: Any) -> float:
+        return float(r2_score(targets, outputs, sample_weight=weights))
+
+    def _check_targets(self, y: Any, *, first: bool, incremental: bool) -> Array:
+        """Return targets as floating-point numbers, shape (n, n_outputs)."""
+        y = check_array(y, ensure_2d=False, dtype=None, input_name="y", estimator=self)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        xp = arrays.namespace(y)
+        y = y.astype(np.float64) if xp.__name__ == "numpy" else xp.astype(y, xp.float64)
+        y = y[:, None] if y.ndim == 1 else y
+        if first:
+            self.n_outputs_ = int(y.shape[1])
+            rates = self.loss == "poisson"
+            self.out_activation_ = "exp" if rates else "identity"
+        elif y.shape[1] != self.n_outputs_:
+            raise ValueError(f"y has {y.shape[1]} outputs, and there were {self.n_outputs_} before.")
+        return y
+
+    def _take_model(self, names: Any, output: str, n_outputs: int) -> None:
+        """Check that a model file holds a regression."""
+        if names is not None:
+            raise ValueError("The file holds classes: open it with MLPClassifier.load.")
+
+    def _class_names(self) -> None:
+        return None
+
+    def _stratifies(self) -> bool:
+        return False
