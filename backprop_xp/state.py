@@ -33,9 +33,9 @@ class TrainState(NamedTuple):
         One record for each epoch: ``epoch``, ``step``, ``learning_rate``, ``seconds``,
         ``loss`` (mean over the epoch, each batch as it was before its update, without the
         penalty unless that is per batch), ``penalty`` where there is another one, and, measured
-        after the epoch as far as asked for, ``train_loss``, ``train_accuracy``, ``validation_loss``, ``validation_accuracy``;
-        now and then ``layers``, from `backprop_xp.diagnostics`: the epoch's first step,
-        measured beforehand.
+        after the epoch as far as asked for, ``train_loss``, ``train_accuracy``,
+        ``validation_loss``, ``validation_accuracy``; now and then ``layers``, from
+        `backprop_xp.diagnostics`: the epoch's first step, measured beforehand.
     best : Best or None
         The best epoch so far on the validation set, where early stopping was asked for.
     stopped : str

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import copy
 import os
-import warnings
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._array_api import check_same_namespace
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -22,30 +19,25 @@ from backprop_xp import arrays
 from backprop_xp.arrays import Array
 from backprop_xp.data.scaling import Scaling
 from backprop_xp.devices import Placement
-from backprop_xp.errors import DivergenceError
 from backprop_xp.estimators import files
-from backprop_xp.estimators.course import Course, Validation
+from backprop_xp.estimators.fitting import optimize, split
 from backprop_xp.estimators.inputs import (
     check_inputs,
     check_weights,
-    feed,
+    dense,
     lives_elsewhere,
     placement_of,
-    rows_of,
+    without_zeros,
 )
-from backprop_xp.estimators.lbfgs import minimise
 from backprop_xp.estimators.parameters import (
     CONSTRAINTS,
     hidden_of,
     initial_weights,
     network_of,
-    optimizer_of,
-    settings_of,
 )
 from backprop_xp.evaluation import chunks, predict
-from backprop_xp.network import Layer, Network, Parameters, forward
-from backprop_xp.state import TrainingInterrupted, TrainState
-from backprop_xp.training import fit
+from backprop_xp.network import Layer, Network, Parameters, forward, map_arrays
+from backprop_xp.state import TrainState
 
 
 def _is_stochastic(estimator: Any) -> bool:
@@ -59,7 +51,7 @@ def _is_stochastic(estimator: Any) -> bool:
 class BaseMLP(BaseEstimator):
     """A multilayer perceptron with scikit-learn's parameters, trained by `backprop_xp.fit`."""
 
-    _parameter_constraints = CONSTRAINTS
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
 
     def _keep(self, parameters: Mapping[str, Any]) -> None:
         """Keep the constructor's parameters as they were given."""
@@ -108,14 +100,10 @@ class BaseMLP(BaseEstimator):
                 "partial_fit does not support early_stopping=True without X_val and y_val."
             )
         if first:
-            self._scaling = None
+            self._scaling: Scaling | None = None
         X = self._check_table(X, y, reset=first)
         targets = self._check_targets(y, first=first, incremental=incremental)
-        if targets.shape[0] != X.shape[0]:
-            raise ValueError(
-                "Found input variables with inconsistent numbers of samples: "
-                f"[{X.shape[0]}, {targets.shape[0]}]"
-            )
+        check_consistent_length(X, targets)
         weights = check_weights(sample_weight, X)
         rng = check_random_state(self.random_state)
         placement, dtype = placement_of(self, X)
@@ -126,18 +114,19 @@ class BaseMLP(BaseEstimator):
         train, held_out = (X, targets, weights), None
         if X_val is not None:
             X_val = check_inputs(self, X_val, reset=False)
-            held_out = X_val, self._check_targets(y_val, first=False, incremental=True), None
+            y_val = self._check_targets(y_val, first=False, incremental=True)
+            check_consistent_length(X_val, y_val)
+            held_out = X_val, y_val, None
         elif self.early_stopping and self.solver != "lbfgs":
-            train, held_out = self._split(train, rng)
-        X, targets, weights = _weighed(*train)
-        self._optimize(
+            train, held_out = split(self, train, self._stratified_by(targets), rng)
+        optimize(
+            self,
             network,
-            (feed(X, placement, dtype), targets),
-            weights,
+            without_zeros(*train),
             held_out,
-            placement,
-            dtype,
             rng,
+            placement=placement,
+            dtype=dtype,
             incremental=incremental,
         )
         return self
@@ -157,6 +146,8 @@ class BaseMLP(BaseEstimator):
         # A copy of the generator, so that the draws that scikit-learn makes stay the same.
         seed = copy.deepcopy(rng).randint(np.iinfo(np.int32).max)
         self._forget(len(sizes), int(seed), elsewhere)
+        if elsewhere:
+            self._move_classes(placement)
         with placement.activate():
             like = {"xp": placement.xp, "dtype": placement.dtype(dtype), "device": placement.device}
             self._expose(
@@ -169,7 +160,7 @@ class BaseMLP(BaseEstimator):
     def _forget(self, n_layers: int, seed: int, elsewhere: bool) -> None:
         """Set all that a training keeps to what it is before the first epoch."""
         self._elsewhere = elsewhere
-        self._scaling: Scaling | None = None
+        self._scaling = None
         self._state = TrainState([], [], epoch=0, step=0, seed=seed)
         self._best: Parameters | None = None
         self._slots: tuple[str, ...] = ()
@@ -182,125 +173,35 @@ class BaseMLP(BaseEstimator):
         self.validation_scores_: list[float] | None = [] if self.early_stopping else None
         self.best_validation_score_ = -np.inf if self.early_stopping else None
 
-    def _split(self, train: tuple[Any, ...], rng: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Set rows aside for early stopping, as scikit-learn does."""
-        X, targets, _ = train
-        stratify = targets if self._stratifies() and self.n_outputs_ == 1 else None
-        rows, kept = train_test_split(
-            np.arange(X.shape[0]),
-            test_size=self.validation_fraction,
-            random_state=rng,
-            stratify=stratify,
-        )
-        if len(kept) < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' "
-                "or the size of your dataset."
-            )
-        return tuple(rows_of(p, rows) for p in train), tuple(rows_of(p, kept) for p in train)
-
-    def _optimize(
-        self,
-        network: Network,
-        train: tuple[Any, Any],
-        weights: Any,
-        held_out: tuple[Any, ...] | None,
-        placement: Placement,
-        dtype: str,
-        rng: Any,
-        *,
-        incremental: bool,
-    ) -> None:
-        n = int(train[0].shape[0])
-        batch_size = self.batch_size
-        if not isinstance(batch_size, str) and batch_size > n and not incremental:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. "
-                "It is going to be clipped",
-                stacklevel=4,
-            )
-        settings = {**settings_of(self, network, n), **self._own_settings(incremental)}
-        where: dict[str, Any] = {"placement": placement, "dtype": dtype}
-        if isinstance(self.solver, str) and self.solver == "lbfgs":
-            found = minimise(
-                self, network, train, self._parameters(), weights=weights, settings=settings, **where
-            )
-            self._expose(found)
-            return
-        validation, measured = None, None
-        if held_out is not None:
-            measured = _dense(held_out[0], placement, dtype), held_out[1]
-            validation = Validation(*measured, held_out[2])
-            if self.validation_loss_curve_ is None:
-                self.validation_loss_curve_ = []
-        optimizer = optimizer_of(self)
-        if optimizer.slots != self._slots:  # another solver, which starts anew
-            self._slots = optimizer.slots
-            self._state = self._state._replace(slots=[], step=0)
-        self.n_iter_ = 0
-        if not incremental:
-            self._eta, self._rounds = float(self.learning_rate_init), 0
-        course = Course(self, network, rng, n, validation, incremental=incremental)
-        epochs = 1 if incremental else self.max_iter
-        if self.callback is not None and self.callback(self, {"epoch": 0}):
-            return
-        try:
-            state = self._state
-            fit(
-                network,
-                train,
-                measured,
-                device=placement,
-                dtype=dtype,
-                sample_weight=weights,
-                state=state,
-                parameters=state.parameters or self._parameters(),
-                shuffle=course.order,
-                rates=course.rates,
-                on_epoch=course.epoch_end,
-                epochs=state.epoch + int(epochs),
-                **settings,
-            )
-        except DivergenceError as error:
-            course.state = error.state  # type: ignore[assignment]
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large "
-                f"values and need to be preprocessed: {error}; {error.hint}"
-            ) from error
-        except TrainingInterrupted as interrupt:
-            course.state = interrupt.state
-            warnings.warn("Training interrupted by user.", stacklevel=4)
-        finally:
-            self._settle(course.state)
-        if not incremental and not course.converged and 0 < self.n_iter_ == self.max_iter:
-            warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
-                "optimization hasn't converged yet.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
-
     def _settle(self, state: TrainState | None) -> None:
         """Keep what a training left: the weights to predict with, and the state to go on from."""
         if state is None:
             return
-        restored = self.early_stopping and self._best is not None
-        self._expose(self._best if restored else state.parameters)
-        last = state.parameters if restored else []
+        best = self._best if self.early_stopping else None
+        self._expose(state.parameters if best is None else best)
+        last = [] if best is None else state.parameters
         self._state = state._replace(parameters=last, history=(), stopped="")
 
     def _expose(self, parameters: Parameters) -> None:
         """Show parameters as scikit-learn does: weights of the shape (n_in, n_out)."""
-        see = (lambda p: p) if self._elsewhere else arrays.to_numpy
-        self.coefs_ = [see(layer.weights).T for layer in parameters]
-        self.intercepts_ = [see(layer.bias) for layer in parameters]
+        if not self._elsewhere:
+            parameters = map_arrays(arrays.to_numpy, parameters)
+        self.coefs_ = [layer.weights.T for layer in parameters]
+        self.intercepts_ = [layer.bias for layer in parameters]
 
     def _parameters(self) -> Parameters:
         return [Layer(w.T, b) for w, b in zip(self.coefs_, self.intercepts_, strict=True)]
 
-    def _own_settings(self, incremental: bool) -> dict[str, Any]:
+    def _move_classes(self, placement: Placement) -> None:
+        """Bring the classes, where there are any, to where the inputs live."""
+
+    def _own_settings(self) -> dict[str, Any]:
         """Return the settings that only one kind of estimator has."""
         return {}
+
+    def _stratified_by(self, targets: Any) -> Any:
+        """Return by what rows are drawn for early stopping, so that both parts are alike."""
+        return None
 
     # --- prediction -------------------------------------------------------------------------
 
@@ -328,12 +229,11 @@ class BaseMLP(BaseEstimator):
     def _outputs(self, X: Any, method: str) -> Array:
         """Return what the network says, shape (n, n_outputs), where the inputs live."""
         network, parameters, X, placement = self._ready(X, method)
+        real = parameters[0].weights.dtype
         with placement.activate():
             if sparse.issparse(X):
                 parts = [
-                    arrays.to_numpy(
-                        predict(network, parameters, _dense(X[rows], placement, parameters))
-                    )
+                    arrays.to_numpy(predict(network, parameters, dense(X[rows], placement, real)))
                     for rows in chunks(network, X.shape[0])
                 ]
                 return np.concatenate(parts)
@@ -350,7 +250,7 @@ class BaseMLP(BaseEstimator):
         network, parameters, X, placement = self._ready(X, "activations")
         with placement.activate():
             if sparse.issparse(X):
-                X = _dense(X, placement, parameters)
+                X = dense(X, placement, parameters[0].weights.dtype)
             hidden = forward(network, parameters, X, xp=placement.xp).a[1:-1]
         return list(hidden) if self._elsewhere else [arrays.to_numpy(a) for a in hidden]
 
@@ -389,31 +289,14 @@ class BaseMLP(BaseEstimator):
         ValueError
             If it holds a regression for a classifier, or the other way round.
         """
-        return files.load(cls, path, parameters)
+        loaded: Self = files.load(cls, path, parameters)
+        return loaded
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.array_api_support = True
         return tags
-
-
-def _weighed(X: Any, targets: Any, weights: Any) -> tuple[Any, Any, Any]:
-    """Leave out the rows of weight 0: a batch of nothing else would have no mean."""
-    if weights is None or weights.all():
-        return X, targets, weights
-    rows = np.flatnonzero(weights)
-    return rows_of(X, rows), rows_of(targets, rows), weights[rows]
-
-
-def _dense(X: Any, placement: Placement, dtype: Any) -> Array:
-    """Return inputs as an array on a device, in a data type given by name or by parameters."""
-    if isinstance(dtype, str):
-        dtype = placement.dtype(dtype)
-    else:
-        dtype = dtype[0].weights.dtype
-    X = X.toarray() if sparse.issparse(X) else X
-    return arrays.asarray(X, xp=placement.xp, dtype=dtype, device=placement.device)
 
 
 partial_fit_where_stochastic = available_if(_is_stochastic)

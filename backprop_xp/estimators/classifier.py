@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy import sparse
@@ -11,7 +11,6 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import (
-    _check_partial_fit_first_call,
     check_classification_targets,
     type_of_target,
     unique_labels,
@@ -20,6 +19,7 @@ from sklearn.utils.validation import check_array
 
 from backprop_xp import arrays
 from backprop_xp.arrays import Array
+from backprop_xp.devices import Placement
 from backprop_xp.estimators.base import BaseMLP, partial_fit_where_stochastic
 from backprop_xp.estimators.files import class_labels
 from backprop_xp.estimators.inputs import lives_elsewhere, on_host
@@ -110,9 +110,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 "class_weight 'balanced' is not supported for partial_fit, which does not see all "
                 "classes at once. Pass the weights as a dict, or sample_weight."
             )
-        classes = on_host(classes)
-        if _check_partial_fit_first_call(self, classes):
-            self._take_classes(on_host(y), np.unique(np.asarray(classes)))
+        given = None if classes is None else np.unique(np.asarray(on_host(classes)))
+        known = on_host(getattr(self, "classes_", None))
+        if known is None and given is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        if known is None:
+            self._take_classes(on_host(y), given)
+        elif given is not None and given.tolist() != known.tolist():
+            raise ValueError(
+                f"`classes={classes!r}` is not the same as on last call to partial_fit, "
+                f"was: {known!r}"
+            )
         return self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
 
     def predict(self, X: Any) -> Array:
@@ -127,9 +135,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         found = self._indices(outputs, xp)
         if self._multilabel:
             return found
-        if xp.__name__ == "numpy" or not lives_elsewhere(self.classes_):
-            return on_host(self.classes_)[arrays.to_numpy(found)]
-        return xp.take(self.classes_, found, axis=0)
+        if lives_elsewhere(outputs) and lives_elsewhere(self.classes_):
+            return xp.take(self.classes_, found, axis=0)
+        return on_host(self.classes_)[arrays.to_numpy(found)]
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class, in the order of ``classes_``.
@@ -227,6 +235,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.n_outputs_ = len(self.classes_) if several or self._multilabel else 1
         self.out_activation_ = "softmax" if several and not self._multilabel else "logistic"
 
+    def _move_classes(self, placement: Placement) -> None:
+        """Bring the classes to where the inputs live, if they are numbers."""
+        if self.classes_.dtype.kind in "biuf":
+            self.classes_ = arrays.asarray(self.classes_, xp=placement.xp, device=placement.device)
+
     def _take_model(self, names: Any, output: str, n_outputs: int) -> None:
         """Learn the classes from a model file."""
         self._multilabel = names is None and output == "logistic"
@@ -237,10 +250,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _class_names(self) -> tuple[str, ...] | None:
         return None if self._multilabel else tuple(map(str, on_host(self.classes_).tolist()))
 
-    def _stratifies(self) -> bool:
-        return not self._multilabel
+    def _stratified_by(self, targets: Any) -> Any:
+        return targets if self.n_outputs_ == 1 and not self._multilabel else None
 
-    def _own_settings(self, incremental: bool) -> dict[str, Any]:
+    def _own_settings(self) -> dict[str, Any]:
         return {
             "label_smoothing": float(self.label_smoothing),
             "class_weight": class_weights(self.class_weight, on_host(self.classes_).tolist()),

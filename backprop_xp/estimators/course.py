@@ -36,18 +36,19 @@ class Course:
         rng: Any,
         n: int,
         validation: Validation | None,
-        *,
-        incremental: bool,
     ) -> None:
         self.estimator = estimator
         self.network = network
         self.rng = rng
         self.n = n
         self.validation = validation
-        self.incremental = incremental
         self.state: TrainState | None = None
-        self.converged = False
+        self.stopped = False
         self._order = np.arange(n)
+        if estimator.early_stopping and estimator.validation_scores_ is None:
+            estimator.validation_scores_, estimator.best_validation_score_ = [], -np.inf
+        elif not estimator.early_stopping and estimator.best_loss_ is None:
+            estimator.best_loss_ = np.inf
 
     def order(self, epoch: int, n: int) -> Any:
         """Return the order of the rows in the next epoch: that of the last one, shuffled."""
@@ -82,21 +83,18 @@ class Course:
         if est.solver == "sgd" and est.learning_rate == "invscaling":
             est._eta = float(est.learning_rate_init) / (est.t_ + 1) ** est.power_t
         if est._no_improvement_count > est.n_iter_no_change:
-            self.converged = self._slow_down()
-            if not self.converged:
+            self.stopped = self._slow_down()
+            if not self.stopped:
                 est._no_improvement_count = 0
-        stop = self.converged
         if est.callback is not None:
             est._expose(state.parameters)
-            stop = bool(est.callback(est, metrics)) or stop
-        return stop
+            self.stopped = bool(est.callback(est, metrics)) or self.stopped
+        return self.stopped
 
     def _score(self, parameters: Parameters) -> float:
         assert self.validation is not None
         outputs = arrays.to_numpy(predict(self.network, parameters, self.validation.x))
-        score: float = self.estimator._score_of(
-            outputs, self.validation.y, self.validation.weights
-        )
+        score: float = self.estimator._score_of(outputs, self.validation.y, self.validation.weights)
         return score
 
     def _count(self, metrics: dict[str, Any], parameters: Parameters) -> None:

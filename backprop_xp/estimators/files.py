@@ -60,10 +60,7 @@ def load(cls: Any, path: str | os.PathLike[str], parameters: dict[str, Any]) -> 
     estimator._forget(len(network.sizes), model.seed, False)
     estimator._scaling = model.scaling
     estimator._expose(
-        [
-            layer if layer.bias is not None else _with_bias(layer)
-            for layer in model.parameters
-        ]
+        [layer if layer.bias is not None else _with_bias(layer) for layer in model.parameters]
     )
     return estimator
 

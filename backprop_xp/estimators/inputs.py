@@ -1,4 +1,4 @@
-"""A user's inputs, targets and weights as scikit-learn checks them, and where they are worked on."""
+"""A user's inputs and weights as scikit-learn checks them, and where they are worked on."""
 
 from __future__ import annotations
 
@@ -124,9 +124,7 @@ def feed(X: Any, placement: Placement, dtype: str) -> Any:
         raise ConfigurationError(
             "sparse inputs cannot be trained on by JAX", "take another backend, or X.toarray()"
         )
-    return SparseRows(
-        X, xp=placement.xp, dtype=placement.dtype(dtype), device=placement.device
-    )
+    return SparseRows(X, xp=placement.xp, dtype=placement.dtype(dtype), device=placement.device)
 
 
 def rows_of(data: Any, rows: Any) -> Any:
@@ -134,7 +132,19 @@ def rows_of(data: Any, rows: Any) -> Any:
     if data is None or not lives_elsewhere(data):
         return None if data is None else data[rows]
     xp = arrays.namespace(data)
-    index = arrays.asarray(
-        rows, xp=xp, dtype=arrays.index_dtype(xp), device=arrays.device(data)
-    )
+    index = arrays.asarray(rows, xp=xp, dtype=arrays.index_dtype(xp), device=arrays.device(data))
     return xp.take(data, index, axis=0)
+
+
+def without_zeros(X: Any, targets: Any, weights: Any) -> tuple[Any, Any, Any]:
+    """Leave out the rows of weight 0: a batch of nothing else would have no mean."""
+    if weights is None or weights.all():
+        return X, targets, weights
+    rows = np.flatnonzero(weights)
+    return rows_of(X, rows), rows_of(targets, rows), weights[rows]
+
+
+def dense(X: Any, placement: Placement, dtype: Any) -> Array:
+    """Return checked inputs as an array on a device."""
+    X = X.toarray() if sparse.issparse(X) else X
+    return arrays.asarray(X, xp=placement.xp, dtype=dtype, device=placement.device)

@@ -61,16 +61,19 @@ def minimise(
                     "gtol": estimator.tol,
                 },
             )
+        if not np.isfinite(found.x).all():
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed."
+            )
         estimator.n_iter_ = _check_optimize_result("lbfgs", found, estimator.max_iter)
-        estimator.loss_ = float(found.fun)
+        estimator.loss_ = estimator.best_loss_ = float(found.fun)
         return _unpack(found.x, like, xp)
 
 
 def _pack(parameters: Parameters) -> Any:
     """Return all parameters, or their gradients, as one vector on the host."""
-    flat = [
-        np.ravel(arrays.to_numpy(p)) for layer in parameters for p in layer if p is not None
-    ]
+    flat = [np.ravel(arrays.to_numpy(p)) for layer in parameters for p in layer if p is not None]
     return np.concatenate(flat).astype(np.float64)
 
 

@@ -5,7 +5,7 @@ scikit-learn's conventions are bridged in this file, and nowhere else.
 
 from __future__ import annotations
 
-import inspect
+import itertools
 from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
@@ -103,6 +103,8 @@ def loss_of(estimator: Any, n_outputs: int) -> Loss:
     if loss == "log_loss":
         softmax = estimator.out_activation_ == "softmax"
         return get_loss("cross_entropy" if softmax else "binary_cross_entropy")
+    if loss == "poisson":
+        return _deviance(get_loss(loss))
     if loss != "squared_error":
         return get_loss(loss)
     half = get_loss("half_squared_error")
@@ -117,11 +119,22 @@ def loss_of(estimator: Any, n_outputs: int) -> Loss:
     return half._replace(name="squared_error", from_outputs=from_outputs)
 
 
+def _deviance(poisson: Loss) -> Loss:
+    """Return Poisson's loss as scikit-learn reports it: 0 where the output is the target."""
+
+    def fused(z: Array, a: Array, y: Array, xp: Namespace) -> Terms:
+        terms, delta = poisson.fused["exp"](z, a, y, xp)
+        terms += y * xp.log(xp.maximum(y, 1e-300 if y.dtype == xp.float64 else 1e-30)) - y
+        return terms, delta
+
+    return poisson._replace(fused={"exp": fused})
+
+
 def loss_in_a_file(estimator: Any) -> Loss:
     """Return the loss as a model file can name it: without scikit-learn's way of reporting."""
-    if isinstance(estimator.loss, str) and estimator.loss == "squared_error":
-        return get_loss("half_squared_error")
-    return loss_of(estimator, 1)
+    theirs = {"squared_error": "half_squared_error", "poisson": "poisson"}
+    named = theirs.get(estimator.loss) if isinstance(estimator.loss, str) else None
+    return get_loss(named) if named else loss_of(estimator, 1)
 
 
 def hidden_of(estimator: Any) -> list[int]:
@@ -222,18 +235,10 @@ def initial_weights(estimator: Any, sizes: list[int], rng: Any) -> list[tuple[An
     Glorot's uniform distribution for both, narrower for the logistic function; drawn as
     scikit-learn draws them, so that the same ``random_state`` gives the same numbers.
     """
-    factor = 2.0 if isinstance(estimator.activation, str) and estimator.activation in (
-        "logistic",
-        "sigmoid",
-    ) else 6.0
+    factor = 2.0 if estimator.activation in ("logistic", "sigmoid") else 6.0
     drawn = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in itertools.pairwise(sizes):
         bound = np.sqrt(factor / (n_in + n_out))
         weights = rng.uniform(-bound, bound, (n_in, n_out))
         drawn.append((weights, rng.uniform(-bound, bound, n_out)))
     return drawn
-
-
-def parameter_names(estimator: Any) -> list[str]:
-    """Return the names of an estimator's constructor parameters."""
-    return list(inspect.signature(type(estimator)).parameters)

@@ -112,7 +112,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             rates = self.loss == "poisson"
             self.out_activation_ = "exp" if rates else "identity"
         elif y.shape[1] != self.n_outputs_:
-            raise ValueError(f"y has {y.shape[1]} outputs, and there were {self.n_outputs_} before.")
+            raise ValueError(
+                f"y has {y.shape[1]} outputs, and there were {self.n_outputs_} before."
+            )
         return y
 
     def _take_model(self, names: Any, output: str, n_outputs: int) -> None:
@@ -122,6 +124,3 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _class_names(self) -> None:
         return None
-
-    def _stratifies(self) -> bool:
-        return False
