@@ -349,14 +349,6 @@ SOFTPLUS = elementwise(
     derivative="1 / (1 + exp(-z))",
     output_range=(0.0, _INF),
 )
-EXP = elementwise(
-    "exp",
-    lambda z, xp: xp.exp(z),
-    lambda z, a, xp: a * 1.0,
-    formula="exp(z)",
-    derivative="a",
-    output_range=(0.0, _INF),
-)
 SOFTMAX = Activation(
     "softmax",
     "exp(z_i) / Σ_j exp(z_j)",
@@ -370,7 +362,7 @@ SOFTMAX = Activation(
 ACTIVATIONS: dict[str, Activation] = {
     activation.name: activation
     for activation in (
-        *(STEP, IDENTITY, SIGMOID, TANH, RELU, LEAKY_RELU, ELU, GELU, SILU, SOFTPLUS, EXP, SOFTMAX),
+        *(STEP, IDENTITY, SIGMOID, TANH, RELU, LEAKY_RELU, ELU, GELU, SILU, SOFTPLUS, SOFTMAX),
     )
 }
 

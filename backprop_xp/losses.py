@@ -276,10 +276,6 @@ def _poisson_of_softplus(z: Array, a: Array, y: Array, xp: Namespace) -> Terms:
     return terms, delta
 
 
-def _poisson_of_exp(z: Array, a: Array, y: Array, xp: Namespace) -> Terms:
-    return a - y * z, a - y
-
-
 LOSSES: dict[str, Loss] = {
     loss.name: loss
     for loss in (
@@ -307,7 +303,7 @@ LOSSES: dict[str, Loss] = {
             "poisson",
             "Σ_j (a_j - y_j log a_j)",
             _poisson,
-            {"softplus": _poisson_of_softplus, "exp": _poisson_of_exp},
+            {"softplus": _poisson_of_softplus},
             of_probabilities=False,
             of_rates=True,
         ),

@@ -35,7 +35,7 @@ KINDS = {
     "huber": (2, "identity", "huber", RNG.normal(size=(14, 2)) * 2.0, {}),
     "poisson": (2, "softplus", "poisson", RNG.poisson(2.0, (14, 2)) * 1.0, {}),
 }
-CONVENTIONS = [(p, b) for p in ("per_sample", "plain") for b in (True, False)]
+CONVENTIONS = [(p, b) for p in ("per_sample", "plain", "per_batch") for b in (True, False)]
 
 
 def network_of(kind):
@@ -104,7 +104,7 @@ def objective(kind, layers, penalty, biases):
     if KINDS[kind][4]:
         weights = weights * np.asarray([2.5, 0.5, 1.0])[KINDS[kind][3][ROWS]]
     mean = (weights * losses(kind, z)).sum() / weights.sum()
-    share = 1.0 / 14 if penalty == "per_sample" else 1.0
+    share = {"per_sample": 1.0 / 14, "plain": 1.0, "per_batch": 1.0 / weights.sum()}[penalty]
     total = 0.0
     for layer in layers:
         for p in layer if biases else layer[:1]:
@@ -139,7 +139,8 @@ def test_the_gradient_of_a_step_with_every_regularizer_is_that_of_loss_and_penal
     library, kind, penalty, biases
 ):
     step = computed(kind, library, penalty=penalty, penalize_biases=biases)
-    wanted = objective(kind, start(kind), penalty, biases)[0]  # the penalty is told apart
+    # A penalty per batch is part of the loss, and any other is told apart.
+    wanted = objective(kind, start(kind), penalty, biases)[penalty == "per_batch"]
     assert float(step.loss) == pytest.approx(wanted, rel=1e-13)
     found = step.gradients.layers
     assert errors(found, numeric(kind, penalty, biases), size=1.0) <= DIFFERENCE_TOLERANCE

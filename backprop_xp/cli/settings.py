@@ -165,7 +165,8 @@ _SETTINGS = [
     _setting(
         "--penalty",
         type=Name(PENALTIES),
-        help="per_sample divides λ by the number of training samples, plain does not.",
+        help="per_sample divides λ by the number of training samples, per_batch by that of each "
+        "batch, plain by nothing.",
     ),
     _setting("--penalize-biases/--no-penalize-biases", help="Whether biases are penalised too."),
     _setting(

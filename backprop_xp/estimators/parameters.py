@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from backprop_xp.activations import ACTIVATIONS, Activation, get_activation
+from backprop_xp.activations import ACTIVATIONS, Activation, elementwise, get_activation
 from backprop_xp.arrays import Array, Namespace
 from backprop_xp.devices import DTYPES
 from backprop_xp.losses import LOSSES, Loss, Terms, get_loss
@@ -23,6 +23,15 @@ from backprop_xp.schedules import SCHEDULES, get_schedule
 
 OURS = {"logistic": "sigmoid"}
 """scikit-learn's name of an activation, and ours, where they differ."""
+
+EXP = elementwise(
+    "exp",
+    lambda z, xp: xp.exp(z),
+    lambda z, a, xp: a * 1.0,
+    formula="exp(z)",
+    output_range=(0.0, float("inf")),
+)
+"""scikit-learn's output for Poisson's loss. It overflows, so hidden layers are not offered it."""
 
 THEIRS = {name: theirs for theirs, name in OURS.items()}
 
@@ -122,12 +131,12 @@ def loss_of(estimator: Any, n_outputs: int) -> Loss:
 def _deviance(poisson: Loss) -> Loss:
     """Return Poisson's loss as scikit-learn reports it: 0 where the output is the target."""
 
-    def fused(z: Array, a: Array, y: Array, xp: Namespace) -> Terms:
-        terms, delta = poisson.fused["exp"](z, a, y, xp)
-        terms += y * xp.log(xp.maximum(y, 1e-300 if y.dtype == xp.float64 else 1e-30)) - y
-        return terms, delta
+    def from_outputs(a: Array, y: Array, xp: Namespace) -> Terms:
+        terms, da = poisson.from_outputs(a, y, xp)
+        terms += y * xp.log(xp.maximum(y, 1e-30)) - y
+        return terms, da
 
-    return poisson._replace(fused={"exp": fused})
+    return poisson._replace(from_outputs=from_outputs, fused={})
 
 
 def loss_in_a_file(estimator: Any) -> Loss:
@@ -167,6 +176,8 @@ def network_of(estimator: Any, sizes: list[int]) -> Network:
 
 
 def _activation(given: str | Activation) -> Activation:
+    if isinstance(given, str) and given == "exp":
+        return EXP
     if not isinstance(given, Activation):
         return get_activation(OURS.get(given, given))
     ours = ACTIVATIONS.get(given.name)
