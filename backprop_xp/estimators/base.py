@@ -190,7 +190,14 @@ class BaseMLP(BaseEstimator):
         self.intercepts_ = [layer.bias for layer in parameters]
 
     def _parameters(self) -> Parameters:
-        return [Layer(w.T, b) for w, b in zip(self.coefs_, self.intercepts_, strict=True)]
+        """Return the parameters as the core has them, each weight matrix row by row in memory:
+        mixed with arrays that lie row by row, a transposed one is several times slower."""
+        layers = []
+        for w, b in zip(self.coefs_, self.intercepts_, strict=True):
+            xp = arrays.namespace(w)
+            flat = xp.reshape(w.T, (-1,))
+            layers.append(Layer(xp.reshape(flat, (w.shape[1], w.shape[0])), b))
+        return layers
 
     def _move_classes(self, placement: Placement) -> None:
         """Bring the classes, where there are any, to where the inputs live."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -114,8 +114,7 @@ def optimize(
             **settings,
         )
     except DivergenceError as error:
-        assert isinstance(error.state, TrainState)
-        course.state = error.state
+        course.state = cast(TrainState, error.state)
         raise ValueError(
             "Solver produced non-finite parameter weights. The input data may contain large "
             f"values and need to be preprocessed: {error}; {error.hint}"

@@ -1,0 +1,110 @@
+"""Time the estimators and scikit-learn's own MLP side by side, in turns on the same data.
+
+Both start from the same ``random_state``, so they draw the same weights, take the same batches
+and should come to the same loss; the script says how far apart the losses are. Of each pair the
+ratio of times is taken, and of all rounds the median.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn import neural_network
+from sklearn.exceptions import ConvergenceWarning
+
+from backprop_xp import estimators, load_digits, load_mnist
+
+Case = tuple[str, Any, Any, dict[str, Any]]
+
+
+def cases(data_dir: str | None, epochs: int) -> dict[str, Case]:
+    """Return the name of an estimator, inputs, targets and parameters of each case."""
+    train = load_digits().train
+    usual = {"max_iter": epochs, "tol": 0.0, "n_iter_no_change": np.inf, "random_state": 0}
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(20_000, 20))
+    target = np.sin(table[:, 0]) + table[:, 1] * table[:, 2] + 0.1 * rng.normal(size=20_000)
+    digits = (train.inputs / 16.0).astype(np.float64), train.targets
+    hundred = {"hidden_layer_sizes": (100,)}
+    found: dict[str, Case] = {
+        "digits, batch 200": ("MLPClassifier", *digits, {**usual, **hundred}),
+        "table 20,000 x 20, batch 200": ("MLPRegressor", table, target, {**usual, **hundred}),
+    }
+    if data_dir is not None:
+        mnist = load_mnist(data_dir).train
+        x = (mnist.inputs.reshape(len(mnist.targets), -1) / 255.0).astype(np.float32)
+        for solver in ("adam", "sgd"):
+            found[f"MNIST 784-100-10, batch 10, {solver}"] = (
+                "MLPClassifier",
+                x,
+                mnist.targets,
+                {**usual, **hundred, "batch_size": 10, "solver": solver},
+            )
+    return found
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    """Return how long a call takes."""
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def compare(case: Case, rounds: int) -> dict[str, Any]:
+    """Return medians of the ratios of our time to theirs, of fit and of prediction."""
+    name, x, y, parameters = case
+    fits, predictions, times = [], [], []
+    for _ in range(rounds):
+        theirs = getattr(neural_network, name)(**parameters)
+        ours = getattr(estimators, name)(**parameters)
+        pair = [seconds(lambda model=model: model.fit(x, y)) for model in (theirs, ours)]
+        fits.append(pair[1] / pair[0])
+        times.append(pair)
+        method = "predict_proba" if name == "MLPClassifier" else "predict"
+        rows = x[:10_000]
+        for _ in range(5):
+            pair = [
+                seconds(lambda model=model: getattr(model, method)(rows))
+                for model in (theirs, ours)
+            ]
+            predictions.append(pair[1] / pair[0])
+    return {
+        "fit": statistics.median(fits),
+        "predict": statistics.median(predictions),
+        "seconds_theirs": statistics.median(pair[0] for pair in times),
+        "seconds_ours": statistics.median(pair[1] for pair in times),
+        "loss_difference": abs(ours.loss_ / theirs.loss_ - 1.0),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-dir", help="a folder with MNIST; without it MNIST is left out")
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="print one JSON object alone")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    results = {}
+    for title, case in cases(options.data_dir, options.epochs).items():
+        results[title] = found = compare(case, options.rounds)
+        wins = "ours" if found["fit"] < 1.0 else "scikit-learn's"
+        print(
+            f"{title}: fit {found['fit']:.2f} of scikit-learn's time, prediction "
+            f"{found['predict']:.2f}, loss apart by {found['loss_difference']:.1e}; {wins} wins",
+            file=sys.stderr if options.json else sys.stdout,
+        )
+    if options.json:
+        print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()
