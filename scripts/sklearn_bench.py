@@ -8,6 +8,7 @@ ratio of times is taken, and of all rounds the median.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import sys
@@ -65,15 +66,14 @@ def compare(case: Case, rounds: int) -> dict[str, Any]:
     for _ in range(rounds):
         theirs = getattr(neural_network, name)(**parameters)
         ours = getattr(estimators, name)(**parameters)
-        pair = [seconds(lambda model=model: model.fit(x, y)) for model in (theirs, ours)]
+        pair = [seconds(functools.partial(model.fit, x, y)) for model in (theirs, ours)]
         fits.append(pair[1] / pair[0])
         times.append(pair)
         method = "predict_proba" if name == "MLPClassifier" else "predict"
         rows = x[:10_000]
         for _ in range(5):
             pair = [
-                seconds(lambda model=model: getattr(model, method)(rows))
-                for model in (theirs, ours)
+                seconds(functools.partial(getattr(model, method), rows)) for model in (theirs, ours)
             ]
             predictions.append(pair[1] / pair[0])
     return {

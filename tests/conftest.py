@@ -11,6 +11,8 @@ from helpers import TOLERANCE, Backend
 from backprop_xp import devices
 from backprop_xp.arrays import BACKENDS
 
+os.environ["SCIPY_ARRAY_API"] = "1"  # SciPy reads it once, when scikit-learn imports it
+
 SUBSET = "BACKPROP_XP_TEST_BACKENDS"
 """Environment variable: a comma list of backends, or of backends on devices, to test alone."""
 

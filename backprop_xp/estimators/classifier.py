@@ -28,7 +28,62 @@ from backprop_xp.losses import LOSSES, Loss
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
-    """A multilayer perceptron for classes, with scikit-learn's parameters and more."""
+    """A multilayer perceptron for classes, with scikit-learn's parameters and more.
+
+    The same ``random_state`` gives the same weights, batches and results as scikit-learn's.
+
+    Parameters
+    ----------
+    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, \
+    power_t, max_iter, shuffle, random_state, tol, verbose, warm_start, momentum, \
+    nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2, epsilon, \
+    n_iter_no_change, max_fun
+        As in scikit-learn. Besides its values, ``activation`` takes every activation of
+        `backprop_xp.activations`, one of your own, or one for each hidden layer; ``solver`` every
+        optimizer of `backprop_xp.optimizers`, by name or as it was made; ``learning_rate`` every
+        schedule of `backprop_xp.schedules`, over ``max_iter`` epochs; and ``max_iter`` 0, for a
+        network with its initial weights.
+    loss : name or `Loss`
+        ``"log_loss"`` is the cross-entropy of classes; or any loss of `backprop_xp.losses`.
+    class_weight : dict, "balanced" or None
+        The weight of each class; with ``"balanced"`` inverse to their frequencies.
+    label_smoothing : float
+        The share of every target that is spread evenly over all classes.
+    dropout : float or sequence of float
+        The rate of the hidden layers: one for all, or one for each.
+    l1 : float
+        Coefficient of Σ|w|, divided by the size of the batch as ``alpha`` is.
+    max_norm : float or None
+        Bound on the norm of the incoming weights of each neuron.
+    callback : callable ``(estimator, metrics) -> stop``, optional
+        Called before the first epoch with ``{"epoch": 0}``, and after each with its number and
+        what was measured. The training stops if something true is returned. An exception passes
+        through, and leaves the model of the last epoch.
+    device, backend : str
+        Where host arrays are worked on, as for `backprop_xp.select`. Arrays that scikit-learn's
+        ``array_api_dispatch`` lets in are worked on where they live.
+    dtype : {"float32", "float64"} or None
+        None takes that of the inputs, float64 for whole numbers.
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : list of arrays
+        Weights of the shape (n_in, n_out), and biases. With early stopping those of the best epoch.
+    loss_, best_loss_, loss_curve_, validation_scores_, best_validation_score_, n_iter_, t_, \
+    n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_, classes_
+        As in scikit-learn.
+    validation_loss_curve_ : list of float or None
+        The loss on the validation rows after each epoch, where there are any.
+
+    Examples
+    --------
+    >>> from backprop_xp import load_digits
+    >>> digits = load_digits()
+    >>> model = MLPClassifier((30,), learning_rate_init=0.01, tol=0.01, random_state=0)
+    >>> model = model.fit(digits.train.inputs / 16.0, digits.train.targets)
+    >>> model.score(digits.test.inputs / 16.0, digits.test.targets) > 0.9
+    True
+    """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **CONSTRAINTS,
