@@ -204,9 +204,16 @@ def test_ctrl_c_is_a_warning_and_keeps_the_last_whole_epoch():
 
 def test_a_training_that_diverges_is_an_error_and_keeps_the_last_good_epoch():
     model = MLPRegressor(
-        hidden_layer_sizes=(5,), activation="identity", solver="sgd", learning_rate_init=5.0, max_iter=500,
-        batch_size=60, momentum=0.0, random_state=0, tol=0.0, n_iter_no_change=np.inf,
-    )  # fmt: skip
+        hidden_layer_sizes=(5,),
+        activation="identity",
+        solver="sgd",
+        momentum=0.0,
+        learning_rate_init=5.0,
+        max_iter=500,
+        random_state=0,
+        tol=0.0,
+        n_iter_no_change=np.inf,
+    )
     with pytest.raises(ValueError, match=r"non-finite parameter weights.*lower the learning rate"):
         model.fit(X, NUMBERS)
     assert 0 < model.n_iter_ == len(model.loss_curve_) < 500
