@@ -76,7 +76,9 @@ def _with_bias(layer: Layer) -> Layer:
 
 
 def class_labels(names: tuple[str, ...]) -> Any:
-    """Return class labels from their names in a file: whole numbers, numbers, or text."""
+    """Return class labels from their names in a file: truth values, numbers, or text."""
+    if set(names) <= {"False", "True"}:
+        return np.asarray([name == "True" for name in names])
     for kind in (int, float):
         try:
             labels = np.asarray([kind(name) for name in names])
