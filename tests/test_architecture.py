@@ -39,7 +39,7 @@ FLOORS = (
         *("experiments.learning_rates", "experiments.vanishing_gradients"),
         *("experiments.dead_relu", "experiments.digits_log", "experiments.darkness"),
         *("experiments.overfitting", "experiments.weight_initialization"),
-        *("experiments.more_data", "experiments.generalisation"),
+        *("experiments.more_data", "experiments.generalisation", "experiments.records"),
     ),
     (
         *(
