@@ -162,6 +162,7 @@ class Trainer:
             device=self.device,
         )
         self.runner = Runner(rule.compute, rule.apply, self.xp)
+        self.sample = self._sample(state.seed)
         self._preview = compiled(functools.partial(diagnostics.preview, rule), self.xp)
         return state._replace(
             parameters=parameters,
@@ -322,7 +323,7 @@ class Trainer:
         scalars = self.optimizer.scalars(rate, state.step + 1)
         with quiet(self.xp), few_threads(state.parameters, diagnostics.SAMPLE, xp=self.xp):
             measured = self._preview(
-                state.parameters, state.slots, self._sample(state.seed), state.step, scalars
+                state.parameters, state.slots, self.sample, state.step, scalars
             )
             return {"layers": diagnostics.describe(measured)}
 
