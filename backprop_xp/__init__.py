@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         initial_parameters,
         loss_and_gradients,
     )
+    from backprop_xp.rate_finder import find_learning_rate
     from backprop_xp.run import prepare
     from backprop_xp.settings import RunSettings
     from backprop_xp.state import TrainState
@@ -69,6 +70,7 @@ _HOMES = {
         "initial_parameters",
         "loss_and_gradients",
     ),
+    "rate_finder": ("find_learning_rate",),
     "run": ("prepare",),
     "settings": ("RunSettings",),
     "state": ("TrainState",),
@@ -93,6 +95,7 @@ __all__ = [
     "check_gradients",
     "evaluate",
     "examine",
+    "find_learning_rate",
     "fit",
     "forward",
     "initial_parameters",

@@ -78,7 +78,7 @@ def examine(
     >>> network = Network((2, 10, 2), ("relu", "softmax"))
     >>> state = fit(network, data, epochs=5, optimizer="sgd", seed=0)
     >>> print(examine(network, state, data)[0].evidence)
-    the inputs of column 1 have a root mean square of 967
+    the inputs of column 1 have a root mean square of 1.01e+03
     """
     record = default_loss(network.activations[-1]) if loss is None else get_loss(loss)
     seen = collect(network, state, train, validation, loss=record, diverged=diverged)
@@ -178,7 +178,7 @@ def _rate_too_low(e: Evidence, found: list[str]) -> tuple[str, str] | None:
 
 
 def _labels(e: Evidence, found: list[str]) -> tuple[str, str] | None:
-    if found:
+    if found or not e.losses:
         return None
     learned, where = e.learned_held_out, "validation"
     if learned is None:

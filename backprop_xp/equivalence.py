@@ -27,6 +27,7 @@ from backprop_xp.network import (
     map_arrays,
 )
 from backprop_xp.optimizers import OPTIMIZERS, get_optimizer
+from backprop_xp.regularizers import Penalty
 from backprop_xp.training import fit
 
 LIMITS = {"float64": 1e-12, "float32": 1e-5}
@@ -75,17 +76,30 @@ def gradient_rows() -> Iterator[Row]:
     """Check hand-written gradients against central differences, in float64 on NumPy.
 
     Yields one row for every output activation and loss: the worst of all hidden activations
-    and of one, two and three layers of weights.
+    and of one, two and three layers of weights; those of two layers with L1, L2, sample weights
+    and a dropout mask as well.
     """
     for output, loss in allowed_pairs():
         worst = Row("gradient", f"{output.name} + {loss.name}", 0.0, GRADIENT_LIMIT, "")
         for hidden in _hidden_choices():
             network = Network((4, *(3 for _ in hidden), 2), (*hidden, output))
-            found = check_gradients(network, loss, *_smooth_case(network))
-            if not found.error <= worst.error:
-                behind = " after " + ", ".join(f.name for f in hidden) if hidden else ""
-                worst = worst._replace(error=found.error, where=found.where + behind)
+            case = _smooth_case(network)
+            checks = [check_gradients(network, loss, *case)]
+            if len(hidden) == 1:
+                checks.append(check_gradients(network, loss, *case, **_regularized(case[1])))
+            for found in checks:
+                if not found.error <= worst.error:
+                    behind = " after " + ", ".join(f.name for f in hidden) if hidden else ""
+                    worst = worst._replace(error=found.error, where=found.where + behind)
         yield worst
+
+
+def _regularized(x: Any) -> dict[str, Any]:
+    """Return all regularizers at once, for a batch and a hidden layer of three neurons."""
+    xp = arrays.namespace(x)
+    masks = [None, xp.astype(xp.reshape(xp.arange(3 * x.shape[0]), (-1, 3)) % 4 > 0, x.dtype) * 1.5]
+    weights = xp.astype(xp.arange(x.shape[0]), x.dtype) + 0.5
+    return {"penalty": Penalty(0.1, 0.2, biases=True), "weights": weights, "masks": masks}
 
 
 def _hidden_choices() -> Iterator[tuple[Activation, ...]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from backprop_xp import arrays
 from backprop_xp.arrays import Array
@@ -16,6 +17,7 @@ from backprop_xp.network import (
     forward,
     loss_and_gradients,
 )
+from backprop_xp.regularizers import Penalty, add_penalty, penalty_value
 
 
 class GradientCheck(NamedTuple):
@@ -45,6 +47,9 @@ def check_gradients(
     x: Array,
     y: Array,
     *,
+    penalty: Penalty | None = None,
+    weights: Array | None = None,
+    masks: Sequence[Array | None] | None = None,
     step: float = 6e-6,
 ) -> GradientCheck:
     """Compare every gradient entry with ``(L(p + h) - L(p - h)) / 2h``.
@@ -57,6 +62,12 @@ def check_gradients(
         In float64: in float32 the difference of two losses has no digits left. Not changed.
     x, y : array, shape (batch, n_inputs) and (batch, n_outputs)
         A few samples; the cost is two forward passes for each parameter.
+    penalty : Penalty, optional
+        What is added to the loss for large weights.
+    weights : array, shape (batch,), optional
+        How much each sample counts.
+    masks : sequence of array or None, optional
+        Those of dropout, as for `backprop_xp.network.forward`.
     step : float
         The step h. The cube root of float64's resolution balances the error of the formula,
         h², against that of rounding, ε/h.
@@ -65,7 +76,7 @@ def check_gradients(
     -------
     GradientCheck
         An error below about 1e-8 says the gradient is right, above 1e-4 that it is wrong. At
-        a kink (a ReLU at exactly 0) the comparison means nothing.
+        a kink (a ReLU or a weight under L1 at exactly 0) the comparison means nothing.
 
     Raises
     ------
@@ -92,11 +103,16 @@ def check_gradients(
     check_parameters(network, parameters)
 
     def value(changed: Parameters) -> float:
-        tape = forward(network, changed, x, xp=xp)
-        mean, _ = output_error(loss, network.activations[-1], tape.z[-1], tape.a[-1], y, xp=xp)
-        return float(mean)
+        tape = forward(network, changed, x, masks=masks, xp=xp)
+        mean, _ = output_error(
+            loss, network.activations[-1], tape.z[-1], tape.a[-1], y, weights, xp=xp
+        )
+        return float(mean) + float(penalty_value(penalty, changed, xp=xp) if penalty else 0.0)
 
-    gradients = loss_and_gradients(network, loss, parameters, x, y, xp=xp).gradients.layers
+    told: dict[str, Any] = {"weights": weights, "masks": masks, "xp": xp}
+    gradients = loss_and_gradients(network, loss, parameters, x, y, **told).gradients.layers
+    if penalty:
+        gradients = add_penalty(penalty, gradients, parameters, xp=xp)
     worst = GradientCheck(0.0, "", 0.0, 0.0)
     for place, layer in enumerate(parameters):
         for kind, p, gradient in zip(Layer._fields, layer, gradients[place], strict=True):

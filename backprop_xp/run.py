@@ -14,7 +14,8 @@ from backprop_xp.doctor import Finding, examine
 from backprop_xp.losses import get_loss
 from backprop_xp.model import Model
 from backprop_xp.network import Network
-from backprop_xp.settings import RunSettings, TrainingSettings
+from backprop_xp.rate_finder import RateFinding, find_learning_rate
+from backprop_xp.settings import PACE, RunSettings, TrainingSettings
 from backprop_xp.state import TrainState
 from backprop_xp.training import fit
 from backprop_xp.version import __version__
@@ -73,6 +74,30 @@ class Run(NamedTuple):
             diverged=diverged,
             classes=self.dataset.classes,
             features=self.dataset.features,
+        )
+
+    def find_learning_rate(self, **of_the_test: Any) -> RateFinding:
+        """Find a learning rate for this training, whose own pace does not matter.
+
+        Parameters
+        ----------
+        **of_the_test
+            ``low``, ``high`` and ``steps`` of `backprop_xp.rate_finder.find_learning_rate`.
+
+        Raises
+        ------
+        DataError, ConfigurationError
+            As that function does.
+        """
+        options = TrainingSettings.fields_of(self.settings)
+        return find_learning_rate(
+            self.network,
+            self._scaled(self.dataset.train),
+            device=self.placement,
+            dtype=self.settings.dtype,
+            image_shape=self.dataset.image_shape,
+            **of_the_test,
+            **{name: value for name, value in options.items() if name not in PACE},
         )
 
     def _scaled(self, part: Part) -> tuple[Any, Any]:

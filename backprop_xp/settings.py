@@ -26,6 +26,12 @@ PENALTIES = ("per_sample", "plain", "per_batch")
 MONITORS = ("loss", "accuracy")
 USUAL_BATCH = 64
 
+PACE = (
+    *("learning_rate", "schedule", "warm_up", "plateau_patience", "epochs", "target_loss"),
+    *("patience", "min_improvement", "monitor", "evaluate_training", "diagnostics"),
+)
+"""Settings of how the learning rate changes, what is measured, and when a training ends."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:

@@ -172,6 +172,7 @@ class Trainer:
             device=self.device,
         )
         self.runner = Runner(rule.compute, rule.apply, self.xp)
+        self.sample = self._sample(state.seed)
         self._preview = compiled(functools.partial(diagnostics.preview, rule), self.xp)
         return state._replace(
             parameters=parameters,
@@ -263,22 +264,26 @@ class Trainer:
         ]
 
     def _run(self, state: TrainState, good: TrainState, rates: list[float]) -> Epoch:
-        order = self._order(state)
+        watch = self._watch(state)
+        if reads_freely(self.xp) or self.options.target_loss is not None:
+            return self.run(state, rates, watch)
+        # Here the host runs ahead of the device and reads the loss once, after the epoch. If it
+        # is not finite, the epoch is run again from its start, and each step is looked at.
+        slots = [tuple(map(self._own, kept)) for kept in state.slots]
+        result = self.run(state, rates)
+        if not math.isfinite(float(result.loss)):
+            result = self.run(self.kept(good)._replace(slots=slots), rates, watch)
+        return result
+
+    def run(self, state: TrainState, rates: Sequence[float], watch: Watch | None = None) -> Epoch:
+        """Run the steps of the next epoch with the given learning rates, one for each step; the
+        arrays of ``state`` are consumed."""
         scalars = [
             self.optimizer.scalars(rate, state.step + index + 1) for index, rate in enumerate(rates)
         ]
         data = (self.train.x, self.targets, self.weights)
-        args = (data, order, self.batch_size, scalars, state.step)
-        watch = self._watch(state)
-        if reads_freely(self.xp) or self.options.target_loss is not None:
-            return self.runner.epoch(state.parameters, state.slots, *args, watch=watch)
-        # Here the host runs ahead of the device and reads the loss once, after the epoch. If it
-        # is not finite, the epoch is run again from its start, and each step is looked at.
-        slots = [tuple(map(self._own, kept)) for kept in state.slots]
-        result = self.runner.epoch(state.parameters, state.slots, *args)
-        if not math.isfinite(float(result.loss)):
-            result = self.runner.epoch(self.kept(good).parameters, slots, *args, watch=watch)
-        return result
+        args = (data, self._order(state), self.batch_size, scalars, state.step)
+        return self.runner.epoch(state.parameters, state.slots, *args, watch=watch)
 
     def _order(self, state: TrainState) -> Array:
         if self.order is not None:
@@ -334,7 +339,7 @@ class Trainer:
         scalars = self.optimizer.scalars(rate, state.step + 1)
         with quiet(self.xp), few_threads(state.parameters, diagnostics.SAMPLE, xp=self.xp):
             measured = self._preview(
-                state.parameters, state.slots, self._sample(state.seed), state.step, scalars
+                state.parameters, state.slots, self.sample, state.step, scalars
             )
             return {"layers": diagnostics.describe(measured)}
 

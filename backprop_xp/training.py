@@ -96,7 +96,7 @@ def fit(
     1.0
     """
     options = TrainingSettings.of(settings)
-    place_on, real = _where(device, dtype, train[0])
+    place_on, real = where(device, dtype, train[0])
     with place_on.activate():
         training = Trainer(network, train, validation, place_on, real, options)
         training.take(shuffle, sample_weight, image_shape, rates)
@@ -117,7 +117,7 @@ def fit(
         return state
 
 
-def _where(device: str | Placement | None, dtype: str | None, inputs: Any) -> tuple[Placement, Any]:
+def where(device: str | Placement | None, dtype: str | None, inputs: Any) -> tuple[Placement, Any]:
     """Return where to work and in which data type: as told, else as the inputs are."""
     own = None
     if device is None and arrays.is_array(inputs):

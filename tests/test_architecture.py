@@ -24,7 +24,7 @@ FLOORS = (
     ("network",),
     (
         *("regularizers", "gradient_check", "execution", "step", "diagnostics", "evaluation"),
-        *("settings", "state", "trainer", "training"),
+        *("settings", "state", "trainer", "training", "rate_finder"),
     ),
     ("evidence", "doctor", "equivalence", "model", "model_file", "run", "run_folder"),
     (
@@ -42,7 +42,7 @@ FLOORS = (
         *("experiments.learning_rates", "experiments.vanishing_gradients"),
         *("experiments.dead_relu", "experiments.digits_log", "experiments.darkness"),
         *("experiments.overfitting", "experiments.weight_initialization"),
-        *("experiments.more_data", "experiments.generalisation"),
+        *("experiments.more_data", "experiments.generalisation", "experiments.records"),
     ),
     (
         *(
@@ -55,7 +55,7 @@ FLOORS = (
             "cli.evaluate",
             "cli.predict",
         ),
-        *("cli.train", "cli"),
+        *("cli.train", "cli.find_lr", "cli"),
     ),
     ("__main__", "backprop_xp"),  # the last is the package's own face, which gathers the names
 )

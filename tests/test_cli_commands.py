@@ -12,7 +12,7 @@ from backprop_xp.arrays import BACKENDS
 from backprop_xp.devices import list_devices
 from backprop_xp.optimizers import OPTIMIZERS
 
-COMMANDS = ("train", "evaluate", "predict", "devices", "reproduce", "check")
+COMMANDS = ("train", "find-lr", "evaluate", "predict", "devices", "reproduce", "check")
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +222,9 @@ def test_the_version_is_told():
     assert done("--version").out == f"backprop-xp, version {__version__}\n"
 
 
-@pytest.mark.parametrize("args", [["--help"], ["train", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "args", [["--help"], ["train", "--help"], ["find-lr", "--help"], ["--version"]]
+)
 def test_help_loads_no_array_library(args):
     code = (
         "import sys\nfrom backprop_xp.cli import _run\n"

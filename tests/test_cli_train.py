@@ -247,7 +247,8 @@ def test_every_setting_can_come_from_the_environment():
 
 
 def test_settings_and_options_are_the_same_names_with_the_same_defaults():
-    not_settings = {"config", "print_config", "out", "overwrite", "json", "quiet", "debug"}
+    not_settings = {"config", "print_config", "doctor", "out", "overwrite"}
+    not_settings |= {"json", "quiet", "debug"}
     options = {option.name for option in command.params} - not_settings
     fields = dataclasses.fields(RunSettings)
     assert options == {field.name for field in fields}

@@ -1,16 +1,22 @@
 """The experiments of the notes: those that need no MNIST whole, the long ones by their start."""
 
+import dataclasses
 import itertools
 import json
+import math
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import bytes_of
 
+from backprop_xp.data.digits import load_digits
 from backprop_xp.data.mnist import FILES
+from backprop_xp.data.records import Part
+from backprop_xp.devices import select
 from backprop_xp.errors import ConfigurationError
-from backprop_xp.experiments import overfitting, perceptrons, vanishing_gradients
+from backprop_xp.experiments import overfitting, perceptrons, records, vanishing_gradients
 from backprop_xp.experiments.experiment import experiments, get_experiment
 from backprop_xp.experiments.published import Draws, first, published_digits, same
 from backprop_xp.network import Network
@@ -20,7 +26,7 @@ REAL_MNIST = Path(
     or Path(__file__).parents[2] / "shared" / "data" / "mnist"
 )
 ALL = experiments()
-WITHOUT_MNIST = [name for name, experiment in ALL.items() if not experiment.needs_mnist]
+SHORT = [name for name, one in ALL.items() if not (one.needs_mnist or one.epochs)]
 
 
 @pytest.fixture
@@ -57,8 +63,9 @@ def test_every_experiment_of_the_notes_has_its_name():
         *("note-000", "note-001", "chain-rule", "linear-collapse", "vanishing-gradients"),
         *("dead-relu", "learning-rate-choice", "multiple_eta", "nand", "half-adder", "xor"),
         *("darkness-baseline", "digits-log", "learning-slowdown", "overfitting", "regularized"),
-        *("overfitting_full", "regularized_full", "early-stopping", "dropout", "more_data"),
-        *("weight_initialization_30", "weight_initialization_100"),
+        *("overfitting_full", "regularized_full", "early-stopping", "dropout", "augmentation"),
+        *("more_data", "weight_initialization_30", "weight_initialization_100"),
+        *("digits-record", "mnist-record", "mnist-record-deep"),
     ]
 
 
@@ -87,7 +94,7 @@ def test_an_unknown_name_suggests_the_nearest():
     assert "note-000" in f"{raised.value} {raised.value.hint}"
 
 
-@pytest.mark.parametrize("name", WITHOUT_MNIST)
+@pytest.mark.parametrize("name", SHORT)
 def test_an_experiment_without_mnist_bears_its_claim_out(name):
     outcome = get_experiment(name).run(None)
     check_outcome(outcome)
@@ -158,3 +165,33 @@ def test_gradients_vanish_towards_the_first_layer(mnist, depth):
     norms = vanishing_gradients._norms(depth, 0, x, np.eye(10)[labels])
     assert len(norms) == depth
     assert all(upper > 2.0 * lower for lower, upper in itertools.pairwise(norms))
+
+
+# --- records -------------------------------------------------------------------------------
+
+SMALL = records.Recipe((40,), epochs=12, batch_size=32, learning_rate=0.005)
+
+
+def test_a_record_counts_what_is_read_wrong_on_every_library(library):
+    seen = []
+    wrong, state = records.train(SMALL, load_digits(), library.placement, seen.append)
+    assert wrong < 36
+    assert [one.epoch for one in seen] == list(range(1, 13))
+    assert state.parameters[0].weights.shape == (40, 64)
+
+
+def test_a_record_trains_on_all_rows_but_those_to_test_on():
+    data = load_digits()
+    place = select("cpu")
+    wrong, state = records.train(SMALL, data, place)
+    assert state.step == 12 * math.ceil((data.train.size + data.validation.size) / 32)
+    other = dataclasses.replace(data, test=Part(data.test.inputs, (data.test.targets + 1) % 10))
+    shifted, same_state = records.train(SMALL, other, place)
+    assert bytes_of(same_state.parameters) == bytes_of(state.parameters)
+    assert shifted >= data.test.size - wrong
+
+
+@pytest.mark.parametrize("name", ["digits-record", "mnist-record", "mnist-record-deep"])
+def test_a_record_says_how_many_epochs_it_takes(name):
+    experiment = get_experiment(name)
+    assert f"{experiment.epochs} epochs" in experiment.settings

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from helpers import smooth_case
 
-from backprop_xp import ConfigurationError, Layer, Network, check_gradients
+from backprop_xp import ConfigurationError, Layer, Network, check_gradients, gradient_check
 from backprop_xp.activations import elementwise, get_activation
 from backprop_xp.losses import get_loss
+from backprop_xp.regularizers import Penalty, add_penalty
 
 RIGHT, WRONG = 1e-8, 1e-4
 
@@ -89,6 +90,34 @@ def test_the_entry_that_differs_most_is_named(kind, entry):
     assert found.where == f"layer 1 {kind}{entry}"
     assert found.analytic == 0.0
     assert found.numeric > 0.9
+
+
+REGULARIZERS = {
+    "l1": {"penalty": Penalty(l1=0.3)},
+    "l2": {"penalty": Penalty(l2=0.3)},
+    "penalised biases": {"penalty": Penalty(0.2, 0.3, biases=True)},
+    "weights": {"weights": np.asarray([0.5, 2.0, 1.0])},
+    "dropout": {"masks": [None, np.asarray([[0.0, 2.0, 2.0, 2.0], [2.0] * 4, [2.0, 0.0] * 2])]},
+}
+
+
+@pytest.mark.parametrize("told", REGULARIZERS.values(), ids=REGULARIZERS)
+def test_right_gradients_are_found_right_under_every_regularizer(told):
+    arguments = case(Network((3, 4, 2), ("tanh", "softmax")), "cross_entropy")
+    plain, found = check_gradients(*arguments), check_gradients(*arguments, **told)
+    assert 0 < found.error < RIGHT
+    assert found.numeric != plain.numeric
+
+
+def test_a_penalty_with_a_wrong_gradient_is_found(monkeypatch):
+    def doubled(penalty, gradients, parameters, *, xp):
+        return add_penalty(penalty._replace(l2=2 * penalty.l2), gradients, parameters, xp=xp)
+
+    monkeypatch.setattr(gradient_check, "add_penalty", doubled)
+    arguments = case(Network((3, 4, 2), ("tanh", "softmax")), "cross_entropy")
+    found = check_gradients(*arguments, penalty=Penalty(l2=0.3))
+    assert found.error > WRONG
+    assert "weights" in found.where
 
 
 def test_a_gradient_that_is_not_a_number_is_the_worst():

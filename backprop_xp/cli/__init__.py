@@ -18,6 +18,7 @@ from backprop_xp.version import __version__
 
 _COMMANDS = {
     "train": "Train a network on handwritten digits, MNIST, a .csv or a .npz.",
+    "find-lr": "Suggest a learning rate, by a range test.",
     "evaluate": "Measure a trained model on a data set.",
     "predict": "Predict with a trained model.",
     "devices": "List backends and devices, usable or not, and why.",
@@ -37,7 +38,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"backprop_xp.cli.{name}")
+        module = importlib.import_module(f"backprop_xp.cli.{name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 

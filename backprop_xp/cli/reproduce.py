@@ -7,22 +7,33 @@ from typing import Any
 
 import click
 
-from backprop_xp.cli.options import option, output_options
-from backprop_xp.cli.output import print_json, print_table, say
+from backprop_xp.cli.options import device_options, option, output_options
+from backprop_xp.cli.output import Progress, print_json, print_table, say
+from backprop_xp.errors import ConfigurationError
 
 
 @click.command()
 @click.argument("name", required=False)
 @click.option("--list", "list_all", is_flag=True, help="List the experiments, and end.")
 @option("--data-dir", metavar="DIR", help="Folder of the MNIST files.")
+@device_options()
 @output_options
 def command(
-    name: str | None, list_all: bool, data_dir: str | None, json: bool, quiet: bool, debug: bool
+    name: str | None,
+    list_all: bool,
+    data_dir: str | None,
+    device: str,
+    backend: str | None,
+    json: bool,
+    quiet: bool,
+    debug: bool,
 ) -> int:
     """Run the experiment NAME; without a name, list what there is.
 
-    The exit code is 1 if the outcome does not bear the claim out.
+    The exit code is 1 if the outcome does not bear the claim out. Only the records take a device;
+    all others run with NumPy.
     """
+    from backprop_xp.devices import select
     from backprop_xp.experiments.experiment import experiments, get_experiment
 
     if list_all or name is None:
@@ -43,8 +54,22 @@ def command(
         say(f"{experiment.name}: {experiment.shows}")
         say(f"settings: {experiment.settings}")
         say(f"source: {experiment.source}")
+    if not experiment.epochs and (backend not in (None, "numpy") or device not in ("auto", "cpu")):
+        raise ConfigurationError(
+            f"the experiment {name!r} runs with NumPy on the CPU",
+            "leave --device and --backend out",
+        )
     started = time.perf_counter()
-    outcome = experiment.run(data_dir)
+    if experiment.epochs:
+        placement = select(device, backend)
+        if not quiet:
+            say(placement.note)
+        with Progress(experiment.epochs, quiet=quiet) as progress:
+            outcome = experiment.run(
+                data_dir, placement, lambda state: progress.epoch(state.history[-1])
+            )
+    else:
+        outcome = experiment.run(data_dir)
     seconds = time.perf_counter() - started
     if json:
         about: dict[str, Any] = {key: getattr(experiment, key) for key in ("name", "shows")}

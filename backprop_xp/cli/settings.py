@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import tomllib
+from collections.abc import Collection
 from typing import Any
 
 import click
@@ -95,8 +96,17 @@ def _check_type(key: str, value: Any, path: str) -> None:
         raise ConfigurationError(f"{key} in {path} is {value!r}", f"give {words}")
 
 
-def _setting(*declarations: str, **attributes: Any) -> Any:
-    """Return the option of a setting, with the default that the settings themselves have."""
+config_option = click.option(
+    "--config",
+    metavar="FILE",
+    is_eager=True,
+    callback=read_config,
+    help="A TOML file of settings; options and environment variables go before it.",
+)
+
+
+def _setting(*declarations: str, **attributes: Any) -> tuple[str, Any]:
+    """Return the name of a setting and its option, with the default that the settings have."""
     name = declarations[0].split("/")[0].lstrip("-").replace("-", "_")
     default = _FIELDS[name].default
     if default is not None:
@@ -104,7 +114,7 @@ def _setting(*declarations: str, **attributes: Any) -> Any:
         attributes.setdefault(
             "show_default", ",".join(map(str, default)) if isinstance(default, tuple) else True
         )
-    return option(*declarations, **attributes)
+    return name, option(*declarations, **attributes)
 
 
 _SETTINGS = [
@@ -220,10 +230,11 @@ _SETTINGS = [
 ]
 
 
-def settings_options(command: Any) -> Any:
-    """Add an option for every setting."""
-    for add in reversed(_SETTINGS):
-        command = add(command)
+def settings_options(command: Any, but: Collection[str] = ()) -> Any:
+    """Add an option for every setting, but for those of the given names."""
+    for name, add in reversed(_SETTINGS):
+        if name not in but:
+            command = add(command)
     return command
 
 

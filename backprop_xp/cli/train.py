@@ -11,7 +11,7 @@ import click
 
 from backprop_xp.cli.options import device_options, output_options
 from backprop_xp.cli.output import Progress, print_json, say
-from backprop_xp.cli.settings import read_config, settings_options, show_settings
+from backprop_xp.cli.settings import config_option, settings_options, show_settings
 from backprop_xp.errors import DivergenceError
 from backprop_xp.settings import RunSettings
 from backprop_xp.version import __version__
@@ -29,14 +29,7 @@ if TYPE_CHECKING:
 @click.argument("data", default="digits", envvar="BACKPROP_XP_DATA")
 @settings_options
 @device_options()
-@click.option(
-    "--config",
-    metavar="FILE",
-    is_eager=True,
-    expose_value=False,
-    callback=read_config,
-    help="A TOML file of settings; options and environment variables go before it.",
-)
+@config_option
 @click.option("--print-config", is_flag=True, help="Print each setting with its source, and end.")
 @click.option("--doctor", is_flag=True, help="Look for what commonly goes wrong, and advise.")
 @click.option("--out", metavar="DIR", help="Folder for the model, the history and the settings.")
@@ -46,6 +39,7 @@ if TYPE_CHECKING:
 def command(
     ctx: click.Context,
     /,
+    config: str | None,
     print_config: bool,
     doctor: bool,
     out: str | None,

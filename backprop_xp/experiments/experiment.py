@@ -45,17 +45,22 @@ class Experiment(NamedTuple):
         Network, data and hyperparameters, as text.
     source : str
         Where the claim was made.
-    run : callable ``(data_dir) -> Outcome``
+    run : callable ``(data_dir) -> Outcome``, or ``(data_dir, placement, on_epoch) -> Outcome``
         ``data_dir`` is the folder of the MNIST files, or None for the usual place.
     needs_mnist : bool
+    epochs : int
+        Those of the one training of an experiment that runs on any device: its ``run`` takes the
+        placement, and a function to call with the state after each of them. 0 for all others,
+        which run with NumPy.
     """
 
     name: str
     shows: str
     settings: str
     source: str
-    run: Callable[[str | None], Outcome]
+    run: Callable[..., Outcome]
     needs_mnist: bool = False
+    epochs: int = 0
 
 
 _MODULES = (
@@ -74,6 +79,7 @@ _MODULES = (
     "generalisation",
     "more_data",
     "weight_initialization",
+    "records",
 )
 
 

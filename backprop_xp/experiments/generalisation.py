@@ -1,4 +1,4 @@
-"""Early stopping and dropout: two cures for overfitting beside more data and L2."""
+"""Early stopping, dropout and augmentation: cures for overfitting beside more data and L2."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from backprop_xp.training import fit
 _SEEDS = 3
 _STOPPING = Network((64, 100, 10), ("relu", "softmax"))
 _DROPOUT = Network((784, 500, 10), ("relu", "softmax"))
+_AUGMENTATION = Network((784, 200, 10), ("relu", "softmax"))
 
 
 def _measure(network: Network, parameters: Parameters, data: tuple[Any, Any]) -> dict[str, float]:
@@ -64,35 +65,42 @@ def _early_stopping(data_dir: str | None) -> Outcome:
     return Outcome(published, measured, measured == published, verdict, histories)
 
 
-def _dropout(data_dir: str | None) -> Outcome:
+def _compare(
+    data_dir: str | None, network: Network, ways: dict[str, dict[str, Any]], **settings: Any
+) -> Outcome:
+    """Train on 1,000 images of MNIST in two ways, from several seeds; the second is the better."""
     digits = published_digits(data_dir)
     x, labels = first(digits.train, 1000)
     train, test = (x.astype("float32"), labels), (digits.test[0].astype("float32"), digits.test[1])
     accuracies: dict[str, list[float]] = {}
     histories: dict[str, Any] = {}
-    for name, rates in (("without", ()), ("with dropout", (0.5,))):
+    for name, told in ways.items():
         accuracies[name], histories[name] = [], []
         for seed in range(_SEEDS):
-            state = fit(
-                _DROPOUT,
-                train,
-                dropout=rates,
-                batch_size=50,
-                epochs=40,
-                seed=seed,
-                evaluate_training=False,
-            )
-            found = _measure(_DROPOUT, state.parameters, test)
+            state = fit(network, train, seed=seed, evaluate_training=False, **settings, **told)
+            found = _measure(network, state.parameters, test)
             accuracies[name].append(found["accuracy"])
             histories[name].append([*state.history, {"test": found}])
     published = {"higher mean test accuracy": True}
     means = {name: float(np.mean(values)) for name, values in accuracies.items()}
-    measured = {"higher mean test accuracy": means["with dropout"] > means["without"]}
+    without, cured = means.values()
+    measured = {"higher mean test accuracy": cured > without}
     verdict = "test accuracy " + "; ".join(
         f"{name} {mean:.2%} ({', '.join(f'{value:.2%}' for value in accuracies[name])})"
         for name, mean in means.items()
     )
     return Outcome(published, measured, measured == published, verdict, histories)
+
+
+def _dropout(data_dir: str | None) -> Outcome:
+    ways: dict[str, dict[str, Any]] = {"without": {}, "with dropout": {"dropout": (0.5,)}}
+    return _compare(data_dir, _DROPOUT, ways, batch_size=50, epochs=40)
+
+
+def _augmentation(data_dir: str | None) -> Outcome:
+    told = {"augment": "digits", "image_shape": (28, 28)}
+    ways: dict[str, dict[str, Any]] = {"without": {}, "with augmentation": told}
+    return _compare(data_dir, _AUGMENTATION, ways, batch_size=50, epochs=80)
 
 
 EXPERIMENTS = (
@@ -112,6 +120,17 @@ EXPERIMENTS = (
         "dropout 0.5 and without",
         "Nielsen, chapter 3, other techniques for regularization; note 004, section 3",
         _dropout,
+        needs_mnist=True,
+    ),
+    Experiment(
+        "augmentation",
+        "Digits that are shifted, turned, sheared and warped anew in every step teach more than "
+        "the 1,000 images alone.",
+        f"784-200-10 ReLU, softmax, Adam, η 0.001, batch 50, 80 epochs, {_SEEDS} seeds, with "
+        "augmentation and without",
+        "Simard, Steinkraus and Platt (2003): 98.4 % to 99.3 % on all of MNIST; Nielsen, chapter "
+        "3; note 004, section 3",
+        _augmentation,
         needs_mnist=True,
     ),
 )

@@ -1,0 +1,110 @@
+"""What the learning-rate finder's suggestions are worth, against the best rate of a grid.
+
+    python scripts/find_lr.py [--mnist DIR]
+
+For each problem, optimizer and batch size: the suggestions of some seeds, the range of rates of a
+grid that are good, and the suggestions' worth, the share of the best rate's improvement in the
+training loss after a few epochs; a rate is good that is worth 0.9. The last line sums it up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from backprop_xp import DivergenceError, Network, find_learning_rate, fit, load_digits, load_mnist
+
+OPTIMIZERS = ("sgd", "momentum", "adam")
+GRID = 10.0 ** np.arange(-5.0, 1.5, 0.25)
+SEEDS = range(4)
+
+
+class Problem(NamedTuple):
+    """A data set, a network for it, and how long it is trained."""
+
+    name: str
+    data: tuple[np.ndarray, np.ndarray]
+    network: Network
+    epochs: int
+    batch_sizes: tuple[int, ...] = (10, 32, 128)
+    settings: dict[str, Any] = {}  # noqa: RUF012
+
+
+def problems(mnist: str | None) -> Iterator[Problem]:
+    digits = load_digits().train
+    pictures = digits.inputs / 16.0, digits.targets
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1.0, 1.0, (400, 2))
+    xor = x, (x[:, 0] * x[:, 1] > 0).astype(int)
+    x = rng.uniform(0.0, 1.0, (1000, 10))
+    t = 10 * np.sin(np.pi * x[:, 0] * x[:, 1]) + 20 * (x[:, 2] - 0.5) ** 2
+    t = (t + x[:, 3:5] @ [10, 5] + rng.normal(size=1000))[:, None]
+    friedman = (x - x.mean(axis=0)) / x.std(axis=0), (t - t.mean()) / t.std()
+    for name in ("relu", "tanh", "sigmoid"):
+        yield Problem(f"digits {name}", pictures, Network((64, 30, 10), (name, "softmax")), 5)
+        yield Problem(f"xor {name}", xor, Network((2, 16, 2), (name, "softmax")), 20)
+        yield Problem(f"friedman {name}", friedman, Network((10, 32, 1), (name, "identity")), 5)
+    book = {"initializer": "scaled_normal", "loss": "half_squared_error"}
+    network = Network((64, 30, 10), "sigmoid")
+    yield Problem("digits book", pictures, network, 5, settings=book)
+    if mnist is None:
+        return
+    train = load_mnist(mnist).train
+    pictures = train.inputs.astype(np.float32) / 255.0, train.targets
+    for name in ("relu", "sigmoid"):
+        network = Network((784, 30, 10), (name, "softmax"))
+        yield Problem(f"mnist {name}", pictures, network, 1, (10, 128))
+    yield Problem("mnist book", pictures, Network((784, 30, 10), "sigmoid"), 1, (10, 128), book)
+
+
+def trained_loss(problem: Problem, rate: float, seed: int, **settings: Any) -> float:
+    try:
+        state = fit(
+            *(problem.network, problem.data),
+            **{"epochs": problem.epochs, "learning_rate": rate, "seed": seed},
+            **{**problem.settings, **settings},
+        )
+    except DivergenceError:
+        return math.inf
+    return state.history[-1]["train_loss"]
+
+
+def worth(problem: Problem, **settings: Any) -> Iterator[float]:
+    """Yield the worth of the suggestion of each seed, and print them all."""
+    losses = [trained_loss(problem, rate, 0, **settings) for rate in GRID]
+    untrained, best = trained_loss(problem, 1e-12, 0, **settings), min(losses)
+    good = GRID[(untrained - np.asarray(losses)) / (untrained - best) >= 0.9]
+    shown = []
+    for seed in SEEDS:
+        options = {**problem.settings, **settings, "seed": seed}
+        rate = find_learning_rate(problem.network, problem.data, **options).suggestion
+        if rate is None:
+            shown.append("none")
+            continue
+        share = (untrained - trained_loss(problem, rate, seed, **settings)) / (untrained - best)
+        shown.append(f"{rate:g} ({share:.2f})")
+        yield share
+    name = f"{problem.name}, {settings['optimizer']}, {settings['batch_size']}"
+    print(f"{name:<30} good: {good[0]:7.2g} to {good[-1]:<7.2g} found:", *shown, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mnist", metavar="DIR", help="the folder of MNIST's files")
+    found = [
+        share
+        for problem in problems(parser.parse_args().mnist)
+        for optimizer in OPTIMIZERS
+        for batch_size in problem.batch_sizes
+        for share in worth(problem, optimizer=optimizer, batch_size=batch_size)
+    ]
+    above = ", ".join(f"{np.mean(np.asarray(found) >= s):.1%} worth {s}" for s in (0.9, 0.8, 0.5))
+    print(f"{len(found)} suggestions: mean {np.clip(found, 0, 1).mean():.3f}; {above}")
+
+
+if __name__ == "__main__":
+    main()
