@@ -117,6 +117,15 @@ def test_inputs_from_elsewhere_are_refused_with_scikit_learns_error(library):
 
 
 @pytest.mark.usefixtures("dispatch")
+def test_tiny_probabilities_are_not_0(library):
+    model = MLPClassifier(**{**SMALL, "hidden_layer_sizes": ()}).fit(library.array(X), LABELS == 1)
+    model.coefs_, model.intercepts_ = [model.coefs_[0] * 0.0], [model.intercepts_[0] * 0.0 - 100.0]
+    assert close(model.predict_log_proba(library.array(X))[:, 1], np.full(50, -100.0))
+    model.intercepts_ = [model.intercepts_[0] * -10.0]
+    assert close(model.predict_proba(library.array(X))[:, 1], np.ones(50))
+
+
+@pytest.mark.usefixtures("dispatch")
 def test_missing_values_are_found_wherever_the_inputs_live(library):
     x = X.copy()
     x[3, 2] = np.nan

@@ -10,7 +10,10 @@ from backprop_xp.estimators import MLPClassifier, MLPRegressor
 
 ESTIMATORS = [
     *(MLPClassifier(), MLPRegressor()),
-    *(MLPClassifier(solver="lbfgs"), MLPRegressor(solver="lbfgs", hidden_layer_sizes=(10, 5))),
+    *(
+        MLPClassifier(solver="lbfgs", alpha=1.0),
+        MLPRegressor(solver="lbfgs", hidden_layer_sizes=(10, 5)),
+    ),
 ]
 
 

@@ -201,6 +201,38 @@ def test_divergence_is_found_in_float32_too(library):
     assert all(np.all(np.isfinite(p)) for p in numpy_of(failure.value.state.parameters))
 
 
+# --- the caller's own rules --------------------------------------------------------------------
+
+
+def test_training_stops_where_the_callback_says_so(library):
+    settings = {**SETTINGS, "batch_size": 8}
+    state = fit(
+        NETWORK, data_on(library), epochs=5, on_epoch=lambda state: state.epoch == 2, **settings
+    )
+    assert (state.epoch, state.stopped) == (2, "on_epoch")
+    done = fit(NETWORK, data_on(library), epochs=2, **settings)
+    assert bytes_of(state.parameters) == bytes_of(done.parameters)
+    assert done.stopped == ""
+    whole = fit(NETWORK, data_on(library), epochs=5, state=state, **settings)
+    assert (whole.epoch, whole.stopped) == (5, "")
+
+
+def test_learning_rates_of_the_callers_own_take_the_place_of_the_settings(library):
+    settings = {**SETTINGS, "batch_size": 8, "epochs": 3}
+    asked = []
+
+    def rates(state, steps):
+        asked.append((state.epoch, state.step, steps))
+        return [settings["learning_rate"] * 0.5] * steps
+
+    state = fit(NETWORK, data_on(library), rates=rates, **settings)
+    assert asked == [(0, 0, 3), (1, 3, 3), (2, 6, 3)]
+    halved = {**settings, "learning_rate": settings["learning_rate"] * 0.5}
+    assert bytes_of(state.parameters) == bytes_of(
+        fit(NETWORK, data_on(library), **halved).parameters
+    )
+
+
 # --- Ctrl-C ------------------------------------------------------------------------------------
 
 

@@ -216,7 +216,9 @@ class BaseMLP(BaseEstimator):
     def _first_weights(self) -> Array:
         return self.coefs_[0]  # scikit-learn compares where an attribute lives, not a list
 
-    def _ready(self, X: Any, method: str) -> tuple[Network, Parameters, Any, Placement]:
+    def _ready(
+        self, X: Any, method: str, output: str | None = None
+    ) -> tuple[Network, Parameters, Any, Placement]:
         """Return what a forward pass over a user's inputs needs."""
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="_first_weights", method=method)
@@ -231,11 +233,12 @@ class BaseMLP(BaseEstimator):
             if not sparse.issparse(X):
                 X = arrays.asarray(X, **like)
         sizes = [parameters[0].weights.shape[1], *(p.weights.shape[0] for p in parameters)]
-        return network_of(self, sizes), parameters, X, placement
+        return network_of(self, sizes, output), parameters, X, placement
 
-    def _outputs(self, X: Any, method: str) -> Array:
-        """Return what the network says, shape (n, n_outputs), where the inputs live."""
-        network, parameters, X, placement = self._ready(X, method)
+    def _outputs(self, X: Any, method: str, output: str | None = None) -> Array:
+        """Return what the network says, shape (n, n_outputs), where the inputs live; with another
+        output activation than its own, if one is named."""
+        network, parameters, X, placement = self._ready(X, method, output)
         real = parameters[0].weights.dtype
         with placement.activate():
             if sparse.issparse(X):

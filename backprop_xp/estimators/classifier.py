@@ -222,6 +222,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return outputs
         return arrays.namespace(outputs).concat((1.0 - outputs, outputs), axis=1)
 
+    def _outputs(self, X: Any, method: str, output: str | None = None) -> Array:
+        if getattr(self, "out_activation_", "") != "logistic":
+            return super()._outputs(X, method, output)
+        # The core's sigmoid is fast, and rounds probabilities below 1e-16 to 0; a user may take
+        # their logarithm.
+        z = super()._outputs(X, method, "identity")
+        xp = arrays.namespace(z)
+        small = xp.exp(-xp.abs(z))
+        return xp.where(z < 0.0, small, xp.ones_like(small)) / (1.0 + small)
+
     def _indices(self, outputs: Array, xp: Any) -> Array:
         """Return class indices of outputs, or the labels as 0 and 1."""
         if self._multilabel:

@@ -161,8 +161,10 @@ def hidden_of(estimator: Any) -> list[int]:
     return sizes
 
 
-def network_of(estimator: Any, sizes: list[int]) -> Network:
+def network_of(estimator: Any, sizes: list[int], output: str | None = None) -> Network:
     """Return the network of an estimator with layers of these sizes, inputs and outputs included.
+
+    ``output`` takes the place of the estimator's own output activation.
 
     Raises
     ------
@@ -172,7 +174,8 @@ def network_of(estimator: Any, sizes: list[int]) -> Network:
     given = estimator.activation
     if isinstance(given, (str, Activation)):
         given = [given] * (len(sizes) - 2)
-    return Network(sizes, [*map(_activation, given), _activation(estimator.out_activation_)])
+    output = output or estimator.out_activation_
+    return Network(sizes, [*map(_activation, given), _activation(output)])
 
 
 def _activation(given: str | Activation) -> Activation:
