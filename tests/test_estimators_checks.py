@@ -9,11 +9,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from backprop_xp.estimators import MLPClassifier, MLPRegressor
 
 ESTIMATORS = [
-    *(MLPClassifier(), MLPRegressor()),
-    *(
-        MLPClassifier(solver="lbfgs", alpha=1.0),
-        MLPRegressor(solver="lbfgs", hidden_layer_sizes=(10, 5)),
-    ),
+    MLPClassifier(),
+    MLPRegressor(),
+    MLPClassifier((20,), "tanh", solver="sgd", learning_rate="adaptive", learning_rate_init=0.1),
+    MLPRegressor("huber", (10, 5), solver="lbfgs"),
 ]
 
 
