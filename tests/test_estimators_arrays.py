@@ -187,7 +187,9 @@ ROWS = X * (RNG.random(X.shape) < 0.4)
 
 
 @pytest.mark.parametrize("form", [sparse.csr_array, sparse.csr_matrix, sparse.csc_array])
-@pytest.mark.parametrize("told", [{}, {"solver": "lbfgs"}, {"early_stopping": True}], ids=str)
+@pytest.mark.parametrize(
+    "told", [{}, {"batch_size": "auto"}, {"solver": "lbfgs"}, {"early_stopping": True}], ids=str
+)
 @every_kind
 def test_sparse_rows_give_what_dense_ones_give(kind, told, form):
     estimator, y = KINDS[kind]

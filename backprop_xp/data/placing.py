@@ -28,7 +28,7 @@ class Placed(NamedTuple):
 
 
 class SparseRows:
-    """Inputs that stay sparse on the host, and are made dense a batch at a time.
+    """Inputs to train on that stay sparse on the host, and are made dense a batch at a time.
 
     Parameters
     ----------

@@ -249,7 +249,10 @@ def initial_weights(estimator: Any, sizes: list[int], rng: Any) -> list[tuple[An
     Glorot's uniform distribution for both, narrower for the logistic function; drawn as
     scikit-learn draws them, so that the same ``random_state`` gives the same numbers.
     """
-    factor = 2.0 if estimator.activation in ("logistic", "sigmoid") else 6.0
+    narrow = isinstance(estimator.activation, str) and estimator.activation in (
+        *("logistic", "sigmoid"),
+    )
+    factor = 2.0 if narrow else 6.0
     drawn = []
     for n_in, n_out in itertools.pairwise(sizes):
         bound = np.sqrt(factor / (n_in + n_out))
