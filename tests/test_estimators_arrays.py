@@ -193,8 +193,9 @@ ROWS = X * (RNG.random(X.shape) < 0.4)
 @every_kind
 def test_sparse_rows_give_what_dense_ones_give(kind, told, form):
     estimator, y = KINDS[kind]
-    dense = estimator(**SMALL, **told).fit(ROWS, y, sample_weight=WEIGHTS)
-    model = estimator(**SMALL, **told).fit(form(ROWS), y, sample_weight=WEIGHTS)
+    told = {**SMALL, **told}
+    dense = estimator(**told).fit(ROWS, y, sample_weight=WEIGHTS)
+    model = estimator(**told).fit(form(ROWS), y, sample_weight=WEIGHTS)
     assert close(model.coefs_[0], dense.coefs_[0])
     assert close(model.predict(form(ROWS)), dense.predict(ROWS))
     assert close(model.activations(form(ROWS))[0], dense.activations(ROWS)[0])
