@@ -333,9 +333,7 @@ def backward(
             bias = xp.sum(delta, axis=0)  # (BP3)
         layers.append(Layer(xp.matmul(delta.T, tape.fed[place]), bias))  # (BP4)
         if place > 0:
-            product = (
-                xp.multiply if delta.shape[1] == 1 else xp.matmul
-            )  # BLAS is slow at outer ones
+            product = xp.multiply if delta.shape[1] == 1 else xp.matmul  # outer: slow in BLAS
             da = product(parameters[place].weights.T, delta.T).T  # (batch, n_in)
             mask = tape.masks[place]
             if mask is not None:  # a unit that was dropped has no part in the error
