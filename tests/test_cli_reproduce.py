@@ -5,7 +5,7 @@ from command_line import done, refused
 
 from backprop_xp.experiments import experiment, records
 
-SMALL = records.Recipe((20,), epochs=2, batch_size=64, learning_rate=0.005)
+SMALL = records.Recipe((20,), "relu", epochs=2, batch_size=64, learning_rate=0.005)
 
 
 @pytest.fixture

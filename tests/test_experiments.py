@@ -169,7 +169,7 @@ def test_gradients_vanish_towards_the_first_layer(mnist, depth):
 
 # --- records -------------------------------------------------------------------------------
 
-SMALL = records.Recipe((40,), epochs=12, batch_size=32, learning_rate=0.005)
+SMALL = records.Recipe((40,), "relu", epochs=12, batch_size=32, learning_rate=0.005)
 
 
 def test_a_record_counts_what_is_read_wrong_on_every_library(library):
