@@ -242,7 +242,7 @@ class Runner:
     ) -> Epoch:
         xp, n = self.xp, data[0].shape[0]
         number: Callable[[Array], Any] = float if reads_freely(xp) else _as_it_is
-        total: Any = 0.0
+        total: Any = 0.0  # of the means of the batches
         for place, start in enumerate(range(0, n, batch_size)):
             size = min(batch_size, n - start)
             batch = data
@@ -251,11 +251,14 @@ class Runner:
             step = self.compute(parameters, batch, first + place)
             if watch(place, step):
                 seen = start + size
-                return Epoch(parameters, slots, (total + number(step.loss) * size) / seen, place)
-            # The last batch may be short: its mean counts for as many samples as it has.
-            total = number(step.loss) * size + total
+                loss = (total * batch_size + number(step.loss) * size) / seen
+                return Epoch(parameters, slots, loss, place)
+            loss = number(step.loss)
+            if size < batch_size:  # the last batch counts for as many samples as it has
+                loss = loss * (size / batch_size)
+            total = loss + total
             parameters, slots = self.apply(parameters, step.gradients.layers, slots, scalars[place])
-        return Epoch(parameters, slots, total / n, len(scalars))
+        return Epoch(parameters, slots, total / (n / batch_size), len(scalars))
 
 
 def rows_of(data: Batch, rows: Array, xp: Namespace) -> Batch:
