@@ -8,7 +8,7 @@ step by step on NumPy, CuPy, PyTorch and array_api_strict, in one compiled loop 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -229,6 +229,45 @@ class Runner:
                 parameters, slots, data, order, batch_size, scalars, first, watch or _go_on
             )
 
+    def windows(
+        self,
+        parameters: Parameters,
+        slots: list[Slots],
+        windows: Iterable[tuple[Batch, Array]],
+        batch_size: int,
+        scalars: Sequence[Scalars],
+        first: int,
+        watch: Watch | None = None,
+    ) -> Epoch:
+        """Train on every row once where the rows come in windows, each with its own order.
+
+        All windows but the last must be of whole batches; the rest is as for `epoch`.
+        """
+        total: Any = 0.0
+        rows, done, unit = 0, 0, 0
+        for data, order in windows:
+            n = order.shape[0]
+            unit = unit or n  # one window keeps its mean to the last bit
+            here = scalars[done : done + -(-n // batch_size)]
+            left = self.epoch(
+                parameters,
+                slots,
+                data,
+                order,
+                batch_size,
+                here,
+                first + done,
+                watch and _later(watch, done),
+            )
+            parameters, slots = left.parameters, left.slots
+            stopped = left.steps < len(here)
+            seen = min((left.steps + 1) * batch_size, n) if stopped else n
+            total = left.loss * (seen / unit) + total
+            rows, done = rows + seen, done + left.steps
+            if stopped:
+                break
+        return Epoch(parameters, slots, total / (rows / unit), done)
+
     def _step_by_step(
         self,
         parameters: Parameters,
@@ -269,6 +308,11 @@ def rows_of(data: Batch, rows: Array, xp: Namespace) -> Batch:
         xp.take(y, rows, axis=0),
         None if weights is None else xp.take(weights, rows, axis=0),
     )
+
+
+def _later(watch: Watch, done: int) -> Watch:
+    """Return a watch for a window before which steps of the epoch were done."""
+    return lambda place, step: watch(done + place, step)
 
 
 def _go_on(place: int, step: Step) -> bool:
