@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from backprop_xp import arrays
 from backprop_xp.arrays import Array, Namespace
-from backprop_xp.data.placing import check_width
+from backprop_xp.data.placing import Placed, check_width
 from backprop_xp.losses import Loss, output_error
 from backprop_xp.metrics import correct
 from backprop_xp.network import Network, Parameters, forward
@@ -100,6 +100,21 @@ def evaluate(
         "loss": float(total),
         "accuracy": int(hits) / n,
         "correct": int(hits),
+        "count": n,
+    }
+
+
+def evaluate_parts(
+    network: Network, loss: Loss, parameters: Parameters, parts: Iterable[Placed], *, xp: Namespace
+) -> dict[str, float]:
+    """Return what `evaluate` does for a data set that comes in parts, each let go in its turn."""
+    found = [evaluate(network, loss, parameters, part.x, part.y, xp=xp) for part in parts]
+    n = sum(part["count"] for part in found)
+    hits = sum(part["correct"] for part in found)
+    return {
+        "loss": sum(part["loss"] * (part["count"] / n) for part in found),
+        "accuracy": hits / n,
+        "correct": hits,
         "count": n,
     }
 

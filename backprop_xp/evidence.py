@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from backprop_xp import arrays
 from backprop_xp.arrays import Array, Namespace
 from backprop_xp.data.placing import Placed, place
+from backprop_xp.data.streaming import some
 from backprop_xp.diagnostics import SAMPLE, describe, measure
 from backprop_xp.evaluation import evaluate, predict
 from backprop_xp.execution import quiet
@@ -134,7 +135,7 @@ def collect(
 
     def placed(data: tuple[Any, Any]) -> Placed:
         sizes = network.sizes[0], network.sizes[-1]
-        return place(data, *sizes, xp=xp, dtype=weights.dtype, device=device)
+        return place(some(data), *sizes, xp=xp, dtype=weights.dtype, device=device)
 
     def measured(data: Placed) -> float:
         return evaluate(network, loss, parameters, data.x, data.y, xp=xp)["loss"]

@@ -8,7 +8,7 @@ step by step on NumPy, CuPy, PyTorch and array_api_strict, in one compiled loop 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -230,6 +230,45 @@ class Runner:
                 parameters, slots, data, order, batch_size, scalars, first, watch or _go_on
             )
 
+    def windows(
+        self,
+        parameters: Parameters,
+        slots: list[Slots],
+        windows: Iterable[tuple[Batch, Array]],
+        batch_size: int,
+        scalars: Sequence[Scalars],
+        first: int,
+        watch: Watch | None = None,
+    ) -> Epoch:
+        """Train on every row once where the rows come in windows, each with its own order.
+
+        All windows but the last must be of whole batches; the rest is as for `epoch`.
+        """
+        total: Any = 0.0
+        rows, done, unit = 0, 0, 0
+        for data, order in windows:
+            n = order.shape[0]
+            unit = unit or n  # one window keeps its mean to the last bit
+            here = scalars[done : done + -(-n // batch_size)]
+            left = self.epoch(
+                parameters,
+                slots,
+                data,
+                order,
+                batch_size,
+                here,
+                first + done,
+                watch and _later(watch, done),
+            )
+            parameters, slots = left.parameters, left.slots
+            stopped = left.steps < len(here)
+            seen = min((left.steps + 1) * batch_size, n) if stopped else n
+            total = left.loss * (seen / unit) + total
+            rows, done = rows + seen, done + left.steps
+            if stopped:
+                break
+        return Epoch(parameters, slots, total / (rows / unit), done)
+
     def _step_by_step(
         self,
         parameters: Parameters,
@@ -243,7 +282,7 @@ class Runner:
     ) -> Epoch:
         xp, n = self.xp, data[0].shape[0]
         number: Callable[[Array], Any] = float if reads_freely(xp) else _as_it_is
-        total: Any = 0.0
+        total: Any = 0.0  # of the means of the batches
         for place, start in enumerate(range(0, n, batch_size)):
             size = min(batch_size, n - start)
             batch = data
@@ -253,11 +292,14 @@ class Runner:
             step = self.compute(parameters, batch, first + place)
             if watch(place, step):
                 seen = start + size
-                return Epoch(parameters, slots, (total + number(step.loss) * size) / seen, place)
-            # The last batch may be short: its mean counts for as many samples as it has.
-            total = number(step.loss) * size + total
+                loss = (total * batch_size + number(step.loss) * size) / seen
+                return Epoch(parameters, slots, loss, place)
+            loss = number(step.loss)
+            if size < batch_size:  # the last batch counts for as many samples as it has
+                loss = loss * (size / batch_size)
+            total = loss + total
             parameters, slots = self.apply(parameters, step.gradients.layers, slots, scalars[place])
-        return Epoch(parameters, slots, total / n, len(scalars))
+        return Epoch(parameters, slots, total / (n / batch_size), len(scalars))
 
 
 def rows_of(data: Batch, rows: Array, xp: Namespace) -> Batch:
@@ -268,6 +310,11 @@ def rows_of(data: Batch, rows: Array, xp: Namespace) -> Batch:
         xp.take(y, rows, axis=0),
         None if weights is None else xp.take(weights, rows, axis=0),
     )
+
+
+def _later(watch: Watch, done: int) -> Watch:
+    """Return a watch for a window before which steps of the epoch were done."""
+    return lambda place, step: watch(done + place, step)
 
 
 def _go_on(place: int, step: Step) -> bool:

@@ -7,8 +7,9 @@ from typing import Any
 
 from backprop_xp import arrays, evaluation
 from backprop_xp.arrays import Array
-from backprop_xp.data.placing import check_targets, place, place_inputs
+from backprop_xp.data.placing import place_inputs
 from backprop_xp.data.scaling import Scaling
+from backprop_xp.data.streaming import hold, in_windows
 from backprop_xp.devices import Placement
 from backprop_xp.losses import Loss
 from backprop_xp.metrics import classes_of
@@ -94,9 +95,13 @@ class Model:
         DataError
             If the number of columns is not that of the network's inputs, or a value is not finite.
         """
-        x = self._placed(inputs)
+        parts = []
         with self.placement.activate():
-            return arrays.to_numpy(evaluation.predict(self.network, self.parameters, x))
+            for first, part in in_windows(self._scaled(inputs), self.dtype):
+                x = self._placed(part, first)
+                outputs = evaluation.predict(self.network, self.parameters, x)
+                parts.append(arrays.to_numpy(outputs))
+        return parts[0] if len(parts) == 1 else arrays.namespace(parts[0]).concat(parts)
 
     def predict(self, inputs: Any) -> list[Any]:
         """Return the class name of each row of raw inputs; for a regression the numbers.
@@ -136,17 +141,17 @@ class Model:
         """
         xp = self.placement.xp
         with self.placement.activate():
-            placed = place(
+            data = hold(
                 (self._scaled(inputs), targets),
                 self.network.sizes[0],
                 self.network.sizes[-1],
+                self.loss,
                 xp=xp,
                 dtype=self.placement.dtype(self.dtype),
                 device=self.placement.device,
             )
-            check_targets(placed.y, self.loss, xp=xp)
-            measured = evaluation.evaluate(
-                self.network, self.loss, self.parameters, placed.x, placed.y, xp=xp
+            measured = evaluation.evaluate_parts(
+                self.network, self.loss, self.parameters, data.parts(), xp=xp
             )
         kept = ("loss", "count") if self.classes is None else tuple(measured)
         return {name: measured[name] for name in kept}
@@ -154,12 +159,12 @@ class Model:
     def _scaled(self, inputs: Any) -> Any:
         return inputs if self.scaling is None else self.scaling.apply(inputs, self.dtype)
 
-    def _placed(self, inputs: Any) -> Array:
-        with self.placement.activate():
-            return place_inputs(
-                self._scaled(inputs),
-                self.network.sizes[0],
-                xp=self.placement.xp,
-                dtype=self.placement.dtype(self.dtype),
-                device=self.placement.device,
-            )
+    def _placed(self, inputs: Any, first: int) -> Array:
+        return place_inputs(
+            inputs,
+            self.network.sizes[0],
+            xp=self.placement.xp,
+            dtype=self.placement.dtype(self.dtype),
+            device=self.placement.device,
+            first=first,
+        )

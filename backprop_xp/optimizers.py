@@ -120,23 +120,27 @@ def rmsprop(decay: float = 0.99, epsilon: float = 1e-8) -> Optimizer:
     """
     _check_fraction("decay", decay)
     _check_positive("epsilon", epsilon)
+    # What is kept is s / (1 - ρ), which needs a product less:
+    # η g / (√s + ε) = [η / √(1 - ρ)] g / (√(s / (1 - ρ)) + ε / √(1 - ρ))
+    scale = 1.0 / math.sqrt(1.0 - decay)
+
+    def scalars(learning_rate: float, step: int) -> tuple[float, ...]:
+        return (learning_rate * scale,)
 
     def rule(
         p: Array, g: Array, slots: Slots, scalars: Scalars, xp: Namespace
     ) -> tuple[Array, Slots]:
         (s,), (eta,) = slots, scalars
-        square = g * g
-        square *= 1.0 - decay
         s *= decay
-        s += square
+        s += g * g
         root = xp.sqrt(s)
-        root += epsilon
+        root += epsilon * scale
         g *= eta
         g /= root
         p -= g
         return p, (s,)
 
-    return Optimizer("rmsprop", 0.001, ("mean_square",), _only_learning_rate, rule)
+    return Optimizer("rmsprop", 0.001, ("sum_of_squares",), scalars, rule)
 
 
 def adam(beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Optimizer:
@@ -166,23 +170,22 @@ def _adam(name: str, beta1: float, beta2: float, epsilon: float, weight_decay: f
     _check_positive("weight_decay", weight_decay, zero=True)
 
     def scalars(learning_rate: float, step: int) -> tuple[float, ...]:
-        # η m̂ / (√v̂ + ε) with both corrections drawn out of the arrays:
-        # [η √(1 - β₂ᵗ) / (1 - β₁ᵗ)] m / (√v + ε √(1 - β₂ᵗ))
-        root = math.sqrt(1.0 - beta2**step)
-        eta = learning_rate * root / (1.0 - beta1**step)
+        # What is kept is M = m / (1 - β₁) and V = v / (1 - β₂), which need a product less each.
+        # η m̂ / (√v̂ + ε) with all factors drawn out of the arrays: [η r (1 - β₁) / (1 - β₁ᵗ)] M /
+        # (√V + ε r) with r = √((1 - β₂ᵗ) / (1 - β₂))
+        root = math.sqrt((1.0 - beta2**step) / (1.0 - beta2))
+        eta = learning_rate * root * (1.0 - beta1) / (1.0 - beta1**step)
         return eta, epsilon * root, 1.0 - learning_rate * weight_decay
 
     def rule(
         p: Array, g: Array, slots: Slots, scalars: Scalars, xp: Namespace
     ) -> tuple[Array, Slots]:
         (m, v), (eta, epsilon_t, keep) = slots, scalars
-        square = g * g
-        square *= 1.0 - beta2
-        v *= beta2
-        v += square
-        g *= 1.0 - beta1
         m *= beta1
         m += g
+        g *= g
+        v *= beta2
+        v += g
         root = xp.sqrt(v)
         root += epsilon_t
         update = m / root
@@ -192,7 +195,7 @@ def _adam(name: str, beta1: float, beta2: float, epsilon: float, weight_decay: f
         p -= update
         return p, (m, v)
 
-    return Optimizer(name, 0.001, ("mean", "mean_square"), scalars, rule)
+    return Optimizer(name, 0.001, ("sum", "sum_of_squares"), scalars, rule)
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
@@ -216,7 +219,7 @@ def get_optimizer(optimizer: str | Optimizer, **hyperparameters: float) -> Optim
     Examples
     --------
     >>> get_optimizer("adam", beta1=0.8).slots
-    ('mean', 'mean_square')
+    ('sum', 'sum_of_squares')
     """
     if isinstance(optimizer, Optimizer):
         if hyperparameters:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from backprop_xp.devices import Placement
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.network import Network, Parameters, Step
 from backprop_xp.settings import PACE, TrainingSettings, check_whole
 from backprop_xp.state import TrainState
-from backprop_xp.trainer import Shuffle, Trainer
-from backprop_xp.training import where
+
+if TYPE_CHECKING:
+    from backprop_xp.feed import Shuffle
 
 LOW, HIGH, STEPS = 1e-6, 10.0, 400
 """The usual range, and the steps from one end to the other."""
@@ -123,6 +124,10 @@ def find_learning_rate(
     >>> 0.01 < found.suggestion < 0.1
     True
     """
+    # Here and not above, since the command line reads the usual range without NumPy.
+    from backprop_xp.trainer import Trainer
+    from backprop_xp.training import where
+
     check_range(low, high, steps)
     if idle := [name for name in settings if name in PACE]:
         raise ConfigurationError(

@@ -11,19 +11,12 @@ from typing import Any
 from backprop_xp import arrays, diagnostics, random
 from backprop_xp.arrays import Array, Namespace
 from backprop_xp.data.augmentation import check_pictures, get_augmentation
-from backprop_xp.data.placing import (
-    Placed,
-    check_targets,
-    place,
-    place_weights,
-    smooth_labels,
-    weights_of_classes,
-)
+from backprop_xp.data.placing import Placed
+from backprop_xp.data.streaming import Streamed, hold
 from backprop_xp.devices import Placement
 from backprop_xp.errors import ConfigurationError, DivergenceError
-from backprop_xp.evaluation import evaluate
+from backprop_xp.evaluation import evaluate_parts
 from backprop_xp.execution import (
-    Batch,
     Epoch,
     Runner,
     Watch,
@@ -32,8 +25,8 @@ from backprop_xp.execution import (
     initial_slots,
     quiet,
     reads_freely,
-    rows_of,
 )
+from backprop_xp.feed import Feed, Shuffle
 from backprop_xp.losses import check_pair
 from backprop_xp.network import (
     Network,
@@ -48,9 +41,6 @@ from backprop_xp.schedules import get_schedule, plateau_factor, warm_up
 from backprop_xp.settings import TrainingSettings
 from backprop_xp.state import Best, TrainState
 from backprop_xp.step import StepRule
-
-Shuffle = Callable[[int, int], Sequence[int]]
-"""``(epoch, n) -> order``: the rows of the training set in the order of one epoch."""
 
 Rates = Callable[[TrainState, int], list[float]]
 """``(state, steps) -> rates``: the learning rate of each step of the next epoch."""
@@ -77,9 +67,6 @@ class Trainer:
         self.learning_rate = options.eta()
         self.xp, self.device, self.dtype = placement.xp, placement.device, dtype
         self.train = self._place(train, "the training data")
-        self.targets = self.train.y
-        if options.label_smoothing:
-            self.targets = smooth_labels(self.train.y, options.label_smoothing)
         self.validation = (
             None if validation is None else self._place(validation, "the validation data")
         )
@@ -88,7 +75,7 @@ class Trainer:
                 "early stopping (patience) needs a validation set",
                 "give validation data, or leave patience out",
             )
-        self.n = self.train.x.shape[0]
+        self.n = self.train.n
         self.batch_size = options.batch_size_for(self.n)
         self.steps = -(-self.n // self.batch_size)
         share = 1.0 / self.n if options.penalty == "per_sample" else 1.0
@@ -99,18 +86,17 @@ class Trainer:
             per_batch=options.penalty == "per_batch",
         )
 
-    def _place(self, data: tuple[Any, Any], what: str) -> Placed:
-        placed = place(
+    def _place(self, data: tuple[Any, Any], what: str) -> Placed | Streamed:
+        return hold(
             data,
             self.network.sizes[0],
             self.network.sizes[-1],
+            self.loss,
             xp=self.xp,
             dtype=self.dtype,
             device=self.device,
             what=what,
         )
-        check_targets(placed.y, self.loss, xp=self.xp, what=what)
-        return placed
 
     def take(
         self,
@@ -121,16 +107,16 @@ class Trainer:
     ) -> None:
         """Take what belongs to the rows: their order, weights, shape, and learning rates."""
         self.rates = rates
-        self.order = shuffle if callable(shuffle) else None
-        self.shuffled = bool(shuffle)
-        self.weights: Array | None = None
-        if sample_weight is not None:
-            self.weights = place_weights(
-                sample_weight, self.n, xp=self.xp, dtype=self.dtype, device=self.device
-            )
-        if self.options.class_weight is not None:
-            per_class = weights_of_classes(self.train, self.options.class_weight, xp=self.xp)
-            self.weights = per_class if self.weights is None else self.weights * per_class
+        self.feed = Feed(
+            self.train,
+            self.batch_size,
+            shuffle,
+            sample_weight,
+            self.options,
+            xp=self.xp,
+            dtype=self.dtype,
+            device=self.device,
+        )
         self.image_shape = image_shape
         self.augmentation = None
         if self.options.augment is not None:
@@ -172,7 +158,7 @@ class Trainer:
             device=self.device,
         )
         self.runner = Runner(rule.compute, rule.apply, self.xp)
-        self.sample = self._sample(state.seed)
+        self.sample = self.feed.sample(state.seed, diagnostics.SAMPLE)
         self._preview = compiled(functools.partial(diagnostics.preview, rule), self.xp)
         return state._replace(
             parameters=parameters,
@@ -281,22 +267,9 @@ class Trainer:
         scalars = [
             self.optimizer.scalars(rate, state.step + index + 1) for index, rate in enumerate(rates)
         ]
-        data = (self.train.x, self.targets, self.weights)
-        args = (data, self._order(state), self.batch_size, scalars, state.step)
-        return self.runner.epoch(state.parameters, state.slots, *args, watch=watch)
-
-    def _order(self, state: TrainState) -> Array:
-        if self.order is not None:
-            rows = self.order(state.epoch, self.n)
-        elif self.shuffled:
-            rows = random.permutation(state.seed, state.epoch, self.n)
-        else:
-            return self.xp.arange(self.n, dtype=arrays.index_dtype(self.xp), device=self.device)
-        return self._index(rows)
-
-    def _index(self, rows: Sequence[int]) -> Array:
-        return arrays.asarray(
-            rows, xp=self.xp, dtype=arrays.index_dtype(self.xp), device=self.device
+        windows = self.feed.windows(state.seed, state.epoch)
+        return self.runner.windows(
+            state.parameters, state.slots, windows, self.batch_size, scalars, state.step, watch
         )
 
     def _watch(self, state: TrainState) -> Watch:
@@ -343,14 +316,6 @@ class Trainer:
             )
             return {"layers": diagnostics.describe(measured)}
 
-    def _sample(self, seed: int) -> Batch:
-        """Return the rows on which steps are measured: always the same ones."""
-        data = (self.train.x, self.targets, self.weights)
-        if self.n <= diagnostics.SAMPLE:
-            return data
-        drawn = random.generator(seed, random.DIAGNOSTICS).permutation(self.n)
-        return rows_of(data, self._index(sorted(drawn[: diagnostics.SAMPLE])), self.xp)
-
     def _measure(self, parameters: Parameters) -> dict[str, float]:
         sets = {"train": self.train if self.options.evaluate_training else None}
         sets["validation"] = self.validation
@@ -361,7 +326,9 @@ class Trainer:
             for name, data in sets.items():
                 if data is None:
                     continue
-                measured = evaluate(self.network, self.loss, parameters, data.x, data.y, xp=self.xp)
+                measured = evaluate_parts(
+                    self.network, self.loss, parameters, data.parts(), xp=self.xp
+                )
                 record[f"{name}_loss"] = measured["loss"]
                 if data.labelled or self.loss.of_probabilities:
                     record[f"{name}_accuracy"] = measured["accuracy"]

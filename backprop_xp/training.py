@@ -8,13 +8,14 @@ from typing import Any
 from backprop_xp import arrays
 from backprop_xp.devices import Placement, select
 from backprop_xp.errors import DivergenceError
+from backprop_xp.feed import Shuffle
 from backprop_xp.network import (
     Network,
     Parameters,
 )
 from backprop_xp.settings import TrainingSettings
 from backprop_xp.state import TrainingInterrupted, TrainState
-from backprop_xp.trainer import Rates, Shuffle, Trainer
+from backprop_xp.trainer import Rates, Trainer
 
 
 def fit(
@@ -40,7 +41,9 @@ def fit(
     network : Network
     train : pair of arrays
         Inputs, shape (n, n_inputs), and targets: class indices, shape (n,), or values, shape
-        (n, n_outputs). Arrays of any library; not changed.
+        (n, n_outputs). Arrays of any library; not changed. Memory-mapped inputs of more than
+        `backprop_xp.data.streaming.WINDOW` bytes stay in their file: they are read window by
+        window, and shuffled as `backprop_xp.data.streaming.shuffled` says.
     validation : pair of arrays, optional
         Measured after each epoch, never trained on.
     device : str or Placement, optional

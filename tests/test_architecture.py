@@ -16,15 +16,29 @@ FLOORS = (
     ("version", "errors", "arrays", "devices"),
     (
         *("softmax", "activations", "losses", "initializers", "optimizers", "metrics", "random"),
-        *("data.records", "data.files", "data.download", "data.scaling", "data.splits"),
+        *(
+            "data.mapped",
+            "data.records",
+            "data.files",
+            "data.download",
+            "data.scaling",
+            "data.splits",
+        ),
         *("data.labels", "data.idx", "data.row_files", "data.tables", "data.archives"),
-        *("data.digits", "data.mnist", "data.datasets", "data.placing", "data.augmentation"),
+        *(
+            "data.digits",
+            "data.mnist",
+            "data.datasets",
+            "data.placing",
+            "data.streaming",
+            "data.augmentation",
+        ),
         *("data", "dropout", "schedules"),
     ),
     ("network",),
     (
         *("regularizers", "gradient_check", "execution", "step", "diagnostics", "evaluation"),
-        *("settings", "state", "trainer", "training", "rate_finder"),
+        *("settings", "state", "feed", "trainer", "training", "rate_finder"),
     ),
     ("evidence", "doctor", "equivalence", "model", "model_file", "run", "run_folder"),
     (

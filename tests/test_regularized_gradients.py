@@ -61,7 +61,7 @@ def computed(kind, library, **told):
     trainer.take(False, weights, SHAPE)
     state = trainer.start(library.layers(start(kind)), None)
     rows = library.array(ROWS, "index")
-    data = (trainer.train.x, trainer.targets, trainer.weights)
+    data = trainer.feed.whole
     batch = tuple(None if a is None else library.xp.take(a, rows, axis=0) for a in data)
     return trainer.runner.compute(state.parameters, batch, STEP)
 

@@ -52,7 +52,8 @@ def command(
     """Train a network on DATA.
 
     DATA is 'digits' (1,797 handwritten digits that come with the package), 'mnist', a folder
-    of IDX files, a .csv with a header line, or a .npz with the arrays x and y.
+    of IDX files or of x.npy and y.npy, a .csv with a header line, or a .npz with the arrays
+    x and y.
     """
     settings = RunSettings(**values)
     if print_config:

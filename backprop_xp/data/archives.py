@@ -1,13 +1,16 @@
-"""The reader of .npz archives: inputs `x` and targets `y`, for one part or for several."""
+"""The readers of .npz archives and of folders of .npy files: inputs `x` and targets `y`, for one
+part or for several."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from backprop_xp.arrays import Array
+from backprop_xp.data import mapped
 from backprop_xp.data.files import cannot_read
 from backprop_xp.data.row_files import RowFile, Rows
 from backprop_xp.data.scaling import check_finite
@@ -58,16 +61,67 @@ def read_npz(path: os.PathLike[str] | str) -> RowFile:
     try:
         with open(path, "rb") as file:
             archive = _opened(path, file)
-            parts = {
-                part: rows
-                for part in _ENDINGS
-                if (rows := _read_part(path, archive, part)) is not None
-            }
+            return _read(path, archive.files, lambda name: _member(path, archive, name))
     except OSError as error:
         raise cannot_read(path, error) from error
+
+
+def is_npy_folder(path: os.PathLike[str] | str) -> bool:
+    """Say whether a path is a folder with an ``x.npy`` or its relatives."""
+    path = Path(path)
+    return path.is_dir() and any(
+        _find(path, [file.stem for file in path.glob("*.npy")], "x", part) for part in _ENDINGS
+    )
+
+
+def read_npy_folder(path: os.PathLike[str] | str) -> RowFile:
+    """Read a folder of .npy files, named and shaped like the arrays of an .npz archive.
+
+    Inputs of more than `mapped.IN_PLACE` numbers are not loaded: they are `Mapped`.
+
+    Raises
+    ------
+    DataError
+        As for `read_npz`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(Path(folder, "x.npy"), np.zeros((5, 3)))
+    ...     np.save(Path(folder, "y.npy"), np.zeros(5))
+    ...     rows = read_npy_folder(folder)
+    >>> rows.parts["train"].inputs.shape
+    (5, 3)
+    """
+    path = Path(path)
+    files = {file.stem: file for file in sorted(path.glob("*.npy"))}
+    try:
+        return _read(path, list(files), lambda name: _load(files[name], name))
+    except OSError as error:
+        raise cannot_read(path, error) from error
+
+
+def _load(path: Path, name: str) -> Array:
+    """Return the array of a .npy file, mapped where it holds inputs too large to be loaded."""
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        large = found.size > mapped.IN_PLACE and name.lower().startswith("x")
+        return found if large else np.array(found)
+    except (ValueError, EOFError) as error:
+        raise DataError(
+            f"{path}: is no .npy file of numbers or text, or is cut off: {error}",
+            "save it again: np.save(path, x)",
+        ) from error
+
+
+def _read(path: Path, names: list[str], load: Callable[[str], Array]) -> RowFile:
+    parts = {
+        part: rows for part in _ENDINGS if (rows := _read_part(path, names, load, part)) is not None
+    }
     if not parts:
         raise DataError(
-            f"{path}: it has neither x nor x_train, only: {', '.join(archive.files) or 'nothing'}",
+            f"{path}: it has neither x nor x_train, only: {', '.join(names) or 'nothing'}",
             _SAVE_AGAIN,
         )
     shapes = {part: rows.inputs.shape[1:] for part, rows in parts.items()}
@@ -80,7 +134,10 @@ def read_npz(path: os.PathLike[str] | str) -> RowFile:
         )
     return RowFile(
         str(path),
-        {part: rows._replace(inputs=_flat(rows.inputs)) for part, rows in parts.items()},
+        {
+            part: rows._replace(inputs=mapped.mapped(_flat(rows.inputs)))
+            for part, rows in parts.items()
+        },
         image_shape=shape if len(shape) == 2 else None,
     )
 
@@ -97,15 +154,17 @@ def _opened(path: Path, file: object) -> np.lib.npyio.NpzFile:
     return archive
 
 
-def _read_part(path: Path, archive: np.lib.npyio.NpzFile, part: str) -> Rows | None:
+def _read_part(
+    path: Path, names: list[str], load: Callable[[str], Array], part: str
+) -> Rows | None:
     """Return the rows of a part, the inputs not yet flattened; ``None`` if it is not there."""
-    x_name, y_name = (_find(path, archive, letter, part) for letter in "xy")
+    x_name, y_name = (_find(path, names, letter, part) for letter in "xy")
     if x_name is None:
         return None
-    x = _checked_inputs(f"{path}: {x_name!r}", _member(path, archive, x_name))
+    x = _checked_inputs(f"{path}: {x_name!r}", load(x_name))
     if y_name is None:
         return Rows(x, None, str(path))
-    y = _member(path, archive, y_name)
+    y = load(y_name)
     if y.shape[:1] != x.shape[:1]:
         raise DataError(
             f"{path}: {x_name!r} has {x.shape[0]} rows, {y_name!r} has shape {y.shape}",
@@ -114,9 +173,9 @@ def _read_part(path: Path, archive: np.lib.npyio.NpzFile, part: str) -> Rows | N
     return Rows(x, y, f"{path}: {y_name!r}")
 
 
-def _find(path: Path, archive: np.lib.npyio.NpzFile, letter: str, part: str) -> str | None:
+def _find(path: Path, names: list[str], letter: str, part: str) -> str | None:
     wanted = {letter + ending for ending in _ENDINGS[part]}
-    found = [name for name in archive.files if name.lower() in wanted]
+    found = [name for name in names if name.lower() in wanted]
     if len(found) > 1:
         raise DataError(f"{path}: {' and '.join(found)} mean the same", "leave one of them out")
     return found[0] if found else None
@@ -147,7 +206,8 @@ def _checked_inputs(what: str, x: Array) -> Array:
             f"{what} has shape {x.shape}, where (n, n_inputs) is expected",
             "for one input column: x.reshape(-1, 1)",
         )
-    x = x if x.dtype in _AS_STORED else x.astype(np.float64)
+    if x.dtype not in _AS_STORED and not isinstance(x, np.memmap):
+        x = x.astype(np.float64)
     check_finite(_flat(x), what=what)
     return x
 

@@ -1,4 +1,4 @@
-"""The one door to data: a named set, a folder of IDX files, a .csv or an .npz file."""
+"""The one door to data: a named set, a folder of IDX or .npy files, a .csv or an .npz file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from backprop_xp.arrays import Array
-from backprop_xp.data.archives import read_npz
+from backprop_xp.data.archives import is_npy_folder, read_npy_folder, read_npz
 from backprop_xp.data.digits import load_digits
 from backprop_xp.data.labels import encode_labels
 from backprop_xp.data.mnist import load_mnist, read_idx_folder
@@ -19,10 +19,10 @@ from backprop_xp.data.splits import random_split, stratified_split
 from backprop_xp.data.tables import column_names, read_csv
 from backprop_xp.errors import ConfigurationError, DataError, unknown_name
 
-SOURCES = (*NAMED, "a folder of IDX files", "a .csv file", "an .npz file")
+SOURCES = (*NAMED, "a folder of IDX files or of x.npy and y.npy", "a .csv file", "an .npz file")
 SPLITS = ("train", "validation", "test")
 
-_FILES = (".csv", ".npz")
+_FILES = (".csv", ".npz", "folder of .npy files")
 _Path = os.PathLike[str] | str
 
 
@@ -41,13 +41,14 @@ def load_dataset(
     Parameters
     ----------
     source : str
-        ``"digits"``, ``"mnist"``, or the path of a folder of IDX files, a .csv or an .npz.
+        ``"digits"``, ``"mnist"``, or the path of a folder of IDX files or of ``x.npy`` and
+        ``y.npy``, a .csv or an .npz.
     data_dir : path, optional
         Where MNIST is kept.
     label : str, optional
         The column of a .csv that holds the label or target; required there.
     task : {"classification", "regression"}
-        What the targets of a .csv or .npz are: class labels, or numbers.
+        What the targets of a .csv, .npz or .npy are: class labels, or numbers.
     validation : path, optional
         A file of the same kind as a .csv or .npz with the rows to validate on. Nothing is
         then split off.
@@ -80,7 +81,7 @@ def load_dataset(
     if kind in _FILES:
         if label is not None and kind != ".csv":
             raise ConfigurationError(f"{source}: only a .csv file has a label column to be named")
-        if validation is not None and Path(validation).suffix.lower() != kind:
+        if validation is not None and _kind_of_file(validation) != kind:
             raise ConfigurationError(f"{validation}: the validation file must be a {kind} too")
         return _from_file(source, label, task, validation, validation_fraction, seed)
 
@@ -168,15 +169,19 @@ def _kind(source: str) -> str:
     if source in NAMED:
         return source
     path = Path(source)
+    if (kind := _kind_of_file(path)) in _FILES:
+        return kind
     if path.is_dir():
         return "folder"
-    if (ending := path.suffix.lower()) in _FILES:
-        return ending
     if path.exists():
         raise DataError(f"{source} is no data set", f"data is one of: {', '.join(SOURCES)}")
     if os.path.basename(source) != source:  # a path, no misspelt name
         raise DataError(f"{source}: there is no such file or folder", "check the path")
     raise unknown_name("data", source, SOURCES)
+
+
+def _kind_of_file(path: _Path) -> str:
+    return _FILES[2] if is_npy_folder(path) else Path(path).suffix.lower()
 
 
 def _check_task(task: str) -> None:
@@ -193,7 +198,7 @@ def _load_pictures(source: str, data_dir: _Path | None) -> Dataset:
 def _read(path: _Path, label: str | None, features: Sequence[str] | None, task: str) -> RowFile:
     if Path(path).suffix.lower() == ".csv":
         return read_csv(path, label=label, features=features, task=task)
-    return read_npz(path)
+    return read_npy_folder(path) if is_npy_folder(path) else read_npz(path)
 
 
 def _from_file(

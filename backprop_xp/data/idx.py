@@ -13,6 +13,7 @@ from typing import BinaryIO, NoReturn, cast
 import numpy as np
 
 from backprop_xp.arrays import Array
+from backprop_xp.data import mapped
 from backprop_xp.data.files import cannot_read
 from backprop_xp.errors import DataError
 
@@ -41,7 +42,8 @@ def read_idx(path: os.PathLike[str] | str) -> Array:
     Returns
     -------
     numpy.ndarray of uint8
-        Of the shape that the header gives.
+        Of the shape that the header gives; a `numpy.memmap` of a plain file that is too large
+        to be loaded.
 
     Raises
     ------
@@ -82,6 +84,11 @@ def read_idx(path: os.PathLike[str] | str) -> Array:
 def _parse(path: Path, file: BinaryIO) -> Array:
     shape = _read_shape(path, file)
     promised = math.prod(shape)  # Python's integers: no header can make this overflow
+    if promised > mapped.IN_PLACE and not isinstance(file, gzip.GzipFile):
+        start = file.tell()
+        if os.fstat(file.fileno()).st_size == start + promised:
+            return np.memmap(file, dtype=np.uint8, mode="r", offset=start, shape=shape)
+        # What is wrong with it is found below.
     # One byte more than promised is asked for: it shows trailing bytes, and for a packed
     # file it is what makes gzip compare its checksum.
     content = bytearray()

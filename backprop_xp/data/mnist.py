@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from backprop_xp.arrays import Array
 from backprop_xp.data.download import cache_folder, download_files
 from backprop_xp.data.idx import read_idx
 from backprop_xp.data.labels import encode_labels
+from backprop_xp.data.mapped import mapped
 from backprop_xp.data.records import Dataset, Part
 from backprop_xp.errors import DataError
 
@@ -70,7 +72,7 @@ def read_idx_folder(folder: os.PathLike[str] | str, *, name: str | None = None) 
     -------
     Dataset
         The last sixth of the training rows is the validation part; inputs are flat uint8
-        views of what was read.
+        views of what was read, or `Mapped` where a plain file is too large to be loaded.
 
     Raises
     ------
@@ -139,5 +141,5 @@ def _read_pair(pictures_path: Path, labels_path: Path) -> tuple[Array, Array]:
     return pictures, labels
 
 
-def _flat(pictures: Array) -> Array:
-    return pictures.reshape(pictures.shape[0], -1)
+def _flat(pictures: Array) -> Any:
+    return mapped(pictures.reshape(pictures.shape[0], -1))

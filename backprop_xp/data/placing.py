@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from backprop_xp import arrays
 from backprop_xp.arrays import Array, Namespace
+from backprop_xp.data.mapped import Mapped, mapped
 from backprop_xp.errors import DataError
 from backprop_xp.losses import Loss, one_hot
 
@@ -25,6 +26,15 @@ class Placed(NamedTuple):
     x: Array
     y: Array
     labelled: bool
+
+    @property
+    def n(self) -> int:
+        """The number of rows."""
+        return int(self.x.shape[0])
+
+    def parts(self) -> Iterator[Placed]:
+        """Yield all rows at once: a set in memory has one part."""
+        yield self
 
 
 class SparseRows:
@@ -61,6 +71,8 @@ def place(
     dtype: Any,
     device: Any = None,
     what: str = "the data",
+    first: int = 0,
+    checked: bool = False,
 ) -> Placed:
     """Bring inputs and targets to a device and check that a network can take them.
 
@@ -75,6 +87,10 @@ def place(
         Where the data shall live, and in which data type.
     what : str
         What errors call the data.
+    first : int
+        The number of the first row, for errors.
+    checked : bool
+        Whether all this was checked before.
 
     Raises
     ------
@@ -90,14 +106,12 @@ def place(
            [1., 0.]], dtype=float32)
     """
     inputs, targets = data
-    x = place_inputs(inputs, n_inputs, xp=xp, dtype=dtype, device=device, what=what)
-    y, labelled = _targets(targets, n_outputs, xp, dtype, device, what)
-    if x.shape[0] != y.shape[0]:
-        raise DataError(
-            f"{what} has {x.shape[0]} rows of inputs and {y.shape[0]} of targets",
-            "give one target for each row",
-        )
-    _check_finite(y, xp, f"the targets of {what}")
+    told = {"xp": xp, "dtype": dtype, "device": device, "what": what}
+    x = place_inputs(inputs, n_inputs, first=first, checked=checked, **told)
+    y, labelled = _targets(targets, n_outputs, first=first, checked=checked, **told)
+    check_lengths(x, y, what)
+    if not checked:
+        _check_finite(y, xp, f"the targets of {what}", first)
     return Placed(x, y, labelled)
 
 
@@ -109,6 +123,8 @@ def place_inputs(
     dtype: Any,
     device: Any = None,
     what: str = "the data",
+    first: int = 0,
+    checked: bool = False,
 ) -> Array:
     """Bring inputs alone to a device, with the checks of `place`.
 
@@ -119,12 +135,31 @@ def place_inputs(
     if isinstance(inputs, SparseRows):
         check_width(inputs, n_inputs, what)
         return inputs
+    inputs = mapped(inputs)
+    if isinstance(inputs, Mapped):
+        check_width(inputs, n_inputs, what)
+        inputs = inputs.read(slice(None), "float64" if dtype == xp.float64 else "float32")
     x = arrays.asarray(inputs, xp=xp, dtype=dtype, device=device)
     check_width(x, n_inputs, what)
     if x.shape[0] == 0:
         raise DataError(f"{what} has no rows", "give at least one sample")
-    _check_finite(x, xp, f"the inputs of {what}")
+    if not checked:
+        _check_finite(x, xp, f"the inputs of {what}", first)
     return x
+
+
+def check_lengths(x: Any, y: Any, what: str) -> None:
+    """Refuse inputs and targets of different numbers of rows.
+
+    Raises
+    ------
+    DataError
+    """
+    if x.shape[0] != y.shape[0]:
+        raise DataError(
+            f"{what} has {x.shape[0]} rows of inputs and {y.shape[0]} of targets",
+            "give one target for each row",
+        )
 
 
 def check_width(x: Array, n_inputs: int, what: str) -> None:
@@ -142,51 +177,74 @@ def check_width(x: Array, n_inputs: int, what: str) -> None:
 
 
 def _targets(
-    targets: Any, n_outputs: int, xp: Namespace, dtype: Any, device: Any, what: str
+    targets: Any,
+    n_outputs: int,
+    *,
+    xp: Namespace,
+    dtype: Any,
+    device: Any,
+    what: str,
+    first: int,
+    checked: bool,
 ) -> tuple[Array, bool]:
     y = arrays.asarray(targets, xp=xp, device=device)
     if y.ndim == 1 and xp.isdtype(y.dtype, "integral"):
         n_classes = max(n_outputs, 2)  # a single output tells two classes apart
-        _check_labels(y, n_classes, xp, what)
+        if not checked:
+            _check_labels(y, n_classes, xp, what, first)
         if n_outputs == 1:
             return xp.astype(y[:, None], dtype), True
         return one_hot(y, n_outputs, dtype=dtype, xp=xp), True
-    if y.ndim == 1 and n_outputs == 1:
+    check_columns(y, n_outputs, what)
+    if y.ndim == 1:
         y = y[:, None]
-    if y.ndim != 2 or y.shape[1] != n_outputs:
+    return xp.astype(y, dtype, copy=False), False
+
+
+def check_columns(y: Any, n_outputs: int, what: str) -> None:
+    """Refuse targets that are numbers, but not one for each output.
+
+    Raises
+    ------
+    DataError
+    """
+    single = y.ndim == 1 and n_outputs == 1
+    if not single and tuple(y.shape[1:]) != (n_outputs,):
         raise DataError(
             f"the targets of {what} have the shape {tuple(y.shape)} and the type {y.dtype}, "
             f"and the network has {n_outputs} outputs",
             f"give class indices of the shape (samples,) or numbers of the shape "
             f"(samples, {n_outputs})",
         )
-    return xp.astype(y, dtype, copy=False), False
 
 
-def _check_labels(labels: Array, n_classes: int, xp: Namespace, what: str) -> None:
+def _check_labels(labels: Array, n_classes: int, xp: Namespace, what: str, first: int) -> None:
     # Checked before use, since some libraries wrap an index out of range silently.
     wrong = xp.logical_or(labels < 0, labels >= n_classes)
     if bool(xp.any(wrong)):
         row = int(xp.nonzero(wrong)[0][0])
         raise DataError(
-            f"the class index in row {row} of {what} is {int(labels[row])}, "
+            f"the class index in row {first + row} of {what} is {int(labels[row])}, "
             f"and there are {n_classes} classes",
             f"give indices from 0 to {n_classes - 1}, or a network with more outputs; "
             "for a regression, floating-point numbers",
         )
 
 
-def _check_finite(x: Array, xp: Namespace, what: str) -> None:
+def _check_finite(x: Array, xp: Namespace, what: str, first: int) -> None:
     _refuse(
         xp.logical_not(xp.isfinite(x)),
         x,
         xp,
         what,
         "remove such rows or fill the gaps before training",
+        first,
     )
 
 
-def check_targets(y: Array, loss: Loss, *, xp: Namespace, what: str = "the data") -> None:
+def check_targets(
+    y: Array, loss: Loss, *, xp: Namespace, what: str = "the data", first: int = 0
+) -> None:
     """Refuse targets that a loss of probabilities or of rates can make no sense of.
 
     Parameters
@@ -196,6 +254,8 @@ def check_targets(y: Array, loss: Loss, *, xp: Namespace, what: str = "the data"
     xp : namespace
     what : str
         What errors call the data.
+    first : int
+        The number of the first row, for errors.
 
     Raises
     ------
@@ -209,16 +269,16 @@ def check_targets(y: Array, loss: Loss, *, xp: Namespace, what: str = "the data"
     else:
         return
     hint = f"the loss {loss.name!r} needs targets {wanted}; mend them, or take another loss"
-    _refuse(wrong, y, xp, f"the targets of {what}", hint)
+    _refuse(wrong, y, xp, f"the targets of {what}", hint, first)
 
 
-def _refuse(wrong: Array, x: Array, xp: Namespace, what: str, hint: str) -> None:
+def _refuse(wrong: Array, x: Array, xp: Namespace, what: str, hint: str, first: int) -> None:
     """Raise an error that names the first wrong entry, if there is one."""
     if bool(xp.any(wrong)):
         rows, columns = xp.nonzero(wrong)
         row, column = int(rows[0]), int(columns[0])
         raise DataError(
-            f"{float(x[row, column])} stands in row {row}, column {column} of {what} "
+            f"{float(x[row, column])} stands in row {first + row}, column {column} of {what} "
             "(both counted from 0)",
             hint,
         )
@@ -249,14 +309,14 @@ def place_weights(weights: Any, n: int, *, xp: Namespace, dtype: Any, device: An
     return w
 
 
-def weights_of_classes(
-    placed: Placed, class_weight: str | Mapping[int, float], *, xp: Namespace
-) -> Array:
-    """Return the weight of each sample from that of its class.
+def class_factors(
+    data: Any, class_weight: str | Mapping[int, float], *, xp: Namespace
+) -> list[float]:
+    """Return the weight of each class.
 
     Parameters
     ----------
-    placed : Placed
+    data : Placed, or anything with its ``n``, ``labelled`` and ``parts()``
         With class indices as targets.
     class_weight : "balanced" or mapping
         Inverse to the frequencies of the classes, ``n / (classes * count)``; or from class
@@ -272,30 +332,47 @@ def weights_of_classes(
     --------
     >>> import numpy as np
     >>> data = place(([[0.0]] * 4, [0, 0, 0, 1]), 1, 2, xp=np, dtype=np.float64)
-    >>> weights_of_classes(data, "balanced", xp=np)[[0, 3]]
-    array([0.66666667, 2.        ])
+    >>> class_factors(data, "balanced", xp=np)
+    [0.6666666666666666, 2.0]
     """
-    if not placed.labelled:
+    if not data.labelled:
         raise DataError(
             "class weights need class indices as targets", "give sample weights instead"
         )
-    y = placed.y
-    n, columns = y.shape
-    if columns == 1:  # a single output: class 1 is the column, class 0 what it lacks
-        y = xp.concat((1.0 - y, y), axis=1)
-    counts = [float(xp.sum(y[:, k])) for k in range(y.shape[1])]
+    by_part = []
+    for part in data.parts():
+        y = _by_class(part.y, xp)
+        by_part.append([float(xp.sum(y[:, k])) for k in range(y.shape[1])])
+    counts = [sum(column) for column in zip(*by_part, strict=True)]
     if isinstance(class_weight, str):
-        factors = [n / (len(counts) * count) if count else 0.0 for count in counts]
-    else:
-        for name in class_weight:
-            if name not in range(len(counts)):
-                raise DataError(
-                    f"class_weight names the class {name!r}",
-                    f"there are the classes 0 to {len(counts) - 1}",
-                )
-        factors = [float(class_weight.get(k, 1.0)) for k in range(len(counts))]
-    device = arrays.device(y)
-    return xp.matmul(y, xp.asarray(factors, dtype=y.dtype, device=device))
+        return [data.n / (len(counts) * count) if count else 0.0 for count in counts]
+    for name in class_weight:
+        if name not in range(len(counts)):
+            raise DataError(
+                f"class_weight names the class {name!r}",
+                f"there are the classes 0 to {len(counts) - 1}",
+            )
+    return [float(class_weight.get(k, 1.0)) for k in range(len(counts))]
+
+
+def weights_of_classes(y: Array, factors: list[float], *, xp: Namespace) -> Array:
+    """Return the weight of each sample from that of its class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> weights_of_classes(np.asarray([[1.0, 0.0], [0.0, 1.0]]), [0.5, 2.0], xp=np)
+    array([0.5, 2. ])
+    """
+    factor = xp.asarray(factors, dtype=y.dtype, device=arrays.device(y))
+    return xp.matmul(_by_class(y, xp), factor)
+
+
+def _by_class(y: Array, xp: Namespace) -> Array:
+    """Return targets with a column for each class."""
+    if y.shape[1] == 1:  # a single output: class 1 is the column, class 0 what it lacks
+        return xp.concat((1.0 - y, y), axis=1)
+    return y
 
 
 def smooth_labels(y: Array, epsilon: float) -> Array:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from backprop_xp.arrays import Array
+from backprop_xp.data.mapped import Mapped
 
 NAMED = ("digits", "mnist")
 """Data sets that are called by a name instead of a path."""
@@ -20,7 +21,8 @@ class Part(NamedTuple):
     Attributes
     ----------
     inputs : array, shape (n, n_inputs)
-        As stored: uint8 for pictures, floating point for tables.
+        As stored: uint8 for pictures, floating point for tables. `Mapped` where they stay in
+        a file that is too large to be loaded.
     targets : array
         Class indices, int64 of shape (n,); for regression float64 of shape (n, n_outputs).
 
@@ -41,8 +43,11 @@ class Part(NamedTuple):
         return int(self.inputs.shape[0])
 
     def take(self, rows: Array) -> Part:
-        """Return the part that holds the given rows: a view for a slice, a copy for indices."""
-        return Part(self.inputs[rows], self.targets[rows])
+        """Return the part that holds the given rows: a view for a slice, a copy for indices;
+        `Mapped` inputs stay in their file."""
+        inputs = self.inputs
+        inputs = inputs.pick(rows) if isinstance(inputs, Mapped) else inputs[rows]
+        return Part(inputs, self.targets[rows])
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from backprop_xp.arrays import Array
+from backprop_xp.data.mapped import Mapped, mapped
 from backprop_xp.errors import ConfigurationError, DataError
 
 _SLAB_ELEMENTS = 1 << 20  # how much is looked at in one go: 8 MB of float64
@@ -28,6 +30,8 @@ class Scaling(NamedTuple):
 
     def apply(self, inputs: Array, dtype: str = "float32") -> Array:
         """Return scaled inputs, as a new array that lies row by row in memory.
+
+        Rows of a memory-mapped file are not read: they are scaled when they are.
 
         Parameters
         ----------
@@ -58,6 +62,9 @@ class Scaling(NamedTuple):
                 "is expected",
                 "give the columns that the network was trained on",
             )
+        inputs = mapped(inputs)
+        if isinstance(inputs, Mapped):
+            return replace(inputs, scaling=self)
         try:
             with np.errstate(over="raise", divide="raise"):
                 if self.offset.any():
@@ -154,7 +161,7 @@ def _standard(inputs: Array) -> Scaling:
     """Return the mean and standard deviation of each column, taken in two passes."""
     n = inputs.shape[0]
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = np.mean(inputs, axis=0, dtype=np.float64)
+        mean = sum(np.sum(slab, axis=0, dtype=np.float64) for _, slab in _slabs(inputs)) / n
         squares = np.zeros_like(mean)
         for _, slab in _slabs(inputs):
             squares += np.sum(np.square(slab - mean), axis=0)
@@ -167,7 +174,8 @@ def _standard(inputs: Array) -> Scaling:
             "bring the column to another unit",
         )
     # Rounding of the mean can leave a constant column a tiny deviation: ask the values.
-    constant = np.min(inputs, axis=0) == np.max(inputs, axis=0)
+    first = inputs[:1]
+    constant = np.all([np.all(slab == first, axis=0) for _, slab in _slabs(inputs)], axis=0)
     return Scaling(mean, np.where(constant | (deviation == 0), 1.0, deviation))
 
 

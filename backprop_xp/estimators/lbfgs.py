@@ -41,9 +41,9 @@ def minimise(
         )
         trainer.take(False, weights, None)
         like = trainer.start(parameters, None).parameters
-        x = trainer.train.x
-        x = x.take(slice(None)) if isinstance(x, SparseRows) else x
-        batch = (x, trainer.targets, trainer.weights)
+        assert trainer.feed.whole is not None  # checked inputs are no file
+        x, *others = trainer.feed.whole
+        batch = (x.take(slice(None)) if isinstance(x, SparseRows) else x, *others)
 
         def value_and_slope(vector: Any) -> tuple[float, Any]:
             step = trainer.runner.compute(_unpack(vector, like, xp), batch, 0)

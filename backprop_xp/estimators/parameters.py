@@ -6,6 +6,7 @@ scikit-learn's conventions are bridged in this file, and nowhere else.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
@@ -91,11 +92,13 @@ def optimizer_of(estimator: Any) -> Optimizer:
     if not isinstance(solver, str) or solver != "adam":
         return get_optimizer("sgd" if isinstance(solver, str) and solver == "lbfgs" else solver)
     epsilon = float(estimator.epsilon)
-    ours = adam(float(estimator.beta_1), float(estimator.beta_2), epsilon)
+    beta_2 = float(estimator.beta_2)
+    ours = adam(float(estimator.beta_1), beta_2, epsilon)
+    theirs = epsilon / math.sqrt(1.0 - beta_2)  # ours is added to √(v / (1 - β₂))
 
     def scalars(learning_rate: float, step: int) -> tuple[float, ...]:
         eta, _, keep = ours.scalars(learning_rate, step)
-        return eta, epsilon, keep
+        return eta, theirs, keep
 
     return ours._replace(scalars=scalars)
 
