@@ -299,6 +299,7 @@ class Runner:
                 loss = loss * (size / batch_size)
             total = loss + total
             parameters, slots = self.apply(parameters, step.gradients.layers, slots, scalars[place])
+            del batch, step  # one tape at a time: this one goes before the next is made
         return Epoch(parameters, slots, total / (n / batch_size), len(scalars))
 
 

@@ -3,6 +3,7 @@
 import functools
 import math
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -179,6 +180,22 @@ def test_the_data_is_not_changed(library):
     assert library.numpy(y).tobytes() == Y.tobytes()
     assert library.numpy(order).tolist() == ORDER.tolist()
     assert bytes_of(left.parameters) != before
+
+
+def test_a_tape_is_let_go_before_the_next_is_made():
+    tapes = []
+    inner = compute_with(np)
+
+    def compute(parameters, batch, number):
+        assert [tape for tape in tapes if tape() is not None] == []
+        step = inner(parameters, batch, number)
+        tapes.append(weakref.ref(step.tape.z[0]))
+        return step
+
+    runner = Runner(compute, apply_with(sgd(), np), np)
+    parameters = map_arrays(np.copy, PARAMETERS)
+    runner.epoch(parameters, [()] * 4, (X, Y, None), ORDER, BATCH, [(0.05,)] * 3, 0)
+    assert len(tapes) == 3
 
 
 class Number:
