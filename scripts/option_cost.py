@@ -6,7 +6,8 @@
 Both trainings take turns, epoch by epoch, on random data, and each begins every second round, so
 that whatever else the machine does falls on both. The figure is the median over the rounds of the
 ratio of their seconds in the same round; the first epochs are not counted. It ends with the code 1
-if one is above its bound.
+if one is above its bound. The bound of dropout is for the default batch: the larger the batch, the
+less an epoch's updates weigh, and the more the masks do.
 """
 
 from __future__ import annotations
