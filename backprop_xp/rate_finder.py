@@ -133,7 +133,7 @@ def find_learning_rate(
         raise ConfigurationError(
             f"{idle[0]} means nothing where a learning rate is looked for", "leave it out"
         )
-    options = TrainingSettings.of(settings)
+    options = TrainingSettings.of({**settings, "diagnostics": False})
     test = _RangeTest(low, high, steps)
     place_on, real = where(device, dtype, train[0])
     with place_on.activate():

@@ -15,7 +15,7 @@ class Penalty(NamedTuple):
     ----------
     l1, l2 : float
         The coefficients as they stand in this formula. The convention of the notes and of
-        Nielsen's book divides λ by the number n of training samples; `penalty_of` does that.
+        Nielsen's book divides λ by the number n of training samples; the trainer does that.
     biases : bool
         Whether biases are penalised as well; by custom they are not.
     per_batch : bool

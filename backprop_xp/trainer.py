@@ -158,8 +158,9 @@ class Trainer:
             device=self.device,
         )
         self.runner = Runner(rule.compute, rule.apply, self.xp)
-        self.sample = self.feed.sample(state.seed, diagnostics.SAMPLE)
-        self._preview = compiled(functools.partial(diagnostics.preview, rule), self.xp)
+        if self.options.diagnostics:
+            self.sample = self.feed.sample(state.seed, diagnostics.SAMPLE)
+            self._preview = compiled(functools.partial(diagnostics.preview, rule), self.xp)
         return state._replace(
             parameters=parameters,
             slots=slots or initial_slots(self.optimizer, parameters, xp=self.xp),

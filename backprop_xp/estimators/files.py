@@ -47,7 +47,7 @@ def load(cls: Any, path: str | os.PathLike[str], parameters: dict[str, Any]) -> 
     given = {
         "hidden_layer_sizes": network.sizes[1:-1],
         "activation": names[0] if len(set(names[:-1])) == 1 else names[:-1] or "relu",
-        "loss": _loss(cls, model.loss.name),
+        "loss": _loss(model.loss.name),
         **parameters,
     }
     estimator = cls(**given)
@@ -65,7 +65,7 @@ def load(cls: Any, path: str | os.PathLike[str], parameters: dict[str, Any]) -> 
     return estimator
 
 
-def _loss(cls: Any, name: str) -> str:
+def _loss(name: str) -> str:
     """Return scikit-learn's name of a loss, where it has one."""
     theirs = {"cross_entropy": "log_loss", "binary_cross_entropy": "log_loss"}
     return theirs.get(name, "squared_error" if name == "half_squared_error" else name)
