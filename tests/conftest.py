@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import os
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -10,6 +11,7 @@ from helpers import TOLERANCE, Backend
 
 from backprop_xp import devices
 from backprop_xp.arrays import BACKENDS
+from backprop_xp.data.mnist import FILES
 
 os.environ["SCIPY_ARRAY_API"] = "1"  # SciPy reads it once, when scikit-learn imports it
 
@@ -129,3 +131,21 @@ def dtype(request):
 def tolerance(dtype):
     """Return the largest admissible error in the data type of the test, relative to the size."""
     return TOLERANCE[dtype]
+
+
+REAL_MNIST = Path(
+    os.environ.get("BACKPROP_XP_TEST_MNIST")
+    or Path(__file__).parents[2] / "shared" / "data" / "mnist"
+)
+"""Where the real MNIST lies; what needs it is skipped where it does not."""
+
+
+@pytest.fixture
+def real_mnist():
+    missing = [name for name in FILES if not (REAL_MNIST / f"{name}.gz").is_file()]
+    if missing:
+        pytest.skip(
+            f"MNIST is not at {REAL_MNIST} (missing: {', '.join(missing)}); "
+            "BACKPROP_XP_TEST_MNIST may name its folder"
+        )
+    return REAL_MNIST

@@ -4,15 +4,12 @@ import dataclasses
 import itertools
 import json
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers import bytes_of
 
 from backprop_xp.data.digits import load_digits
-from backprop_xp.data.mnist import FILES
 from backprop_xp.data.records import Part
 from backprop_xp.devices import select
 from backprop_xp.errors import ConfigurationError
@@ -21,23 +18,13 @@ from backprop_xp.experiments.experiment import experiments, get_experiment
 from backprop_xp.experiments.published import Draws, first, published_digits, same
 from backprop_xp.network import Network
 
-REAL_MNIST = Path(
-    os.environ.get("BACKPROP_XP_TEST_MNIST")
-    or Path(__file__).parents[2] / "shared" / "data" / "mnist"
-)
 ALL = experiments()
 SHORT = [name for name, one in ALL.items() if not (one.needs_mnist or one.epochs)]
 
 
 @pytest.fixture
-def mnist():
-    missing = [name for name in FILES if not (REAL_MNIST / f"{name}.gz").is_file()]
-    if missing:
-        pytest.skip(
-            f"MNIST is not at {REAL_MNIST} (missing: {', '.join(missing)}); "
-            "BACKPROP_XP_TEST_MNIST may name its folder"
-        )
-    return str(REAL_MNIST)
+def mnist(real_mnist):
+    return str(real_mnist)
 
 
 @pytest.fixture(autouse=True)

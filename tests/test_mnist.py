@@ -6,12 +6,10 @@ import gzip
 import hashlib
 import http.server
 import logging
-import os
 import shutil
 import struct
 import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,11 +19,6 @@ from backprop_xp.data.download import cache_folder, download_files
 from backprop_xp.data.mnist import FILES, load_mnist, read_idx_folder
 from backprop_xp.errors import DataError
 
-REAL_MNIST = Path(
-    os.environ.get("BACKPROP_XP_TEST_MNIST")
-    or Path(__file__).parents[2] / "shared" / "data" / "mnist"
-)
-
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch, tmp_path):
@@ -34,17 +27,6 @@ def no_environment(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-
-
-@pytest.fixture
-def real_mnist():
-    missing = [name for name in FILES if not (REAL_MNIST / f"{name}.gz").is_file()]
-    if missing:
-        pytest.skip(
-            f"MNIST is not at {REAL_MNIST} (missing: {', '.join(missing)}); "
-            "BACKPROP_XP_TEST_MNIST may name its folder"
-        )
-    return REAL_MNIST
 
 
 def idx_bytes(array):
