@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import types
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -68,6 +69,41 @@ def namespace(*arrays: Array | None) -> Namespace:
     """
     xp = array_api_compat.array_namespace(*arrays)
     return backend_namespace("numpy") if backend_name(xp) == "numpy" else xp
+
+
+@functools.cache
+def direct(xp: Namespace) -> Namespace:
+    """Return a namespace for the inside of a step: NumPy's without the detours of its functions.
+
+    Some functions of NumPy are written in Python around a method in C that does the work: 2 µs
+    a call, which was measured to be a quarter of a step of a small network. Here the methods
+    are called; the results are the same to the last bit. Other namespaces are returned as they are.
+
+    Examples
+    --------
+    >>> xp = direct(backend_namespace("numpy"))
+    >>> float(xp.sum(xp.asarray([1.0, 2.0])))
+    3.0
+    """
+    if backend_name(xp) != "numpy":
+        return xp
+    short = types.ModuleType(xp.__name__)
+    vars(short).update(vars(xp))
+
+    def reduction(ufunc: Any) -> Any:
+        def reduce(x: Array, *, axis: Any = None, keepdims: bool = False) -> Array:
+            return ufunc.reduce(x, axis=axis, keepdims=keepdims)
+
+        return reduce
+
+    vars(short).update(
+        sum=reduction(xp.add),
+        max=reduction(xp.maximum),
+        take=lambda x, indices, *, axis: x.take(indices, axis=axis),
+        astype=lambda x, dtype, *, copy=True: x.astype(dtype, copy=copy),
+        reshape=lambda x, shape, *, copy=None: x.reshape(shape, copy=copy),
+    )
+    return short
 
 
 def is_array(x: object) -> bool:

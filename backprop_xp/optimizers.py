@@ -101,16 +101,16 @@ def nesterov(momentum: float = 0.9) -> Optimizer:
     def rule(
         p: Array, g: Array, slots: Slots, scalars: Scalars, xp: Namespace
     ) -> tuple[Array, Slots]:
-        (v,), (eta,) = slots, scalars
-        v *= momentum
+        # What is kept is w = μ v, which needs a pass less: w ← μ (w - η g), p ← p - η g + w
+        (w,), (eta,) = slots, scalars
         g *= eta
-        v -= g
+        w -= g
+        w *= momentum
         p -= g
-        g = v * momentum
-        p += g
-        return p, (v,)
+        p += w
+        return p, (w,)
 
-    return Optimizer("nesterov", 0.01, ("velocity",), _only_learning_rate, rule)
+    return Optimizer("nesterov", 0.01, ("momentum_term",), _only_learning_rate, rule)
 
 
 def rmsprop(decay: float = 0.99, epsilon: float = 1e-8) -> Optimizer:

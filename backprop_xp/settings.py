@@ -101,7 +101,7 @@ class TrainingSettings:
     Examples
     --------
     >>> TrainingSettings(optimizer="nesterov", momentum=0.8).optimizer_record().slots
-    ('velocity',)
+    ('momentum_term',)
     """
 
     loss: str | Loss | None = None

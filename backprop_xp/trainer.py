@@ -65,7 +65,7 @@ class Trainer:
         check_pair(self.loss, output)
         self.optimizer = options.optimizer_record()
         self.learning_rate = options.eta()
-        self.xp, self.device, self.dtype = placement.xp, placement.device, dtype
+        self.xp, self.device, self.dtype = arrays.direct(placement.xp), placement.device, dtype
         self.train = self._place(train, "the training data")
         self.validation = (
             None if validation is None else self._place(validation, "the validation data")

@@ -41,14 +41,20 @@ def cases(data_dir: str | None, epochs: int) -> dict[str, Case]:
     }
     if data_dir is not None:
         mnist = load_mnist(data_dir).train
-        x = (mnist.inputs.reshape(len(mnist.targets), -1) / 255.0).astype(np.float32)
-        for solver in ("adam", "sgd"):
-            found[f"MNIST 784-100-10, batch 10, {solver}"] = (
-                "MLPClassifier",
-                x,
-                mnist.targets,
-                {**usual, **hundred, "batch_size": 10, "solver": solver},
-            )
+        x = mnist.inputs.reshape(len(mnist.targets), -1) / 255.0
+        plain = {"solver": "sgd", "momentum": 0.0, "alpha": 0.0}
+        for what, own in {
+            "adam": {"solver": "adam"},
+            "sgd": {"solver": "sgd"},
+            "sgd without momentum and alpha": plain,
+        }.items():
+            for dtype in ("float32", "float64"):
+                found[f"MNIST 784-100-10, batch 10, {what}, {dtype}"] = (
+                    "MLPClassifier",
+                    x.astype(dtype),
+                    mnist.targets,
+                    {**usual, **hundred, "batch_size": 10, **own},
+                )
     return found
 
 

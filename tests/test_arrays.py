@@ -64,3 +64,30 @@ def test_positions_are_counted_in_an_integer_type_of_the_library(backend, dtype)
 def test_an_unknown_library_cannot_be_imported():
     with pytest.raises(ImportError):
         arrays.backend_namespace("no_such_library")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        *(lambda xp, x, axis=axis: xp.sum(x, axis=axis) for axis in (None, 0, -1, (0, 1))),
+        lambda xp, x: xp.sum(x, axis=1, keepdims=True),
+        lambda xp, x: xp.max(x, axis=1, keepdims=True),
+        lambda xp, x: xp.max(x),
+        lambda xp, x: xp.reshape(x, (-1,)),
+        lambda xp, x: xp.reshape(x.T, (-1,), copy=True),
+        lambda xp, x: xp.astype(x, xp.float32),
+        lambda xp, x: xp.astype(x, x.dtype, copy=False),
+        lambda xp, x: xp.take(x, xp.asarray([2, 0, 2]), axis=0),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.bool_])
+def test_numpy_without_its_detours_gives_the_same_to_the_last_bit(call, dtype):
+    x = (np.random.default_rng(0).normal(size=(300, 7)) * 3.0).astype(dtype)
+    direct, usual = call(arrays.direct(np), x), call(np, x)
+    np.testing.assert_array_equal(direct, usual, strict=True)
+    assert np.shares_memory(direct, x) == np.shares_memory(usual, x)
+
+
+def test_only_numpy_has_detours_to_leave_out(backend):
+    is_numpy = arrays.backend_name(backend.xp) == "numpy"
+    assert (arrays.direct(backend.xp) is backend.xp) != is_numpy
