@@ -99,7 +99,7 @@ def direct(xp: Namespace) -> Namespace:
     vars(short).update(
         sum=reduction(xp.add),
         max=reduction(xp.maximum),
-        take=lambda x, indices, *, axis: x.take(indices, axis=axis),
+        take=lambda x, indices, *, axis=None: x.take(indices, axis=axis),
         astype=lambda x, dtype, *, copy=True: x.astype(dtype, copy=copy),
         reshape=lambda x, shape, *, copy=None: x.reshape(shape, copy=copy),
     )
