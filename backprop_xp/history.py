@@ -16,6 +16,7 @@ _HIDDEN = {"step", "layers"}
 _ENDS = 10  # rows shown at the beginning and at the end
 _POINTS = 500  # as many as a curve of this width can show
 _WIDTH, _HEIGHT, _LEFT = 480, 130, 64
+_CELL = "text-align:right;white-space:nowrap;padding:2px 8px"
 _ORANGE = "#c96a00"  # 3 to 1 or better on white and on black
 
 
@@ -62,7 +63,8 @@ def _finite(value: Any) -> bool:
 
 def _table(history: Sequence[Record], best: int | None) -> str:
     keys = [key for key in dict.fromkeys(key for r in history for key in r) if key not in _HIDDEN]
-    rows, shown = ["".join(f"<th>{escape(key.replace('_', ' '))}</th>" for key in keys)], -1
+    titles = [escape(key.replace("_", " ")) for key in keys]
+    rows, shown = ["".join(f'<th style="{_CELL}">{title}</th>' for title in titles)], -1
     for place, record in enumerate(history):
         is_best = record["epoch"] == best
         if not (place < _ENDS or place >= len(history) - _ENDS or is_best):
@@ -73,11 +75,7 @@ def _table(history: Sequence[Record], best: int | None) -> str:
         cells = [_text(key, record.get(key)) for key in keys]
         if is_best:
             cells = [f"<strong>{cell}</strong>" for cell in (f"best: {cells[0]}", *cells[1:])]
-        rows.append(
-            "".join(
-                f'<td style="text-align:right;white-space:nowrap">{cell}</td>' for cell in cells
-            )
-        )
+        rows.append("".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells))
         shown = place
     return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
 
@@ -114,17 +112,21 @@ def _drawing(history: Sequence[Record], best: int | None) -> str:
             drawn.append(f'<path d="{path}" {look}/><path d="M{x} {_HEIGHT - 10}h20" {look}/>')
             drawn.append(_label(x + 26, foot, name))
     marked = [r for r in history if r["epoch"] == best and _finite(r.get("validation_loss"))]
-    for x, y in (place(r, "validation_loss") for r in marked):
-        drawn.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" stroke="{_ORANGE}"/>')
-    drawn += [_label(_LEFT - 6, 'y="12" text-anchor="end"', f"{high:.3g}")]
-    drawn += [_label(_LEFT - 6, f'y="{_HEIGHT - 26}" text-anchor="end"', f"{low:.3g}")]
-    drawn += [_label(_LEFT, foot, f"epoch {first:,}")]
-    drawn += [_label(_WIDTH - 8, f'{foot} text-anchor="end"', f"{last:,}")]
+    for record in marked:
+        cx, cy = place(record, "validation_loss")
+        drawn.append(f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="4" stroke="{_ORANGE}"/>')
+    drawn += [
+        _label(_LEFT - 6, 'y="12" text-anchor="end"', f"{high:.3g}"),
+        _label(_LEFT - 6, f'y="{_HEIGHT - 26}" text-anchor="end"', f"{low:.3g}"),
+        _label(_LEFT, foot, f"epoch {first:,}"),
+        _label(_WIDTH - 8, f'{foot} text-anchor="end"', f"{last:,}"),
+    ]
     axes = f'<path d="M{_LEFT} 4V{_HEIGHT - 22}H{_WIDTH - 4}" stroke="currentColor" opacity="0.4"/>'
     return (
         f'<svg role="img" aria-label="loss after each epoch" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
-        f'width="{_WIDTH}" height="{_HEIGHT}" fill="none" stroke-width="1.75" stroke-linecap="round" font-size="11" '
-        f'font-family="sans-serif">{axes}{"".join(drawn)}</svg>'
+        f'width="{_WIDTH}" height="{_HEIGHT}" fill="none" stroke-width="1.75" '
+        'stroke-linecap="round" font-size="11" font-family="sans-serif">'
+        f"{axes}{''.join(drawn)}</svg>"
     )
 
 

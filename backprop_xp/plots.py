@@ -128,8 +128,9 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> str:
             "give a name that ends in .png or .svg",
         )
     content = io.BytesIO()
-    # Without a date the same plot is the same file.
-    metadata = {"Date": None, "Creator": None} if format_ == "svg" else {"Software": None}
+    # Without a date the same plot is the same file; without the rest no address stands in it.
+    fields = ("Date", "Creator", "Format", "Type") if format_ == "svg" else ("Software",)
+    metadata = dict.fromkeys(fields)
     with _look():
         figure.savefig(content, format=format_, dpi=160, metadata=metadata)
     write_whole(path, lambda file: file.write(content.getvalue()))
@@ -155,7 +156,7 @@ def _typeset(formula: str) -> str:
         *(("_ij", "ᵢⱼ"), ("_i", "ᵢ"), ("_j", "ⱼ")),
     ):
         formula = formula.replace(plain, proper)
-    return textwrap.fill(formula, 64)
+    return textwrap.fill(formula, 60)
 
 
 def _centres(low: float, high: float) -> Array:
