@@ -89,7 +89,7 @@ def plot(kind: str, names: Sequence[str] = ()) -> Figure:
         columns = min(3, len(records))
         rows = -(-len(records) // columns)
         figure = Figure(figsize=(3.9 * columns, 2.75 * rows + 0.4), layout="constrained")
-        figure.suptitle(title, fontsize=10.0)
+        figure.suptitle(textwrap.fill(title, 52 * columns), fontsize=10.0)
         for place, (name, record) in enumerate(records.items(), start=1):
             axes = figure.add_subplot(rows, columns, place)
             axes.grid(color="#e4e4e4", linewidth=0.5)

@@ -111,17 +111,24 @@ def test_a_schedule_is_drawn_plain_and_after_a_warm_up_if_it_starts_high(name):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_all_names_are_drawn_by_default_and_no_text_leaves_the_picture(kind):
-    figure = plot(kind)
+@pytest.mark.parametrize("number", [1, 2, None])
+def test_no_text_leaves_the_picture_or_covers_another_panel(kind, number):
+    figure = plot(kind, list(KINDS[kind].records)[-(number or 0) :])
     figure.draw_without_rendering()
-    titles = [axes.get_legend().get_title().get_text() for axes in figure.axes]
-    assert titles == list(KINDS[kind].records)
+    (title,) = [text.get_window_extent() for text in figure.texts]
+    assert figure.bbox.x0 <= title.x0 < title.x1 <= figure.bbox.x1
     for axes in figure.axes:
         box = axes.get_legend().get_window_extent()
         assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
         for other in set(figure.axes) - {axes}:
             assert not box.overlaps(other.get_window_extent())
             assert not box.overlaps(other.get_legend().get_window_extent())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_names_are_drawn_by_default(kind):
+    titles = [axes.get_legend().get_title().get_text() for axes in plot(kind).axes]
+    assert titles == list(KINDS[kind].records)
 
 
 def test_the_names_given_are_drawn_once_each_and_in_their_order():
