@@ -38,9 +38,12 @@ FLOORS = (
     ("network",),
     (
         *("regularizers", "gradient_check", "execution", "step", "diagnostics", "evaluation"),
-        *("settings", "state", "feed", "trainer", "training", "rate_finder"),
+        *("settings", "history", "state", "feed", "trainer", "training", "rate_finder"),
     ),
-    ("evidence", "doctor", "equivalence", "model", "model_file", "run", "run_folder"),
+    (
+        *("evidence", "doctor", "equivalence", "model", "summary", "model_file", "run"),
+        *("run_folder", "plots"),
+    ),
     (
         *("estimators.parameters", "estimators.inputs", "estimators.course", "estimators.lbfgs"),
         *("estimators.fitting", "estimators.files", "estimators.base", "estimators.classifier"),
@@ -69,7 +72,7 @@ FLOORS = (
             "cli.evaluate",
             "cli.predict",
         ),
-        *("cli.train", "cli.find_lr", "cli"),
+        *("cli.train", "cli.find_lr", "cli.summary", "cli.plot", "cli"),
     ),
     ("__main__", "backprop_xp"),  # the last is the package's own face, which gathers the names
 )
@@ -80,7 +83,9 @@ PLACE = {
 HOST_ARRAYS = {"arrays", "execution", "random", "model_file"}
 """Modules outside of the readers in ``data`` and of the command line that may import NumPy."""
 
-OPTIONAL = {"cupy", "cupyx", "jax", "torch", "pooch", "sklearn", "array_api_strict"}
+OPTIONAL = {
+    *("cupy", "cupyx", "jax", "torch", "pooch", "sklearn", "array_api_strict", "matplotlib"),
+}
 
 TOP_LEVEL = (ast.Import, ast.ImportFrom, ast.If, ast.Try, ast.With)
 

@@ -12,7 +12,10 @@ from backprop_xp.arrays import BACKENDS
 from backprop_xp.devices import list_devices
 from backprop_xp.optimizers import OPTIMIZERS
 
-COMMANDS = ("train", "find-lr", "evaluate", "predict", "devices", "reproduce", "check")
+COMMANDS = (
+    *("train", "find-lr", "evaluate", "predict", "summary", "devices", "reproduce", "plot"),
+    "check",
+)
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +226,8 @@ def test_the_version_is_told():
 
 
 @pytest.mark.parametrize(
-    "args", [["--help"], ["train", "--help"], ["find-lr", "--help"], ["--version"]]
+    "args",
+    [["--help"], ["train", "--help"], ["find-lr", "--help"], ["plot", "--help"], ["--version"]],
 )
 def test_help_loads_no_array_library(args):
     code = (
@@ -262,3 +266,5 @@ def test_the_shell_completes_commands_options_and_names():
     assert complete("backprop-xp train --activation", "le") == ["leaky_relu"]
     assert complete("backprop-xp train", "--weight") == ["--weight-decay"]
     assert complete("backprop-xp check --backend", "nu") == ["numpy"]
+    assert complete("backprop-xp plot", "los") == ["losses"]
+    assert complete("backprop-xp plot losses huber", "po") == ["poisson"]

@@ -21,8 +21,10 @@ _COMMANDS = {
     "find-lr": "Suggest a learning rate, by a range test.",
     "evaluate": "Measure a trained model on a data set.",
     "predict": "Predict with a trained model.",
+    "summary": "Show a trained model layer by layer.",
     "devices": "List backends and devices, usable or not, and why.",
     "reproduce": "Run a named experiment of the notes, and compare it with what was published.",
+    "plot": "Draw activations, losses or learning-rate schedules.",
     "check": "Check gradients, and that a device computes what NumPy does.",
 }
 

@@ -1,0 +1,39 @@
+"""``backprop-xp plot``: draw activations, losses or schedules into a file."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import CompletionItem
+
+from backprop_xp.cli.options import Name, output_options
+from backprop_xp.cli.output import print_json
+from backprop_xp.plots import KINDS, plot, save
+
+
+def _complete(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem | str]:
+    kind = KINDS.get(ctx.params.get("kind", ""))
+    return [] if kind is None else [n for n in kind.records if n.startswith(incomplete)]
+
+
+@click.command()
+@click.argument("kind", type=Name(KINDS))
+@click.argument("names", nargs=-1, shell_complete=_complete)
+@click.option("--out", metavar="FILE", help="A .png or .svg; by default KIND.png, in this folder.")
+@output_options
+def command(
+    kind: str, names: tuple[str, ...], out: str | None, json: bool, quiet: bool, debug: bool
+) -> None:
+    """Draw activations, losses or schedules: the NAMES given, or all that there are.
+
+    Functions are drawn with their derivatives, as the package computes them.
+    """
+    figure = plot(kind, names)
+    path = f"{kind}.png" if out is None else out
+    format_ = save(figure, path)
+    if json:
+        names = names or tuple(KINDS[kind].records)
+        print_json("plot", {"kind": kind, "names": names, "path": path, "format": format_})
+    else:
+        click.echo(f"{kind} drawn in {path}")

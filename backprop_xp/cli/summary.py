@@ -1,0 +1,72 @@
+"""``backprop-xp summary``: what a trained model consists of, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from backprop_xp.cli.options import output_options
+from backprop_xp.cli.output import print_json, print_table
+
+_NAMES_SHOWN = 12
+
+
+@click.command()
+@click.argument("model")
+@output_options
+def command(model: str, json: bool, quiet: bool, debug: bool) -> None:
+    """Show MODEL (a model.safetensors): its layers, inputs, classes, loss and origin."""
+    from backprop_xp.losses import LOSSES
+    from backprop_xp.model_file import load_model
+    from backprop_xp.summary import describe
+
+    told = describe(load_model(model))
+    if json:
+        print_json("summary", {"model": model, **told})
+        return
+    width = max(len("parameters"), len(f"{told['bytes']:,}"))
+    rows = [
+        (
+            *(layer["name"], layer["activation"], f"{layer['shape'][0]} x {layer['shape'][1]}"),
+            f"{layer['biases']:>6}",
+            *(f"{layer[key]:>{width},}" for key in ("parameters", "bytes")),
+        )
+        for layer in told["layers"]
+    ]
+    total = (f"{told[key]:>{width},}" for key in ("parameters", "bytes"))
+    titles = ("layer", "activation", "weights", "biases", "parameters".rjust(width))
+    print_table((*titles, "bytes".rjust(width)), [*rows, ("total", "", "", "", *total)])
+    click.echo()
+    classes = told["classes"]
+    for key, text in (
+        ("inputs", _inputs(told["inputs"])),
+        ("scaling", told["scaling"]),
+        ("classes", "none: a regression" if classes is None else _listed(classes)),
+        ("loss", f"{told['loss']}: {LOSSES[told['loss']].formula}"),
+        ("data type", told["dtype"]),
+        ("seed", str(told["seed"])),
+        ("version", _printable(told["version"])),
+    ):
+        click.echo(f"{key:<9}  {text}")
+
+
+def _inputs(inputs: dict[str, Any]) -> str:
+    if inputs["image_shape"] is not None:
+        height, width = inputs["image_shape"]
+        return f"{inputs['number']}: pictures of {height} x {width} pixels"
+    if inputs["features"] is not None:
+        return _listed(inputs["features"])
+    return f"{inputs['number']} numbers"
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [_printable(name) for name in names[:_NAMES_SHOWN]]
+    left = len(names) - len(shown)
+    return f"{len(names)}: {', '.join(shown)}" + (f" and {left} more" if left else "")
+
+
+def _printable(text: str) -> str:
+    """Return text out of a file so that a terminal obeys nothing in it."""
+    return text if text.isprintable() else repr(text)
