@@ -156,6 +156,10 @@ def asarray(
     """
     if is_array(x) and backend_name(namespace(x)) != backend_name(xp):
         x = to_numpy(x)
+    if backend_name(xp) == "jax" and not copy and type(x).__module__ == "numpy" and x.ndim:
+        import jax  # its asarray makes a second copy of the whole on the way
+
+        return jax.device_put(x if dtype is None else x.astype(dtype, copy=False), device)
     return xp.asarray(x, dtype=dtype, device=device, copy=copy)
 
 
