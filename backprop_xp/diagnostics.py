@@ -3,15 +3,18 @@ longer learn."""
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from backprop_xp import arrays
 from backprop_xp.activations import Activation
 from backprop_xp.arrays import Array, Namespace
 from backprop_xp.execution import Batch
-from backprop_xp.network import Network, Parameters, Step, map_arrays
+from backprop_xp.network import Layer, Network, Parameters, Step, map_arrays
 from backprop_xp.optimizers import Scalars, Slots
+from backprop_xp.regularizers import clip_by_norm
 from backprop_xp.step import StepRule
 
 MEASURES = ("delta", "gradient", "update", "saturated", "dead")
@@ -25,6 +28,9 @@ SAMPLE = 128
 
 STEPS_BETWEEN = 100
 """Steps of training for each one that is measured, so that this costs a few percent of them."""
+
+_PART = 1 << 18
+"""Weights whose update is tried at a time."""
 
 
 def is_due(step: int, steps: int, batch_size: int) -> bool:
@@ -69,23 +75,47 @@ def preview(
     array, shape (layers, 5)
         From `measure`.
     """
-    xp = rule.xp
-
-    def copied(array: Array) -> Array:
-        return xp.asarray(array, copy=True)
-
     step = rule.compute(parameters, batch, number)
-    after, _ = rule.apply(
-        map_arrays(copied, parameters),
-        map_arrays(copied, step.gradients.layers),
-        [tuple(map(copied, kept)) for kept in slots],
-        scalars,
-    )
-    return measure(rule.network, step, parameters, after, xp=xp)
+    gradients = step.gradients.layers
+    if rule.clip_norm is not None:
+        own = map_arrays(functools.partial(_copied, xp=rule.xp), gradients)
+        gradients = clip_by_norm(own, rule.clip_norm, xp=rule.xp)
+    remaining = iter(slots)
+    changes = []
+    for layer, gradient in zip(parameters, gradients, strict=True):
+        kept = next(remaining)
+        if layer.bias is not None:
+            next(remaining)
+        changes.append(_change(rule, layer.weights, gradient.weights, kept, scalars))
+    return measure(rule.network, step, parameters, changes, xp=rule.xp)
+
+
+def _change(rule: StepRule, weights: Array, gradient: Array, kept: Slots, scalars: Scalars) -> Any:
+    """Return by what norm an update would change the weights of a layer. It is tried on copies of
+    some rows at a time, so that this needs little memory."""
+    rule = rule._replace(clip_norm=None)  # the gradient is clipped already
+    rows = max(1, _PART // weights.shape[1])
+    squares: Any = 0.0
+    for start in range(0, weights.shape[0], rows):
+        part = slice(start, min(start + rows, weights.shape[0])), ...
+        w, g, *slots = (_copied(whole[part], rule.xp) for whole in (weights, gradient, *kept))
+        (new,), _ = rule.apply([Layer(w, None)], [Layer(g, None)], [tuple(slots)], scalars)
+        change = new.weights - weights[part]
+        squares = rule.xp.sum(change * change) + squares
+    return rule.xp.sqrt(squares)
+
+
+def _copied(array: Array, xp: Namespace) -> Array:
+    return xp.asarray(array, copy=True)
 
 
 def measure(
-    network: Network, step: Step, before: Parameters, after: Parameters, *, xp: Namespace
+    network: Network,
+    step: Step,
+    parameters: Parameters,
+    changes: Sequence[Array | float],
+    *,
+    xp: Namespace,
 ) -> Array:
     """Measure a step, layer by layer, on the device.
 
@@ -102,8 +132,10 @@ def measure(
     network : Network
     step : Step
         With its tape and gradients.
-    before, after : list of Layer
-        The parameters before and after the update.
+    parameters : list of Layer
+        Before the update.
+    changes : sequence of float or array, shape ()
+        For each layer the norm of the change of W.
     xp : namespace
 
     Returns
@@ -120,7 +152,7 @@ def measure(
     >>> weights = [Layer(np.asarray([[1.0], [-1.0]]), None), Layer(np.asarray([[3.0, 4.0]]), None)]
     >>> x, y = np.asarray([[1.0], [2.0]]), np.asarray([[0.0], [0.0]])
     >>> step = loss_and_gradients(network, get_loss("half_squared_error"), weights, x, y)
-    >>> described = describe(measure(network, step, weights, weights, xp=np))
+    >>> described = describe(measure(network, step, weights, [0.0, 0.0], xp=np))
     >>> described[0]["dead"], round(described[1]["delta"], 3)  # √((3² + 6²) / 2)
     (0.5, 4.743)
     """
@@ -129,15 +161,15 @@ def measure(
             [
                 _norm([delta], xp) * delta.shape[0] ** 0.5,
                 _norm([g for g in gradient if g is not None], xp),
-                _norm([new.weights - old.weights], xp) / _norm([old.weights], xp),
+                change / _norm([layer.weights], xp),
                 *_unlearning(activation, z, a, xp),
             ]
         )
-        for delta, gradient, new, old, activation, z, a in zip(
+        for delta, gradient, change, layer, activation, z, a in zip(
             step.gradients.deltas,
             step.gradients.layers,
-            after,
-            before,
+            changes,
+            parameters,
             network.activations,
             step.tape.z,
             step.tape.a[1:],

@@ -167,7 +167,7 @@ def collect(
             predicted=(
                 _counts(predict(network, parameters, known.x), xp) if known.labelled else []
             ),
-            layers=describe(measure(network, step, parameters, parameters, xp=xp)),
+            layers=describe(measure(network, step, parameters, [0.0] * len(parameters), xp=xp)),
             looks=[record["layers"] for record in state.history if "layers" in record],
         )
 

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import tracemalloc
 import warnings
 import weakref
 
@@ -18,6 +19,7 @@ from backprop_xp.execution import Runner, few_threads, initial_slots, quiet, rea
 from backprop_xp.losses import get_loss
 from backprop_xp.network import Layer, Network, Step, forward, loss_and_gradients, map_arrays
 from backprop_xp.optimizers import momentum, sgd
+from backprop_xp.training import fit
 
 N, BATCH, MU = 25, 10, 0.8
 ETAS = [0.05 / place for place in range(1, N + 1)]
@@ -254,3 +256,20 @@ def test_overflow_is_quiet_inside_and_loud_outside():
         outside = big * 10.0
     assert all(not math.isfinite(x[0]) for x in (*inside, outside))
     assert len(seen) == 1
+
+
+def test_a_training_needs_little_more_memory_than_what_it_works_on():
+    network = Network((784, 2048, 2048, 10), ("relu", "relu", "softmax"))
+    x = np.random.default_rng(0).random((1024, 784), dtype=np.float32)
+    told = {"optimizer": "adam", "batch_size": 512, "seed": 0, "dtype": "float32", "device": "cpu"}
+    fit(Network((784, 2, 10), "sigmoid"), (x, np.arange(1024) % 10), epochs=1, **told)
+    tracemalloc.start()
+    try:
+        fit(network, (x, np.arange(1024) % 10), epochs=2, **told)
+        peak = tracemalloc.get_traced_memory()[1] + x.nbytes
+    finally:
+        tracemalloc.stop()
+    parameters = 4 * network.n_parameters
+    tape = 4 * 512 * 2 * sum(network.sizes[1:])  # z and a
+    # Parameters, their gradients and Adam's two arrays; the data; two tapes.
+    assert peak <= 1.25 * (4 * parameters + x.nbytes + 2 * tape)
