@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # All that a GPU owner runs once after installing: the test suite on the GPU, the equivalence
-# check, and the benchmark beside PyTorch and JAX. Takes a few minutes.
+# check, the benchmark beside PyTorch and JAX, and from which width and batch on the GPU beats the
+# CPU. Takes some eight minutes at most.
 #
 #     scripts/gpu_check.sh [FOLDER OF MNIST] [RESULTS FOLDER]
 #
-# Writes gpu.txt (machine, driver, versions, tests, check) and gpu.json (the benchmark).
+# Writes gpu.txt (machine, driver, versions, tests, check, tables), gpu.json (the benchmark), and
+# scale_cpu.json and scale_cuda.json.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 mnist=${1:-${BACKPROP_XP_DATA_DIR:-}}
@@ -24,6 +26,10 @@ run() {
     run "$python" -m backprop_xp check --device cuda
     bench=("$python" scripts/bench.py --device cuda --rounds 5 --json "$results/gpu.json")
     [ -n "$mnist" ] && bench+=(--data-dir "$mnist")
-    run timeout 300 "${bench[@]}"
+    run timeout 240 "${bench[@]}"
+    for device in cpu cuda; do # from which width and batch on the GPU is faster
+        run timeout 75 "$python" scripts/scale.py --device "$device" --seconds 0.3 \
+            --widths 32,128,512,2048 --batches 10,128,1024 --json "$results/scale_$device.json"
+    done
     exit "$failed"
 } 2>&1 | tee "$results/gpu.txt"
