@@ -1,10 +1,9 @@
-"""The folder of a run: its settings, its history line by line, and its model."""
+"""The folder of a run: its settings, its history line by line, its model and its outcome."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,18 +14,21 @@ from typing import Any, Self
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.model import Model
 from backprop_xp.model_file import save_model, write_whole
+from backprop_xp.plain import finite
 from backprop_xp.settings import RunSettings
 from backprop_xp.version import __version__
 
 CONFIG, HISTORY, MODEL = "config.toml", "history.jsonl", "model.safetensors"
+OUTCOME = "outcome.json"
 
 
 class RunFolder:
     """A folder that is being filled by a run; used in a ``with`` statement.
 
     With the first epoch ``config.toml`` is written and an earlier run gives way.
-    ``history.jsonl`` grows by a line after each epoch, and ``model.safetensors`` appears when
-    there is a model, whole. A run that fails before all this leaves the disk as it was.
+    ``history.jsonl`` grows by a line after each epoch; ``model.safetensors`` and
+    ``outcome.json`` appear at the end, each whole. A run that fails before all this leaves the
+    disk as it was.
 
     Parameters
     ----------
@@ -34,6 +36,11 @@ class RunFolder:
         Made if it does not exist.
     overwrite : bool
         Whether an earlier run in this folder may be replaced.
+
+    Attributes
+    ----------
+    held : list of str
+        The files of an earlier run that were there at the beginning.
 
     Raises
     ------
@@ -45,10 +52,12 @@ class RunFolder:
         self.path = Path(path)
         self._made = [p for p in (self.path, *self.path.parents) if not os.path.exists(p)]
         self._epochs: int | None = None  # as many as the history holds; None before it begins
-        held = [name for name in (CONFIG, HISTORY, MODEL) if os.path.exists(self.path / name)]
-        if held and not overwrite:
+        self.held = [
+            name for name in (CONFIG, HISTORY, MODEL, OUTCOME) if os.path.exists(self.path / name)
+        ]
+        if self.held and not overwrite:
             raise ConfigurationError(
-                f"the folder {self.path} already holds a run ({', '.join(held)})",
+                f"the folder {self.path} already holds a run ({', '.join(self.held)})",
                 "name another folder, or replace the run with --overwrite",
             )
         try:
@@ -91,11 +100,12 @@ class RunFolder:
         """
         try:
             if self._epochs is None:
-                (self.path / MODEL).unlink(missing_ok=True)
+                for name in (MODEL, OUTCOME):
+                    (self.path / name).unlink(missing_ok=True)
                 (self.path / HISTORY).write_bytes(b"")
                 write_whole(self.path / CONFIG, lambda file: file.write(as_toml(settings).encode()))
                 self._epochs = 0
-            lines = [_line(epoch) for epoch in history[self._epochs :]]
+            lines = [_json(epoch) for epoch in history[self._epochs :]]
             with open(self.path / HISTORY, "a", encoding="utf-8") as file:
                 file.writelines(lines)
             self._epochs = len(history)
@@ -109,14 +119,14 @@ class RunFolder:
         """Write the model."""
         save_model(model, self.model)
 
+    def conclude(self, outcome: dict[str, Any]) -> None:
+        """Write what `backprop_xp.outcome.outcome_of` found."""
+        content = _json(outcome).encode()
+        write_whole(self.path / OUTCOME, lambda file: file.write(content))
 
-def _line(record: dict[str, Any]) -> str:
-    # JSON knows no NaN and no infinity, which a validation loss can be.
-    known = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in record.items()
-    }
-    return json.dumps(known, allow_nan=False) + "\n"
+
+def _json(record: dict[str, Any]) -> str:
+    return json.dumps(finite(record), allow_nan=False) + "\n"
 
 
 def as_toml(settings: RunSettings) -> str:

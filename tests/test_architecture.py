@@ -13,7 +13,7 @@ ROOT = Path(backprop_xp.__file__).parent
 
 # A module may import from the floors below its own, and on its own floor from what stands before.
 FLOORS = (
-    ("version", "errors", "arrays", "devices"),
+    ("version", "errors", "plain", "arrays", "devices"),
     (
         *("softmax", "activations", "losses", "initializers", "optimizers", "metrics", "random"),
         *(
@@ -40,7 +40,17 @@ FLOORS = (
         *("regularizers", "gradient_check", "execution", "step", "diagnostics", "evaluation"),
         *("settings", "state", "feed", "trainer", "training", "rate_finder"),
     ),
-    ("evidence", "doctor", "equivalence", "model", "model_file", "run", "run_folder"),
+    (
+        "evidence",
+        "doctor",
+        "equivalence",
+        "model",
+        "model_file",
+        "run",
+        "run_folder",
+        "review",
+        "outcome",
+    ),
     (
         *("estimators.parameters", "estimators.inputs", "estimators.course", "estimators.lbfgs"),
         *("estimators.fitting", "estimators.files", "estimators.base", "estimators.classifier"),
@@ -77,7 +87,7 @@ PLACE = {
     name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)
 }
 
-HOST_ARRAYS = {"arrays", "execution", "random", "model_file"}
+HOST_ARRAYS = {"arrays", "execution", "random", "model_file", "review"}
 """Modules outside of the readers in ``data`` and of the command line that may import NumPy."""
 
 OPTIONAL = {"cupy", "cupyx", "jax", "torch", "pooch", "sklearn", "array_api_strict"}
