@@ -40,7 +40,10 @@ FLOORS = (
         *("regularizers", "gradient_check", "execution", "step", "diagnostics", "evaluation"),
         *("settings", "state", "feed", "trainer", "training", "rate_finder"),
     ),
-    ("evidence", "doctor", "equivalence", "model", "model_file", "run", "run_folder"),
+    (
+        *("evidence", "doctor", "equivalence", "model", "model_file", "run", "run_folder"),
+        *("trace.record", "trace.sources", "trace"),
+    ),
     (
         *("estimators.parameters", "estimators.inputs", "estimators.course", "estimators.lbfgs"),
         *("estimators.fitting", "estimators.files", "estimators.base", "estimators.classifier"),
