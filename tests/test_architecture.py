@@ -42,7 +42,7 @@ FLOORS = (
     ),
     (
         *("evidence", "doctor", "equivalence", "model", "model_file", "run", "run_folder"),
-        *("trace.record", "trace.sources", "trace"),
+        *("trace.plain", "trace.record", "trace.sources", "trace"),
     ),
     (
         *("estimators.parameters", "estimators.inputs", "estimators.course", "estimators.lbfgs"),

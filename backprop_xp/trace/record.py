@@ -25,6 +25,7 @@ from backprop_xp.optimizers import Optimizer, get_optimizer
 from backprop_xp.regularizers import Penalty
 from backprop_xp.settings import check_number
 from backprop_xp.step import StepRule
+from backprop_xp.trace.plain import plain, plain_layer
 
 FUSED = {
     "binary_cross_entropy": "δ = (a - y) / batch",
@@ -159,33 +160,33 @@ class Trace(NamedTuple):
             else None,
             "samples": [self._sample(row, share) for row in range(len(self.inputs))],
             "fused": FUSED[self.loss.name] if fused else None,
-            "loss_before": _plain(self.before.loss),
-            "loss_after": _plain(self.after.loss),
+            "loss_before": plain(self.before.loss),
+            "loss_after": plain(self.after.loss),
             "layers": [self._layer(place) for place in range(len(self.old))],
         }
 
     def _sample(self, row: int, share: float) -> dict[str, Any]:
         layers = range(len(self.old))
         return {
-            "target": _plain(self.targets[row]),
+            "target": plain(self.targets[row]),
             "label": self._class(self.targets, row),
             "predicted": self._class(self.before.a[-1], row),
-            "loss_before": _plain(self.before.losses[row]),
-            "loss_after": _plain(self.after.losses[row]),
+            "loss_before": plain(self.before.losses[row]),
+            "loss_after": plain(self.after.losses[row]),
             "share": share,
-            "input": _plain(self.inputs[row]),
+            "input": plain(self.inputs[row]),
             "layers": [
                 {
-                    "z": _plain(self.before.z[place][row]),
-                    "a": _plain(self.before.a[place][row]),
+                    "z": plain(self.before.z[place][row]),
+                    "a": plain(self.before.a[place][row]),
                     **self._factors(place, row),
-                    "delta": _plain(self.deltas[place][row]),
+                    "delta": plain(self.deltas[place][row]),
                 }
                 for place in layers
             ],
             "after": {
                 "layers": [
-                    {"z": _plain(self.after.z[place][row]), "a": _plain(self.after.a[place][row])}
+                    {"z": plain(self.after.z[place][row]), "a": plain(self.after.a[place][row])}
                     for place in layers
                 ]
             },
@@ -203,7 +204,7 @@ class Trace(NamedTuple):
         if incoming is not None and slope is not None:
             off = abs(incoming[row] * slope[row] - delta)
             if (off <= _ROUNDING * abs(delta)).all():
-                return {"incoming": _plain(incoming[row]), "slope": _plain(slope[row])}
+                return {"incoming": plain(incoming[row]), "slope": plain(slope[row])}
         return {"incoming": None, "slope": None}
 
     def _layer(self, place: int) -> dict[str, Any]:
@@ -211,12 +212,12 @@ class Trace(NamedTuple):
         bias = None if old.bias is None or new.bias is None else new.bias - old.bias
         return {
             "activation": self.network.activations[place].name,
-            "old": _plain_layer(old),
-            "gradient": _plain_layer(self.gradients[place]),
-            "update": _plain_layer(Layer(new.weights - old.weights, bias)),
-            "new": _plain_layer(new),
+            "old": plain_layer(old),
+            "gradient": plain_layer(self.gradients[place]),
+            "update": plain_layer(Layer(new.weights - old.weights, bias)),
+            "new": plain_layer(new),
             "slots": {
-                name: {"before": _plain_layer(before), "after": _plain_layer(after)}
+                name: {"before": plain_layer(before), "after": plain_layer(after)}
                 for name, (before, after) in self.slots[place].items()
             },
         }
@@ -396,18 +397,3 @@ def _by_layer(
 def _host(x: Array) -> Array:
     """Return a copy on the host: what comes from the CPU may be changed in place later."""
     return arrays.to_numpy(x).copy()
-
-
-def _plain_layer(layer: Layer) -> dict[str, Any]:
-    return {name: None if p is None else _plain(p) for name, p in layer._asdict().items()}
-
-
-def _plain(x: Any) -> Any:
-    """Return a host array or a number as lists of Python's floats; None for what is not finite."""
-    if isinstance(x, list):
-        return [_plain(item) for item in x]
-    if isinstance(x, float):
-        return x if x - x == 0.0 else None
-    if x.dtype == "float32":
-        x = x.astype("U").astype("float64")  # the shortest decimals that tell its numbers apart
-    return _plain(x.tolist())
