@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
+import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from backprop_xp.errors import ConfigurationError
+from backprop_xp.errors import ConfigurationError, unknown_name
 from backprop_xp.model import Model
 from backprop_xp.model_file import save_model, write_whole
 from backprop_xp.plain import finite
@@ -146,6 +148,72 @@ def as_toml(settings: RunSettings) -> str:
         if value is not None:
             lines.append(f"{field.name} = {toml_value(value)}")
     return "\n".join(lines) + "\n"
+
+
+def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the settings that a configuration file holds, with each name and type checked.
+
+    Raises
+    ------
+    ConfigurationError
+        As `read_toml` does, and for an unknown key or a value of another type.
+    """
+    values = read_toml(path, "configuration file")
+    types = {field.name: str(field.type) for field in dataclasses.fields(RunSettings)}
+    for key in values:
+        if key not in types:
+            raise unknown_name(f"key in {path}", key, types)
+        _check_type(key, values[key], types[key], path)
+    return values
+
+
+def _check_type(key: str, value: Any, kind: str, path: str | os.PathLike[str]) -> None:
+    """Refuse what click would silently turn into another value, such as 2.5 epochs into 2."""
+    wanted = re.split(r"\W", kind)[0]
+    types, words = {
+        "int": ((int,), "a whole number"),
+        "float": ((int, float), "a number"),
+        "bool": ((bool,), "true or false"),
+        "str": ((str, int, float), "a text"),
+        "tuple": ((list, str), "a list of numbers such as [30, 20]"),
+    }[wanted]
+    if not isinstance(value, types) or (isinstance(value, bool) and wanted != "bool"):
+        raise ConfigurationError(f"{key} in {path} is {value!r}", f"give {words}")
+
+
+def read_toml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
+    """Return what a TOML file holds.
+
+    Parameters
+    ----------
+    path : path
+    what : str
+        What errors call the file.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot be read or is no valid TOML; the message names the line.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"the {what} {path} cannot be read: {error.strerror or error}",
+            "give the path of a TOML file, such as the config.toml of an earlier run",
+        ) from error
+    try:
+        return tomllib.loads(content.decode())
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(
+            f"the {what} {path} is no valid TOML: line {line} is not encoded as UTF-8",
+            "mend that place",
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(
+            f"the {what} {path} is no valid TOML: {error}", "mend that place"
+        ) from error
 
 
 def toml_value(value: Any) -> str:

@@ -41,15 +41,8 @@ FLOORS = (
         *("settings", "state", "feed", "trainer", "training", "rate_finder"),
     ),
     (
-        "evidence",
-        "doctor",
-        "equivalence",
-        "model",
-        "model_file",
-        "run",
-        "run_folder",
-        "review",
-        "outcome",
+        *("evidence", "doctor", "equivalence", "model", "model_file", "run", "run_folder"),
+        *("trace.plain", "trace.record", "trace.sources", "trace", "review", "outcome"),
     ),
     (
         *("estimators.parameters", "estimators.inputs", "estimators.course", "estimators.lbfgs"),
