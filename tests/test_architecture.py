@@ -43,6 +43,8 @@ FLOORS = (
     (
         *("evidence", "doctor", "equivalence", "model", "model_file", "run", "run_folder"),
         *("trace.plain", "trace.record", "trace.sources", "trace", "review", "outcome"),
+        *("report.found", "report.text", "report.charts", "report.curves", "report.pictures"),
+        *("report.sections", "report.page", "report"),
     ),
     (
         *("estimators.parameters", "estimators.inputs", "estimators.course", "estimators.lbfgs"),
@@ -71,6 +73,7 @@ FLOORS = (
             "cli.check",
             "cli.evaluate",
             "cli.predict",
+            "cli.report",
         ),
         *("cli.train", "cli.find_lr", "cli"),
     ),
@@ -80,10 +83,20 @@ PLACE = {
     name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)
 }
 
-HOST_ARRAYS = {"arrays", "execution", "random", "model_file", "review"}
+HOST_ARRAYS = {"arrays", "execution", "random", "model_file", "review", "report.pictures"}
 """Modules outside of the readers in ``data`` and of the command line that may import NumPy."""
 
-OPTIONAL = {"cupy", "cupyx", "jax", "torch", "pooch", "sklearn", "array_api_strict"}
+OPTIONAL = {
+    "cupy",
+    "cupyx",
+    "jax",
+    "torch",
+    "pooch",
+    "sklearn",
+    "array_api_strict",
+    "jinja2",
+    "markupsafe",
+} | {"matplotlib"}
 
 TOP_LEVEL = (ast.Import, ast.ImportFrom, ast.If, ast.Try, ast.With)
 
