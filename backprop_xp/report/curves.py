@@ -21,14 +21,14 @@ class Figure(NamedTuple):
     ----------
     title : str
     svg : str
-    legend : list of (str, int, bool)
-        The name of each line, the number of its colour, and whether it is dashed.
+    legend : list of (str, int, int)
+        The name of each line, and the numbers of its colour and its pattern.
     note : str
     """
 
     title: str
     svg: str
-    legend: list[tuple[str, int, bool]]
+    legend: list[tuple[str, int, int]]
     note: str = ""
 
 
@@ -74,11 +74,13 @@ def _curve(
             epoch, value = best["epoch"], best[f"validation_{key}"]
             axes.axvline(epoch, color=INK, linewidth=0.8, linestyle=dash(2))
             axes.plot([epoch], [value], color=color(1), marker="o", markersize=5)
+            early = epoch < (lines[0][2][1][-1] + 1) / 2
+            low = key == "accuracy"  # where the curves are not
             axes.annotate(
                 f"best: epoch {epoch}",
-                *((epoch, 1.0), (-4, -2)),
+                *((epoch, 0.0 if low else 1.0), (4 if early else -4, 3 if low else -3)),
                 **{"xycoords": ("data", "axes fraction"), "textcoords": "offset points"},
-                **{"va": "top", "ha": "right"},
+                **{"va": "bottom" if low else "top", "ha": "left" if early else "right"},
             )
         finish(axes, [values for _, _, (_, _, values) in lines], shown, key != "accuracy")
 
@@ -89,7 +91,7 @@ def _curve(
     if best is not None:
         told.append(f"best epoch on the validation set {best['epoch']}")
     svg = draw(key, plot, label=f"{title} by epoch: {'; '.join(told)}")
-    return Figure(title, svg, [(name, index, name == "training") for name, index, _ in lines])
+    return Figure(title, svg, [(name, index, int(name == "training")) for name, index, _ in lines])
 
 
 def layer_curves(found: Found) -> list[Figure]:
@@ -139,7 +141,7 @@ def _layers(
         for name, _, values in lines
     )
     svg = draw(f"layers-{key}", plot, label=f"{title} by epoch: {told}")
-    legend = [(name, index, index % 2 == 1) for index, (name, _, _) in enumerate(lines)]
+    legend = [(name, index, index % 2) for index, (name, _, _) in enumerate(lines)]
     return Figure(title, svg, legend, note)
 
 
@@ -180,7 +182,7 @@ def _compared(
     parts = {part for _, _, part in lines}
     words = {"train": "on the training set", "validation": "on the validation set"}
     note = " or ".join(words[part] for part in sorted(parts, reverse=True))
-    return Figure(title, svg, [(line[0], index, index % 4 > 0) for index, line, _ in lines], note)
+    return Figure(title, svg, [(line[0], index, index) for index, line, _ in lines], note)
 
 
 def finish(

@@ -24,9 +24,11 @@ from backprop_xp.report.text import (
     percent,
     result,
     results,
+    rows,
     sentence,
     settings_rows,
     status,
+    titled,
 )
 
 ROWS = 100
@@ -46,7 +48,7 @@ _RESIDUALS = {
     "mean_absolute": "mean size",
     "mean": "mean",
     "largest": "largest",
-    "target_deviation": "deviation of the targets",
+    "target_deviation": "standard deviation of the targets",
 }
 
 _FIELDS = {
@@ -75,6 +77,7 @@ def sections(found: Found, traces: Mapping[int, str]) -> dict[str, Any]:
         "name": found.name,
         "data": data_name(found),
         "sentence": sentence(found),
+        "rows": rows(found),
         "status": status(found),
         "result": result(found),
         "problems": found.problems,
@@ -114,16 +117,14 @@ def _cards(found: Found) -> list[tuple[str, str, str]]:
     for part in ("test", "validation", "train"):
         if not (known := measured.get(part)):
             continue
-        rows = counted(known["count"], "row")
-        title = {"train": "training"}.get(part, part)
+        title, loss = titled(part), number(known["loss"])
         if known.get("accuracy") is not None:
-            more = f"{rows}, loss {number(known['loss'])}"
-            cards.append((f"{title} accuracy", percent(known["accuracy"]), more))
+            cards.append((f"{title} accuracy", percent(known["accuracy"]), f"loss {loss}"))
         else:
-            cards.append((f"{title} loss", number(known["loss"]), rows))
+            cards.append((f"{title} loss", loss, counted(known["count"], "row")))
     if found.best is not None:
-        loss = found.best.get("validation_loss")
-        more = "" if loss is None else f"validation loss {number(loss)}"
+        least = found.best.get("validation_loss")
+        more = "" if least is None else f"validation loss {number(least)}"
         cards.append(("best epoch", number(found.best["epoch"]), more))
     if shape := network(found):
         layers = counted(len(shape["activations"]), "layer")
@@ -140,12 +141,12 @@ def _history(found: Found) -> dict[str, Any]:
     n = len(found.history)
     chosen = {round(k * (n - 1) / (ROWS - 1)) for k in range(ROWS)} if n > ROWS else set(range(n))
     best = found.best
-    rows = [
+    lines = [
         ([_FIELDS[name][1](record.get(name)) for name in known], record is best)
         for place, record in enumerate(found.history)
         if place in chosen or record is best
     ]
-    return {"titles": [_FIELDS[name][0] for name in known], "rows": rows, "epochs": n}
+    return {"titles": [_FIELDS[name][0] for name in known], "rows": lines, "epochs": n}
 
 
 def _layers(found: Found, shape: dict[str, Any]) -> list[list[str]]:
@@ -155,11 +156,11 @@ def _layers(found: Found, shape: dict[str, Any]) -> list[list[str]]:
     measured: list[dict[str, Any]] = next(
         (record["layers"] for record in reversed(found.history) if record["layers"]), []
     )
-    rows = []
+    lines = []
     pairs = zip(shape["sizes"][:-1], shape["sizes"][1:], strict=True)
     for place, (n_in, n_out) in enumerate(pairs):
         last = measured[place] if place < len(measured) else {}
-        rows.append(
+        lines.append(
             [
                 number(place + 1),
                 shape["activations"][place],
@@ -170,7 +171,7 @@ def _layers(found: Found, shape: dict[str, Any]) -> list[list[str]]:
                 percent(last.get("dead")),
             ]
         )
-    return rows
+    return lines
 
 
 def _review(found: Found, traces: Mapping[int, str]) -> dict[str, Any] | None:
@@ -188,7 +189,7 @@ def _review(found: Found, traces: Mapping[int, str]) -> dict[str, Any] | None:
         row["row"], row["picture"], row["trace"] = raw["row"], picture, traces.get(raw["row"])
         row["cells"] += [number(value) for value in raw["inputs"][:COLUMNS]] if titles else []
     return told | {
-        "part": part,
+        "part": titled(part),
         "count": outcome["measured"][part]["count"],
         "pictures": drawn,
         "titles": told["titles"] + titles,
@@ -233,18 +234,20 @@ def _of_classes(review: dict[str, Any], part: str) -> dict[str, Any]:
         return told | {"matrix": matrix_chart(matrix, part)}
     mistakes = [n for t, row in enumerate(matrix) for p, n in enumerate(row) if t != p]
     most = max(mistakes, default=0) or 1
-    rows = []
+    table = []
     for t, row in enumerate(matrix):
         total = sum(row)
         cells = [(n, n / (total or 1) if t == p else n / most, t == p) for p, n in enumerate(row)]
-        rows.append((review["classes"][t], cells, percent(row[t] / total) if total else "–"))
-    return told | {"table": rows}
+        table.append((review["classes"][t], cells, percent(row[t] / total) if total else "–"))
+    return told | {"table": table}
 
 
 def _of_numbers(review: dict[str, Any]) -> dict[str, Any]:
     summaries = review["outputs"]
+    several = len(summaries) > 1
     return {
         "kind": "numbers",
+        "several": several,
         "worst": [
             {
                 "taken": ", ".join(map(number, row["predicted"])),
@@ -256,12 +259,15 @@ def _of_numbers(review: dict[str, Any]) -> dict[str, Any]:
         ],
         "titles": ["target", "prediction"],
         "residuals": [
-            [f"output {k + 1}", *(number(summary[key]) for key in _RESIDUALS)]
+            [*[f"output {k + 1}"] * several, *(number(summary[key]) for key in _RESIDUALS)]
             for k, summary in enumerate(summaries)
         ],
-        "residual_titles": ["", *_RESIDUALS.values()],
+        "residual_titles": [*[""] * several, *_RESIDUALS.values()],
         "charts": [
-            (f"Output {k + 1}", pairs_chart(review["pairs"], k, summary["target_deviation"]))
+            (
+                f"Output {k + 1}" if several else "Predictions",
+                pairs_chart(review["pairs"], k, summary["target_deviation"]),
+            )
             for k, summary in enumerate(summaries)
         ],
     }

@@ -16,6 +16,8 @@ SHOWN = (
 )
 """Settings that are always shown; the others where they are not the usual ones."""
 
+_PLACED = ("device", "backend")  # where it ran stands under the environment
+
 _DEFAULTS = RunSettings()
 
 
@@ -51,7 +53,8 @@ def counted(n: int, noun: str) -> str:
     >>> counted(1, "epoch"), counted(2000, "row")
     ('1 epoch', '2,000 rows')
     """
-    return f"{n:,} {noun}{'s' * (n != 1)}"
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{n:,} {noun if n == 1 else plural}"
 
 
 def status(found: Found) -> tuple[str, str, str]:
@@ -86,20 +89,51 @@ def result(found: Found) -> tuple[str, str] | None:
     """Return the one figure that stands for a run, and what it is; None where nothing is known."""
     measured = found.outcome.get("measured") or {}
     part = headline(measured)
-    if part is not None:
-        known = measured[part]
+    known = measured[part] if part is not None else {}
+    outputs = (found.outcome.get("review") or {}).get("outputs") or []
+    if known.get("accuracy") is not None:
         n = known["count"]
-        if known.get("accuracy") is not None:
-            right = round(known["accuracy"] * n)
-            return percent(known["accuracy"]), f"{part} accuracy: {right:,} of {n:,} right"
-        return number(known["loss"]), f"{part} loss on {counted(n, 'row')}"
+        right = round(known["accuracy"] * n)
+        return percent(known["accuracy"]), f"{titled(part)} accuracy: {right:,} of {n:,} right"
+    if len(outputs) == 1 and outputs[0]["root_mean_square"] is not None:
+        return (
+            number(outputs[0]["root_mean_square"]),
+            f"root mean square error on the {titled(part)} rows (standard deviation of their "
+            f"targets: {number(outputs[0]['target_deviation'])})",
+        )
+    if known.get("loss") is not None:
+        return number(known["loss"]), f"{titled(part)} loss on {counted(known['count'], 'row')}"
     for record in reversed(found.history):
         for name in ("validation_accuracy", "train_accuracy", "validation_loss", "train_loss"):
             if name in record:
                 shown = percent if name.endswith("accuracy") else number
-                what = name.replace("_", " ").replace("train ", "training ")
-                return shown(record[name]), f"{what} after epoch {record['epoch']}"
+                part, _, what = name.partition("_")
+                return shown(record[name]), f"{titled(part)} {what} after epoch {record['epoch']}"
     return None
+
+
+def titled(part: str | None) -> str:
+    """Return what people call a part of the data.
+
+    Examples
+    --------
+    >>> titled("train"), titled("test")
+    ('training', 'test')
+    """
+    return {"train": "training"}.get(part or "", part or "")
+
+
+def rows(found: Found) -> str:
+    """Return what the data of a run were, in one line; empty where that is not known."""
+    data = found.outcome.get("data")
+    if data is None:
+        return ""
+    shape = data["image_shape"]
+    text = f"pictures of {shape[0]} × {shape[1]}" if shape else counted(data["inputs"], "input")
+    if data["classes"] is not None:
+        text += f", {counted(data['classes'], 'class')}"
+    parts = [f"{data[part]:,} {titled(part)}" for part in PARTS if data[part]]
+    return f"{text[0].upper()}{text[1:]}; rows: {', '.join(parts)}."
 
 
 def network(found: Found) -> dict[str, Any]:
@@ -136,7 +170,7 @@ def sentence(found: Found) -> str:
     text += f" for {counted(len(found.history), 'epoch')} in {seconds:.1f} s"
     if environment := found.outcome.get("environment"):
         text += f" on {environment['device']} ({environment['library']})"
-    return text + (f", seed {told.seed}." if told is not None else ".")
+    return text + (f", seed\N{NO-BREAK SPACE}{told.seed}." if told is not None else ".")
 
 
 def settings_rows(settings: RunSettings) -> list[tuple[str, str, bool]]:
@@ -145,7 +179,9 @@ def settings_rows(settings: RunSettings) -> list[tuple[str, str, bool]]:
     for field in dataclasses.fields(settings):
         value, usual = getattr(settings, field.name), getattr(_DEFAULTS, field.name)
         changed = value != usual and usual is not None
-        if value is not None and (field.name in SHOWN or value != usual):
+        if field.name in _PLACED or value is None:
+            continue
+        if field.name in SHOWN or value != usual:
             rows.append((field.name, setting(value), changed))
     order = {name: place for place, name in enumerate(SHOWN)}
     return sorted(rows, key=lambda row: order.get(row[0], len(order)))
@@ -185,7 +221,7 @@ def results(runs: Sequence[Found]) -> list[tuple[str, list[str]]]:
     for part in PARTS:
         for key, shown in (("accuracy", percent), ("loss", number)):
             known = [((run.outcome.get("measured") or {}).get(part) or {}).get(key) for run in runs]
-            rows.append((f"{part} {key}", [shown(value) for value in known]))
+            rows.append((f"{titled(part)} {key}", [shown(value) for value in known]))
     rows.append(("best epoch", [number(run.best["epoch"]) if run.best else "–" for run in runs]))
     rows.append(("epochs", [number(len(run.history)) for run in runs]))
     rows.append(("parameters", [number(network(run).get("parameters")) for run in runs]))
