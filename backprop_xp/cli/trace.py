@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import click
@@ -148,8 +149,9 @@ def _print_tables(trace: Trace) -> None:
     from backprop_xp.trace.table import headline, tables
 
     data = trace.as_data()
-    click.echo("\n".join([data["title"] or "one training step", *headline(data)]))
+    for line in [data["title"] or "one training step", *headline(data)]:
+        click.echo(textwrap.fill(line, 79, subsequent_indent="  "))
     for text, columns, rows in tables(data):
-        click.echo(f"\n{text}")
+        click.echo("\n" + textwrap.fill(text, 79))
         if rows:
             print_table(columns, rows)

@@ -28,7 +28,7 @@ _TOKEN = re.compile(
     r"|(?P<index>_(?P<indices>[a-z]+)\b)"
     r"|(?P<number>\d+(?:\.\d+)?(?:e(?P<power>[+-]?\d+))?)"
     r"|(?P<relation><=)"
-    r"|(?P<word>[A-Za-z][a-z]+(?:[_ ][a-z]{2,})*)"
+    r"|(?P<word> ?[A-Za-z][a-z]+(?:[_ ][a-z]{2,})* ?)"
     r"|(?P<one>.)",
     re.DOTALL,
 )
@@ -51,7 +51,7 @@ def put_in(formula: str, values: Mapping[str, float | None]) -> str:
     Examples
     --------
     >>> put_in("½ z (1 - a_j)²", {"z": -2.0, "a_j": 0.25})
-    '½ · (-2) (1 - 0.25)²'
+    '½ · (-2) · (1 - 0.25)²'
     """
 
     def value(match: re.Match[str]) -> str:
@@ -59,12 +59,12 @@ def put_in(formula: str, values: Mapping[str, float | None]) -> str:
         alone = match.string[: match.start()].endswith("(") and match.string.startswith(
             ")", match.end()
         )
-        times = f"{match['before']}· " if match["before"] else ""
-        return times + (f"({given})" if given.startswith("-") and not alone else given)
+        return f"({given})" if given.startswith("-") and not alone else given
 
     names = "|".join(sorted(map(re.escape, values), key=len, reverse=True))
     word = "[A-Za-z0-9_]"  # the signs of powers are none of these
-    return re.sub(rf"(?P<before>[\d½] )?(?<!{word})(?P<name>{names})(?!{word})", value, formula)
+    put = re.sub(rf"(?<!{word})(?P<name>{names})(?!{word})", value, formula)
+    return re.sub(r"(?<=[\d½)]) (?=[\d(])", " · ", put)  # two numbers side by side are a product
 
 
 def latex(formula: str) -> str:
@@ -89,13 +89,14 @@ def latex(formula: str) -> str:
             return r"\le "
         if match["word"]:
             word = match["word"].replace("_", " ")
-            return rf"\{word} " if word in _FUNCTIONS else rf"\text{{ {text(word)} }}"
+            known = word.strip() in _FUNCTIONS
+            return rf" \{word.strip()} " if known else rf"\text{{{text(word)}}}"
         char = match["one"]
         if char in _SYMBOLS or char in "<>|":
             return _SYMBOLS.get(char, char)
         return char if char.isascii() and char not in _SPECIAL else rf"\text{{{text(char)}}}"
 
-    return re.sub(r" *(\\text\{ [^}]* \}) *", r"\1", _TOKEN.sub(token, formula))
+    return _TOKEN.sub(token, formula)
 
 
 def text(given: str) -> str:
@@ -112,6 +113,8 @@ def text(given: str) -> str:
     def char(c: str) -> str:
         if c in _SPECIAL:
             return _SPECIAL[c]
+        if c in _SYMBOLS:
+            return f"${_SYMBOLS[c].strip()}$"
         if " " <= c <= "~" or ("À" <= c <= "ÿ" and c not in "×÷"):
             return c
         return " " if c.isspace() else f"[U+{ord(c):04X}]"

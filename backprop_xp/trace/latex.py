@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from typing import Any
 
-from backprop_xp.trace import formulas
 from backprop_xp.trace.formulas import latex, put_in, text
 from backprop_xp.trace.record import Trace
 from backprop_xp.trace.table import View, view
+from backprop_xp.trace.typesetting import (
+    align,
+    chain,
+    display,
+    factor,
+    longtable,
+    matrix,
+    number,
+    product,
+)
 
 _PREAMBLE = r"""\documentclass[10pt,a4paper]{article}
 \usepackage[utf8]{inputenc}
@@ -22,10 +29,8 @@ _PREAMBLE = r"""\documentclass[10pt,a4paper]{article}
 \setlength{\parindent}{0pt}
 \setlength{\parskip}{4pt}
 \setcounter{MaxMatrixCols}{12}
+\setcounter{LTchunksize}{500} % the columns of a table fit each other in one run
 """
-
-_WIDTH = 78
-"""Digits that fit on a line, with an operator counted as two."""
 
 
 def latex_document(trace: Trace) -> str:
@@ -72,28 +77,33 @@ class _Document:
         network, rule, penalty = (self.data[key] for key in ("network", "optimizer", "penalty"))
         biases = "" if network["bias"] else " without biases"
         lines = [
-            rf"A network of the sizes ${'-'.join(map(str, network['sizes']))}${biases}, "
-            rf"computed in {text(self.data['dtype'])}. {text(self.seen.left_out)}",
+            rf"A network of the sizes {'-'.join(map(str, network['sizes']))}{biases}, "
+            rf"computed in {text(self.data['dtype'])}. {text(self.seen.left_out)}\par",
         ]
         for activation in dict.fromkeys(self.activations):
             places = [k for k, f in enumerate(self.activations, start=1) if f is activation]
             layers = f"layer{'s' * (len(places) > 1)} {', '.join(map(str, places))}"
-            shown = [rf"f(z) = {latex(activation.formula)}", latex(activation.derivative)]
+            a, slope = (
+                ("f(z)", "f'(z)")
+                if activation.slope
+                else ("a_{i}", r"\partial a_{i} / \partial z_{j}")
+            )
+            formula, derivative = latex(activation.formula), latex(activation.derivative)
             lines += [
                 rf"Activation of {layers}, {text(activation.name)}:",
-                _display([shown[0], rf"f'(z) = {shown[1]}"]),
+                display([f"{a} = {formula}", f"{slope} = {derivative}"]),
             ]
         loss = self.data["loss"]
         lines += [
             rf"Loss of a sample, {text(loss['name'].replace('_', ' '))}; "
             "that of a batch is the mean:",
-            _display([rf"L = {latex(loss['formula'])}"]),
+            display([rf"L = {latex(loss['formula'])}"]),
             rf"Optimizer {text(rule['name'])}, step 1, for each weight and bias $p$ with the "
             r"gradient $g = \partial L / \partial p$:",
-            _display([latex(part) for part in rule["formula"].split(", ")]),
-            rf"with the learning rate $\eta = {_number(self.rate)}$"
+            display([latex(part) for part in rule["formula"].split(", ")]),
+            rf"with the learning rate $\eta = {number(self.rate)}$"
             + "".join(
-                rf", {text(name.replace('_', ' '))} ${_number(value)}$"
+                rf", {text(name.replace('_', ' '))} ${number(value)}$"
                 for name, value in rule["hyperparameters"].items()
             )
             + (
@@ -110,23 +120,22 @@ class _Document:
             whom = "weights and biases" if penalty["biases"] else "weights"
             lines += [
                 f"Penalty on the {whom}, whose gradient is part of $g$:",
-                _display(
-                    [" + ".join(f"{_number(value)} {what}" for value, what in terms if value)]
-                ),
+                display([" + ".join(f"{number(value)} {what}" for value, what in terms if value)]),
             ]
         if not self.seen.left_out:
-            lines += self.matrices("old")
+            lines += self.matrices()
         return lines
 
-    def matrices(self, which: str) -> list[str]:
+    def matrices(self) -> list[str]:
         """Return the parameters as matrices, for a network that is shown whole."""
-        shown = []
+        lines = [r"Weights and biases:", r"{\footnotesize"]
         for place, layer in enumerate(self.data["layers"], start=1):
-            rows = [" & ".join(map(_number, row)) for row in layer[which]["weights"]]
-            shown.append(rf"W^{{({place})}} = {_matrix(rows)}")
-            if layer[which]["bias"] is not None:
-                shown.append(rf"b^{{({place})}} = {_matrix(map(_number, layer[which]['bias']))}")
-        return [r"Weights and biases:", r"{\footnotesize", *(f"\\[{m}\\]" for m in shown), "}"]
+            weights, bias = layer["old"]["weights"], layer["old"]["bias"]
+            shown = rf"W^{{({place})}} = {matrix(weights)}"
+            if bias is not None:
+                shown += rf",\quad b^{{({place})}} = {matrix([x] for x in bias)}"
+            lines.append(rf"\[{shown}\]")
+        return [*lines, "}"]
 
     # --- forward ----------------------------------------------------------------------------
 
@@ -153,21 +162,23 @@ class _Document:
             sums, values = [], []
             for j in self.seen.neurons[place]:
                 terms = [
-                    _product(layer["weights"][j][k], fed[k]) for k in self.seen.neurons[place - 1]
+                    product(layer["weights"][j][k], fed[k]) for k in self.seen.neurons[place - 1]
                 ]
                 terms += self.dots(place - 1)
                 if layer["bias"] is not None:
-                    terms.append(_factor(layer["bias"][j]))
-                sums.append(_chain(_name("z", place, j), terms, z[j]))
+                    terms.append(factor(layer["bias"][j]))
+                sums.append(chain(_name("z", place, j), terms, z[j]))
                 put = latex(put_in(formula, {"z": z[j], "z_i": z[j]}))
-                values.append(_chain(_name("a", place, j), [put] if formula != "z" else [], a[j]))
-            lines += [rf"\paragraph{{Layer {place}}}", _align(sums), _align(values)]
+                if "Σ" in formula:
+                    put = r"\textstyle " + put
+                values.append(chain(_name("a", place, j), [put] if formula != "z" else [], a[j]))
+            lines += [rf"\paragraph{{Layer {place}}}", align(sums, values)]
         return lines
 
     def vector(self, name: str, values: list[float], place: int) -> str:
         shown = self.seen.neurons[place]
         parts = [
-            (rf"{name}_{{{k + 1}}} = " if len(shown) < len(values) else "") + _number(values[k])
+            (rf"{name}_{{{k + 1}}} = " if len(shown) < len(values) else "") + number(values[k])
             for k in shown
         ]
         if len(shown) < len(values):
@@ -175,7 +186,8 @@ class _Document:
         return rf"${name} = ({', '.join(parts)})$. "
 
     def fed(self, sample: dict[str, Any], place: int) -> list[float]:
-        return sample["input"] if place == 1 else sample["layers"][place - 2]["a"]
+        values: list[float] = sample["input"] if place == 1 else sample["layers"][place - 2]["a"]
+        return values
 
     def dots(self, place: int) -> list[str]:
         return [r"\cdots"] if len(self.seen.neurons[place]) < self.size(place) else []
@@ -199,18 +211,18 @@ class _Document:
                 terms = [f"{factor} \\bigl[{terms[0]}", *terms[1:-1], f"{terms[-1]}\\bigr]"]
             elif factor:
                 terms = [factor + terms[0]]
-        return [r"\subsection*{Loss}", _align([_chain("L", terms, sample["loss_before"])])]
+        return [r"\subsection*{Loss}", align([chain("L", terms, sample["loss_before"])])]
 
     def mean(self) -> list[str]:
         """Return the loss of the batch, where it is not that of its only sample."""
         if self.batch == 1 and not self.per_batch:
             return []
-        terms = [_factor(self.data["samples"][s]["loss_before"]) for s in self.seen.samples]
+        terms = [factor(self.data["samples"][s]["loss_before"]) for s in self.seen.samples]
         terms += [r"\cdots"] * (len(terms) < self.batch)
         terms[0] = rf"\tfrac{{1}}{{{self.batch}}} \bigl({terms[0]}"
         terms[-1] += r"\bigr)"
         terms += [r"\text{penalty}"] * self.per_batch
-        lines = _align([_chain("L", terms, self.data["loss_before"])])
+        lines = align([chain("L", terms, self.data["loss_before"])])
         return [r"\section*{Loss of the batch}", lines]
 
     # --- backward ---------------------------------------------------------------------------
@@ -256,20 +268,21 @@ class _Document:
                 factors.append(latex(put_in(fused.partition(" = ")[2], known)))
             if layer["slope"] is not None:
                 incoming, slope = layer["incoming"][j], layer["slope"][j]
-                factors.append(_product(incoming, slope))
+                factors.append(product(incoming, slope))
                 put = latex(put_in(activation.derivative, {"z": z, "a": a}))
-                slopes.append(_chain(rf"f'(z^{{({place})}}_{{{j + 1}}})", [put], slope))
+                put = f"({put})" if " if " in activation.derivative else put
+                slopes.append(chain(rf"f'(z^{{({place})}}_{{{j + 1}}})", [put], slope))
                 terms = self.arriving(sample, place, j)
-                errors.append(_chain(_name("e", place, j), terms, incoming))
-            deltas.append(_chain(_name(r"\delta", place, j), [" = ".join(factors)], delta))
-        return [*lines, *(_align(rows) for rows in (errors, slopes, deltas) if rows)]
+                errors.append(chain(_name("e", place, j), terms, incoming))
+            deltas.append(chain(_name(r"\delta", place, j), [" = ".join(factors)], delta))
+        return [*lines, align(errors, slopes, deltas)]
 
     def arriving(self, sample: dict[str, Any], place: int, j: int) -> list[str]:
         """Return the terms of the error that reaches a neuron."""
         if place < self.n_layers:
             weights = self.data["layers"][place]["old"]["weights"]
             deltas = sample["layers"][place]["delta"]
-            terms = [_product(weights[i][j], deltas[i]) for i in self.seen.neurons[place + 1]]
+            terms = [product(weights[i][j], deltas[i]) for i in self.seen.neurons[place + 1]]
             return terms + self.dots(place + 1)
         derivative = self.data["loss"]["derivative"]
         known = {"a_j": sample["layers"][-1]["a"][j], "y_j": sample["target"][j]}
@@ -291,8 +304,8 @@ class _Document:
         if self.data["penalty"]:
             lines.append("To these the gradient of the penalty is added.")
         slots = [text(name.replace("_", " ")) for name in self.data["layers"][0]["slots"]]
-        product = [r"$\delta\,a$"] if self.batch == 1 else []
-        titles = ["", *product, r"$\partial L/\partial p$", *slots, "old", "new"]
+        both = [r"$\delta\,a$"] if self.batch == 1 else []
+        titles = ["", *both, r"$\partial L/\partial p$", *slots, "old", "new"]
         for place in range(1, self.n_layers + 1):
             pairs = [
                 (j, k)
@@ -302,27 +315,27 @@ class _Document:
             ]
             lines.append(rf"\paragraph{{Layer {place}}}")
             if self.batch > 1:
-                lines.append(_align(self.gradient(place, j, k) for j, k in pairs))
-            lines += _longtable(titles, (self.row(place, j, k) for j, k in pairs))
+                lines.append(align(self.gradient(place, j, k) for j, k in pairs))
+            lines += longtable(titles, (self.row(place, j, k) for j, k in pairs))
         return lines
 
     def gradient(self, place: int, j: int, k: int | None) -> str:
         """Return the gradient of a parameter as the sum over the samples."""
+        penalty = self.data["penalty"]
         terms = self.products(place, j, k) + [r"\cdots"] * (len(self.seen.samples) < self.batch)
+        if penalty and (k is not None or penalty["biases"]):
+            terms.append(r"\text{penalty}")
         name = rf"\partial L/\partial {_parameter(place, j, k)}"
-        return _chain(name, terms, self.held("gradient", place, j, k))
+        return chain(name, terms, self.held("gradient", place, j, k))
 
     def products(self, place: int, j: int, k: int | None) -> list[str]:
-        """Return δ a for each sample that is shown, and what a penalty adds."""
+        """Return δ a for each sample that is shown."""
         found = []
         for s in self.seen.samples:
             sample = self.data["samples"][s]
             delta = sample["layers"][place - 1]["delta"][j]
-            found.append(
-                _factor(delta) if k is None else _product(delta, self.fed(sample, place)[k])
-            )
-        penalized = self.data["penalty"] and (k is not None or self.data["penalty"]["biases"])
-        return found + [r"\text{penalty}"] * bool(penalized)
+            found.append(factor(delta) if k is None else product(delta, self.fed(sample, place)[k]))
+        return found
 
     def held(self, kind: str, place: int, j: int, k: int | None) -> float:
         return _entry(self.data["layers"][place - 1][kind], j, k)
@@ -330,13 +343,13 @@ class _Document:
     def row(self, place: int, j: int, k: int | None) -> list[str]:
         g, old, new = (self.held(kind, place, j, k) for kind in ("gradient", "old", "new"))
         slots = self.data["layers"][place - 1]["slots"].values()
-        updated = _number(new)
+        updated = number(new)
         if not slots:
             _, rule = self.data["optimizer"]["formula"].split(" ← ")
             updated = f"{latex(put_in(rule, {'p': old, 'η': self.rate, 'g': g}))} = {updated}"
-        numbers = [_number(g), *(_number(_entry(slot["after"], j, k)) for slot in slots)]
-        product = [" + ".join(self.products(place, j, k))] if self.batch == 1 else []
-        return [_parameter(place, j, k), *product, *numbers, _number(old), updated]
+        numbers = [number(g), *(number(_entry(slot["after"], j, k)) for slot in slots)]
+        both = self.products(place, j, k) if self.batch == 1 else []
+        return [_parameter(place, j, k), *both, *numbers, number(old), updated]
 
     def again(self) -> list[str]:
         lines = [r"\section*{The step done: forward with the new weights}"]
@@ -347,10 +360,10 @@ class _Document:
             pairs = []
             for place, layer in enumerate(sample["after"]["layers"], start=1):
                 for j in self.seen.neurons[place]:
-                    both = (f"{_name(key, place, j)} &= {_number(layer[key][j])}" for key in "za")
+                    both = (f"{_name(key, place, j)} &= {number(layer[key][j])}" for key in "za")
                     pairs.append(" & ".join(both))
-            lines.append(_align(pairs))
-        before, after = (_number(self.data[f"loss_{when}"]) for when in ("before", "after"))
+            lines.append(align(pairs))
+        before, after = (number(self.data[f"loss_{when}"]) for when in ("before", "after"))
         return [*lines, rf"\[L = {after}, \text{{ where it was }} {before}.\]"]
 
 
@@ -359,62 +372,9 @@ def _entry(layer: dict[str, Any], j: int, k: int | None) -> float:
     return value
 
 
-def _number(x: float | None) -> str:
-    return latex(formulas.number(x))
-
-
-def _factor(x: float | None) -> str:
-    """Return a number that stands within a formula: a negative one in parentheses."""
-    shown = _number(x)
-    return f"({shown})" if shown.startswith("-") else shown
-
-
-def _product(x: float | None, y: float | None) -> str:
-    return rf"{_factor(x)} \cdot {_factor(y)}"
-
-
 def _name(letter: str, place: int, j: int) -> str:
     return f"{letter}^{{({place})}}_{{{j + 1}}}"
 
 
 def _parameter(place: int, j: int, k: int | None) -> str:
     return _name("b", place, j) if k is None else f"w^{{({place})}}_{{{j + 1},{k + 1}}}"
-
-
-def _chain(name: str, terms: list[str], value: float | None) -> str:
-    """Return ``name = sum of the terms = value``, broken into lines that fit."""
-    result, width = f"{name} &= ", _width(name)
-    for place, part in enumerate([*terms, _number(value)]):
-        sign = " = " if place == len(terms) else " + "
-        if place == 0:
-            sign = ""
-        elif width + _width(part) + 2 > _WIDTH:
-            sign, width = f" \\\\\n&\\quad{sign}", 0
-        result += sign + part
-        width += _width(part) + 2
-    return result
-
-
-def _width(formula: str) -> int:
-    """Return about how many digits wide a formula is set."""
-    plain = re.sub(r"\\(cdot|[lL]eftarrow)|[-+=]", "··", formula)
-    plain = re.sub(r"\\(?:log|exp|max|min|tanh)", "fun", plain)
-    return len(re.sub(r"\\[a-zA-Z]+|[{}^_\\& ]", "", plain))
-
-
-def _align(rows: Iterable[str]) -> str:
-    return "\\begin{align*}\n" + " \\\\\n".join(rows) + "\n\\end{align*}"
-
-
-def _display(rows: list[str]) -> str:
-    return "\\begin{gather*}\n" + " \\\\\n".join(rows) + "\n\\end{gather*}"
-
-
-def _matrix(rows: Iterable[str]) -> str:
-    return r"\begin{pmatrix}" + r" \\ ".join(rows) + r"\end{pmatrix}"
-
-
-def _longtable(titles: list[str], rows: Iterable[list[str]]) -> list[str]:
-    head = " & ".join(titles) + r" \\ \hline \endhead"
-    body = [" & ".join(f"${entry}$" for entry in row) + r" \\" for row in rows]
-    return [rf"\begin{{longtable}}{{{'l' * len(titles)}}}", head, *body, r"\end{longtable}"]

@@ -58,15 +58,10 @@ class Trace(NamedTuple):
 
     Attributes
     ----------
-    title : str
-    source : mapping
+    title, source : str, mapping
         Where the network and the samples come from.
-    network : Network
-    loss : Loss
-    optimizer : Optimizer
-    learning_rate : float
-    penalty : Penalty
-    dtype : str
+    network, loss, optimizer, learning_rate, penalty, dtype
+        As `trace_step` was given them.
     classes, features : tuple of str or None
         Names of the outputs and of the inputs.
     image_shape : (int, int) or None

@@ -101,9 +101,10 @@ def headline(data: dict[str, Any]) -> list[str]:
     if data["layers"][0]["slots"]:
         lines.append(f"step 1: {' and '.join(data['layers'][0]['slots'])} start at zero")
     if data["penalty"]:
-        l1, l2 = data["penalty"]["l1"], data["penalty"]["l2"]
+        terms = {"Σ|w|": data["penalty"]["l1"], "½ Σw²": data["penalty"]["l2"]}
         whom = "weights and biases" if data["penalty"]["biases"] else "weights"
-        lines.append(f"penalty on the {whom}: {l1:g} Σ|w| + ½ {l2:g} Σw²")
+        value = " + ".join(f"{number(rate)} {what}" for what, rate in terms.items() if rate)
+        lines.append(f"penalty on the {whom}, in each gradient: {value}")
     if data["source"].get("left_out"):
         left = ", ".join(data["source"]["left_out"])
         lines.append(f"the training had {left} as well; this step has not")
@@ -123,7 +124,9 @@ def tables(data: dict[str, Any]) -> list[Table]:
     >>> from backprop_xp.trace.sources import read_example
     >>> [table.text for table in tables(read_example("note-001").trace().as_data())]
     ... # doctest: +NORMALIZE_WHITESPACE
-    ['forward', 'loss 0.0361647', 'backward', 'update', 'forward with the new weights',
+    ['forward', 'loss 0.0361647', 'backward',
+     'update: w2[3,1] leads from neuron 1 of layer 1 to neuron 3 of layer 2',
+     'forward with the new weights',
      'loss 0.0254384, before 0.0361647']
     """
     seen = view(data)
@@ -132,9 +135,12 @@ def tables(data: dict[str, Any]) -> list[Table]:
     found = [
         Table(seen.left_out),
         Table("forward", *_forward(data, seen)),
-        Table(f"loss {number(before)}", *_losses(data, seen)),
+        Table(f"loss {number(before)}{_verdict(data)}", *_losses(data, seen)),
         Table(f"backward{fused}", *_backward(data, seen)),
-        Table("update", *_update(data, seen)),
+        Table(
+            "update: w2[3,1] leads from neuron 1 of layer 1 to neuron 3 of layer 2",
+            *_update(data, seen),
+        ),
         Table("forward with the new weights", *_again(data, seen)),
         Table(f"loss {number(after)}, before {number(before)}"),
     ]
@@ -173,10 +179,11 @@ def _places(data: dict[str, Any], seen: View, first: int) -> Iterator[tuple[Any,
     last = len(data["layers"])
     for s in seen.samples:
         for place in range(first, last + 1):
-            names = {0: data["network"]["features"], last: data["network"]["classes"]}.get(place)
+            ends = {0: data["network"]["features"], last: data["network"]["classes"]}
+            names = ends.get(place) or ()
             for j in seen.neurons[place]:
                 # Two classes may share one output, which then has no name.
-                named = names and len(names) == data["network"]["sizes"][place]
+                named = len(names) == data["network"]["sizes"][place]
                 label = f"{j + 1} ({names[j]})" if named else str(j + 1)
                 yield (str(s + 1), str(place), label), data["samples"][s], place, j
 
@@ -192,15 +199,28 @@ def _forward(data: dict[str, Any], seen: View) -> _Rows:
     return _table(data, ("sample", "layer", "neuron", "z", "a"), rows)
 
 
+def _verdict(data: dict[str, Any]) -> str:
+    sample = data["samples"][0]
+    if len(data["samples"]) > 1 or sample["label"] is None:
+        return ""
+    return f": the sample is of the class {sample['label']}, and taken for {sample['predicted']}"
+
+
 def _losses(data: dict[str, Any], seen: View) -> _Rows:
-    columns: tuple[str, ...] = ("sample", "output", "a", "target", "loss")
-    classes = data["network"]["classes"] is not None
+    """Return outputs and targets, and with several samples the loss of each."""
+    columns: tuple[str, ...] = ("sample", "output", "a", "target")
+    several, classes = len(data["samples"]) > 1, data["network"]["classes"] is not None
+    if several:
+        columns += ("loss", *(("class", "taken for") if classes else ()))
     rows = []
     for labels, sample, _, j in _places(data, seen, len(data["layers"])):
         a, y = sample["layers"][-1]["a"][j], sample["target"][j]
-        row = (labels[0], labels[2], number(a), number(y), number(sample["loss_before"]))
-        rows.append((*row, sample["label"], sample["predicted"]) if classes else row)
-    return _table(data, (*columns, "class", "taken for") if classes else columns, rows)
+        row: tuple[str, ...] = (labels[0], labels[2], number(a), number(y))
+        if several:
+            row += (number(sample["loss_before"]),)
+            row += (sample["label"], sample["predicted"]) if classes else ()
+        rows.append(row)
+    return _table(data, columns, rows)
 
 
 def _backward(data: dict[str, Any], seen: View) -> _Rows:
