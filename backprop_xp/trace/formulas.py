@@ -119,7 +119,7 @@ def text(given: str) -> str:
             return c
         return " " if c.isspace() else f"[U+{ord(c):04X}]"
 
-    return "".join(map(char, given)).replace("--", "-{}-")
+    return "".join(map(char, given)).replace("--", "-{}-").replace("''", "'{}'")
 
 
 def _number(digits: str) -> str:

@@ -33,6 +33,10 @@ _PREAMBLE = r"""\documentclass[10pt,a4paper]{article}
 """
 
 
+_MATRIX = 72
+"""Characters in a row of a matrix that fits, with its bias beside it."""
+
+
 def latex_document(trace: Trace) -> str:
     r"""Return a document for pdflatex, which needs no packages but the standard ones.
 
@@ -62,7 +66,12 @@ class _Document:
 
     def whole(self) -> str:
         title = self.data["title"] or "One training step"
-        parts = [_PREAMBLE, r"\begin{document}", rf"\section*{{{text(title)}}}", *self.given()]
+        parts = [
+            _PREAMBLE,
+            r"\begin{document}\raggedright",
+            rf"\section*{{{text(title)}}}",
+            *self.given(),
+        ]
         for s in self.seen.samples:
             if self.batch > 1:
                 parts.append(rf"\section*{{Sample {s + 1} of {self.batch}}}")
@@ -127,15 +136,17 @@ class _Document:
         return lines
 
     def matrices(self) -> list[str]:
-        """Return the parameters as matrices, for a network that is shown whole."""
-        lines = [r"Weights and biases:", r"{\footnotesize"]
+        """Return the parameters as matrices, as far as they fit; the sums show them again."""
+        lines = []
         for place, layer in enumerate(self.data["layers"], start=1):
             weights, bias = layer["old"]["weights"], layer["old"]["bias"]
+            if max(sum(len(number(x)) + 2 for x in row) for row in weights) > _MATRIX:
+                continue
             shown = rf"W^{{({place})}} = {matrix(weights)}"
             if bias is not None:
                 shown += rf",\quad b^{{({place})}} = {matrix([x] for x in bias)}"
             lines.append(rf"\[{shown}\]")
-        return [*lines, "}"]
+        return ["Weights and biases:", r"{\footnotesize", *lines, "}"] if lines else []
 
     # --- forward ----------------------------------------------------------------------------
 
@@ -181,9 +192,10 @@ class _Document:
             (rf"{name}_{{{k + 1}}} = " if len(shown) < len(values) else "") + number(values[k])
             for k in shown
         ]
-        if len(shown) < len(values):
-            return rf"Of ${name}$: ${', '.join(parts)}$. "
-        return rf"${name} = ({', '.join(parts)})$. "
+        joined = r", \allowbreak ".join(parts)
+        return (
+            f"Of ${name}$: ${joined}$. " if len(shown) < len(values) else f"${name} = ({joined})$. "
+        )
 
     def fed(self, sample: dict[str, Any], place: int) -> list[float]:
         values: list[float] = sample["input"] if place == 1 else sample["layers"][place - 2]["a"]
@@ -255,7 +267,7 @@ class _Document:
             lines.append(rf"From the loss, $e_{{j}} = {derivative}${mean}.")
         if layer["slope"] is None and not fused:
             lines.append(
-                rf"{text(activation.name)} takes all inputs together: $\delta_{{i}} = \sum_{{j}} "
+                rf"The {text(activation.name)} takes all inputs together: $\delta_{{i}} = \sum_{{j}} "
                 rf"e_{{j}} \cdot \partial a_{{j}} / \partial z_{{i}}$ with $\partial a_{{i}} / "
                 rf"\partial z_{{j}} = {latex(activation.derivative)}$."
             )
@@ -274,7 +286,9 @@ class _Document:
                 slopes.append(chain(rf"f'(z^{{({place})}}_{{{j + 1}}})", [put], slope))
                 terms = self.arriving(sample, place, j)
                 errors.append(chain(_name("e", place, j), terms, incoming))
-            deltas.append(chain(_name(r"\delta", place, j), [" = ".join(factors)], delta))
+            deltas.append(
+                chain(_name(r"\delta", place, j), [" = ".join(factors)] if factors else [], delta)
+            )
         return [*lines, align(errors, slopes, deltas)]
 
     def arriving(self, sample: dict[str, Any], place: int, j: int) -> list[str]:
@@ -313,8 +327,9 @@ class _Document:
                 for k in (*self.seen.neurons[place - 1], None)
                 if k is not None or self.data["network"]["bias"]
             ]
-            lines.append(rf"\paragraph{{Layer {place}}}")
+            titles[0] = f"layer {place}"
             if self.batch > 1:
+                lines.append(rf"\paragraph{{Layer {place}}}")
                 lines.append(align(self.gradient(place, j, k) for j, k in pairs))
             lines += longtable(titles, (self.row(place, j, k) for j, k in pairs))
         return lines
