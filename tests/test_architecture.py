@@ -42,7 +42,9 @@ FLOORS = (
     ),
     (
         *("evidence", "doctor", "equivalence", "model", "model_file", "run", "run_folder"),
-        *("trace.plain", "trace.record", "trace.sources", "trace", "review", "outcome"),
+        *("trace.table", "trace.plain", "trace.derivatives", "trace.record", "trace.sources"),
+        *("trace.formulas", "trace.typesetting", "trace.latex", "trace"),
+        *("review", "outcome"),
         *("report.found", "report.text", "report.charts", "report.curves", "report.pictures"),
         *("report.sections", "report.page", "report"),
     ),
@@ -75,7 +77,7 @@ FLOORS = (
             "cli.predict",
             "cli.report",
         ),
-        *("cli.train", "cli.find_lr", "cli"),
+        *("cli.train", "cli.find_lr", "cli.trace", "cli"),
     ),
     ("__main__", "backprop_xp"),  # the last is the package's own face, which gathers the names
 )

@@ -21,6 +21,7 @@ _COMMANDS = {
     "find-lr": "Suggest a learning rate, by a range test.",
     "evaluate": "Measure a trained model on a data set.",
     "predict": "Predict with a trained model.",
+    "trace": "Show every number of one training step.",
     "report": "Make a page of a training run, from its folder.",
     "devices": "List backends and devices, usable or not, and why.",
     "reproduce": "Run a named experiment of the notes, and compare it with what was published.",
