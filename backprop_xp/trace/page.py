@@ -25,9 +25,12 @@ MAX_NEURONS = 32
 MAX_WEIGHTS = 784 * 32
 """So many weights of a layer fit into a page that still opens at once."""
 
+_STYLES = ("page.css", "drawing.css", "reading.css")
+
 _SCRIPTS = (
-    *("format.js", "data.js", "elements.js", "steps.js", "equations.js", "numbers.js"),
-    *("picture.js", "drawing.js", "curves.js", "details.js", "tables.js", "main.js"),
+    *("format.js", "data.js", "elements.js", "steps.js", "numbers.js", "equations.js"),
+    *("picture.js", "drawing.js", "pointing.js", "curves.js", "details.js", "tables.js"),
+    "main.js",
 )
 
 _CURVE_POINTS = 241  # odd, so that the jump or the kink at 0 is one of them
@@ -49,7 +52,7 @@ def trace_page(trace: Trace) -> str:
         The whole page. Write it as UTF-8.
     """
     folder = files("backprop_xp.trace") / "page"
-    style = (folder / "page.css").read_text("utf-8")
+    style = "\n".join((folder / name).read_text("utf-8") for name in _STYLES)
     parts = [(folder / name).read_text("utf-8") for name in _SCRIPTS]
     script = "\n".join(('"use strict";\n(() => {', *parts, "})();\n"))
     policy = (

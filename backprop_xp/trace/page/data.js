@@ -51,6 +51,7 @@ const state = {
   step: 0,
   sample: 0,
   chosen: null, // {kind: "neuron" | "weight" | "bias" | "input", layer, j, k}
+  roving: [], // for each layer the place to which the tab key leads
   focus: [], // for each layer the place of the neuron that stands for it in formulas with numbers
   language: "en",
   full: false, // every digit

@@ -10,7 +10,7 @@ function fill(element, attributes, children) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== false));
+  element.append(...children.flat(Infinity).filter((child) => child || child === ""));
   return element;
 }
 
@@ -36,6 +36,16 @@ function number(x) {
 
 /** A number within a formula, where a negative one stands in brackets. */
 const factor = (x) => (x < 0 ? ["(", number(x), ")"] : number(x));
+
+/** A formula given as plain text, with z_i and Σ_j set as symbols with their index. */
+function typeset(text) {
+  const parts = signed(text).split(/((?<![\p{L}_])[\p{L}Σ]_[\p{L}]+)/u);
+  return parts.map((part, place) => {
+    if (place % 2 === 0) return part;
+    const [letter, index] = part.split("_");
+    return h("span", { class: "indexed" }, letter, h("sub", {}, index));
+  });
+}
 
 /** A symbol with the layer above it and the indices below, as MathML within a line of text. */
 const inline = (symbol) => m("math", symbol);
@@ -63,6 +73,8 @@ const name = {
   weight: (layer, j, k) =>
     inline(symbol("w", layer, pair(count(layer, j), count(layer - 1, k)))),
   unit: (letter, layer, place) => inline(symbol(letter, layer, String(count(layer, place)))),
+  input: (place) => inline(symbol("x", null, String(count(0, place)))),
+  target: (place) => inline(symbol("y", null, String(count(DEPTH, place)))),
 };
 
 /** What a unit is called: the feature, the pixel or the class it stands for, or its number. */
