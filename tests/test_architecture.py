@@ -42,7 +42,8 @@ FLOORS = (
     ),
     (
         *("evidence", "doctor", "equivalence", "model", "model_file", "run", "run_folder"),
-        *("trace.plain", "trace.record", "trace.sources", "trace"),
+        *("trace.table", "trace.plain", "trace.derivatives", "trace.record", "trace.sources"),
+        *("trace.formulas", "trace.typesetting", "trace.latex", "trace"),
     ),
     (
         *("estimators.parameters", "estimators.inputs", "estimators.course", "estimators.lbfgs"),
@@ -72,7 +73,7 @@ FLOORS = (
             "cli.evaluate",
             "cli.predict",
         ),
-        *("cli.train", "cli.find_lr", "cli"),
+        *("cli.train", "cli.find_lr", "cli.trace", "cli"),
     ),
     ("__main__", "backprop_xp"),  # the last is the package's own face, which gathers the names
 )

@@ -21,6 +21,7 @@ _COMMANDS = {
     "find-lr": "Suggest a learning rate, by a range test.",
     "evaluate": "Measure a trained model on a data set.",
     "predict": "Predict with a trained model.",
+    "trace": "Show every number of one training step.",
     "devices": "List backends and devices, usable or not, and why.",
     "reproduce": "Run a named experiment of the notes, and compare it with what was published.",
     "check": "Check gradients, and that a device computes what NumPy does.",

@@ -25,14 +25,9 @@ from backprop_xp.optimizers import Optimizer, get_optimizer
 from backprop_xp.regularizers import Penalty
 from backprop_xp.settings import check_number
 from backprop_xp.step import StepRule
+from backprop_xp.trace.derivatives import FUSED, derivative
 from backprop_xp.trace.plain import plain, plain_layer
-
-FUSED = {
-    "binary_cross_entropy": "δ = (a - y) / batch",
-    "cross_entropy": "δ = (a Σ_j y_j - y) / batch",
-    "poisson": "δ = σ(z) (1 - y / a) / batch",
-}
-"""The error at the output as text, for the losses that are fused with an output activation."""
+from backprop_xp.trace.table import html
 
 _ROUNDING = 1e-5
 """How far the product of two factors may lie from δ, relative to it, to be shown as its factors:
@@ -63,15 +58,10 @@ class Trace(NamedTuple):
 
     Attributes
     ----------
-    title : str
-    source : mapping
+    title, source : str, mapping
         Where the network and the samples come from.
-    network : Network
-    loss : Loss
-    optimizer : Optimizer
-    learning_rate : float
-    penalty : Penalty
-    dtype : str
+    network, loss, optimizer, learning_rate, penalty, dtype
+        As `trace_step` was given them.
     classes, features : tuple of str or None
         Names of the outputs and of the inputs.
     image_shape : (int, int) or None
@@ -143,7 +133,11 @@ class Trace(NamedTuple):
                 "classes": self.classes and list(self.classes),
             },
             "dtype": self.dtype,
-            "loss": {"name": self.loss.name, "formula": self.loss.formula},
+            "loss": {
+                "name": self.loss.name,
+                "formula": self.loss.formula,
+                "derivative": derivative(self.loss),
+            },
             "optimizer": {
                 "name": self.optimizer.name,
                 "learning_rate": self.learning_rate,
@@ -164,6 +158,9 @@ class Trace(NamedTuple):
             "loss_after": plain(self.after.loss),
             "layers": [self._layer(place) for place in range(len(self.old))],
         }
+
+    def _repr_html_(self) -> str:
+        return html(self.as_data())
 
     def _sample(self, row: int, share: float) -> dict[str, Any]:
         layers = range(len(self.old))
