@@ -43,10 +43,10 @@ FLOORS = (
     (
         *("evidence", "doctor", "equivalence", "model", "model_file", "run", "run_folder"),
         *("trace.table", "trace.plain", "trace.derivatives", "trace.record", "trace.sources"),
-        *("trace.formulas", "trace.typesetting", "trace.latex", "trace"),
+        *("trace.formulas", "trace.typesetting", "trace.latex", "trace.page", "trace"),
         *("review", "outcome"),
         *("report.found", "report.text", "report.charts", "report.curves", "report.pictures"),
-        *("report.sections", "report.page", "report"),
+        *("report.sections", "report.traces", "report.page", "report"),
     ),
     (
         *("estimators.parameters", "estimators.inputs", "estimators.course", "estimators.lbfgs"),
@@ -85,7 +85,15 @@ PLACE = {
     name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)
 }
 
-HOST_ARRAYS = {"arrays", "execution", "random", "model_file", "review", "report.pictures"}
+HOST_ARRAYS = {
+    "arrays",
+    "execution",
+    "random",
+    "model_file",
+    "review",
+    "report.pictures",
+    "report.traces",
+}
 """Modules outside of the readers in ``data`` and of the command line that may import NumPy."""
 
 OPTIONAL = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import io
 import re
@@ -65,7 +64,6 @@ def dash(index: int) -> Any:
     return DASHES[index % len(DASHES)]
 
 
-@functools.cache
 def need_libraries() -> None:
     """Refuse to go on without the libraries of the extra ``report``.
 

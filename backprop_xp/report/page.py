@@ -14,6 +14,7 @@ from backprop_xp.report.charts import need_libraries
 from backprop_xp.report.found import Found, read_run
 from backprop_xp.report.sections import compared, sections
 from backprop_xp.report.text import status
+from backprop_xp.report.traces import write_traces
 from backprop_xp.run_folder import OUTCOME
 from backprop_xp.version import __version__
 
@@ -64,16 +65,22 @@ def write_report(
     need_libraries()
     found, others = read_run(run), [_sound(read_run(path), _of_others) for path in compare]
     page = found.path / REPORT if out is None else Path(out)
-    traces: dict[int, Path] = {}
-    links = {
-        row: quote(Path(os.path.relpath(path, page.absolute().parent)).as_posix())
-        for row, path in traces.items()
-    }
-    found, shown = _sound(found, lambda found: sections(found, links))
+    home = page.absolute().parent
+
+    def show(found: Found) -> tuple[dict[str, Any], list[Path]]:
+        traces = write_traces(found)
+        links = {row: _address(path, home) for row, path in traces.items()}
+        return sections(found, links), list(traces.values())
+
+    found, (shown, traces) = _sound(found, show)
     beside = compared([found, *(other for other, _ in others)]) if others else None
     text = _page(shown, beside)
     write_whole(page, lambda file: file.write(text.encode()))
-    return Report(page, status(found)[1], list(traces.values()), found.problems)
+    return Report(page, status(found)[1], traces, found.problems)
+
+
+def _address(path: Path, home: Path) -> str:
+    return quote(Path(os.path.relpath(path.absolute(), home)).as_posix())
 
 
 def _of_others(found: Found) -> Any:

@@ -50,10 +50,10 @@ def png(pixels: Array) -> str:
 
 
 def input_pictures(rows: list[list[float]], shape: tuple[int, int]) -> list[str]:
-    """Return rows of inputs as grey pictures in one scale: the least value black."""
+    """Return rows of inputs as pictures in one scale, like ink on paper: the least is white."""
     values = np.asarray(rows, dtype=np.float64)
     low, high = float(values.min()), float(values.max())
-    grey = (values - low) * (255.0 / (high - low or 1.0))
+    grey = 255.0 - (values - low) * (235.0 / (high - low or 1.0))
     return [png(row.reshape(shape).round().astype(np.uint8)) for row in grey]
 
 
