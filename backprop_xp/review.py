@@ -109,7 +109,8 @@ def _of_classes(model: Model, part: Part) -> dict[str, Any]:
         wrong = np.flatnonzero(predicted != targets)
         sure = outputs[wrong, predicted[wrong]]
         worst.add(first, wrong, sure, targets, outputs)
-    mistakes = [(t, p, int(times)) for (t, p), times in counts.most_common() if t != p]
+    ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    mistakes = [(t, p, int(times)) for (t, p), times in ordered if t != p]
     whole = n <= MATRIX
     return {
         "wrong": sum(times for _, _, times in mistakes),

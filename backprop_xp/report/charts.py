@@ -76,8 +76,9 @@ def need_libraries() -> None:
         importlib.import_module("jinja2")
         importlib.import_module("matplotlib.figure")
     except ImportError as error:
+        library = (error.name or "").partition(".")[0]
         raise ConfigurationError(
-            f"a report needs {error.name}, which is not installed",
+            f"a report needs {library}, which is not installed",
             "pip install 'backprop-xp[report]'",
         ) from error
 
@@ -88,6 +89,7 @@ def draw(
     *,
     label: str,
     size: tuple[float, float] = (5.0, 2.7),
+    left: float = 0.55,
 ) -> str:
     """Return a chart as an SVG element.
 
@@ -101,6 +103,8 @@ def draw(
         What the chart shows, in words.
     size : (float, float)
         Width and height in inches.
+    left : float
+        Room for the labels on the left, in inches.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -110,7 +114,9 @@ def draw(
         matplotlib.rcdefaults()  # nobody's own style
         matplotlib.rcParams.update(_STYLE)
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's browser has it
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=size)
+        width, height = size
+        figure.subplots_adjust(left / width, 0.46 / height, 1.0 - 0.12 / width, 1.0 - 0.08 / height)
         plot(figure.add_subplot())
         figure.savefig(file, format="svg", metadata={"Date": None})
     return _embedded(file.getvalue(), name, label)

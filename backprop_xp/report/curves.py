@@ -82,7 +82,7 @@ def _curve(
                 **{"xycoords": ("data", "axes fraction"), "textcoords": "offset points"},
                 **{"va": "bottom" if low else "top", "ha": "left" if early else "right"},
             )
-        finish(axes, [values for _, _, (_, _, values) in lines], shown, key != "accuracy")
+        finish(axes, [values for _, _, (_, _, values) in lines], shown, key == "loss")
 
     told = [
         f"{name} {shown(values[0])} at epoch {epochs[0]}, {shown(values[-1])} at epoch {epochs[-1]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from importlib.resources import files
@@ -63,18 +64,16 @@ def write_report(
         If a folder holds no run, the page cannot be written, or Jinja2 or matplotlib is missing.
     """
     need_libraries()
-    found, others = read_run(run), [_sound(read_run(path), _of_others) for path in compare]
+    found, beside = read_run(run), [_sound(read_run(path), _alone)[0] for path in compare]
     page = found.path / REPORT if out is None else Path(out)
     home = page.absolute().parent
 
-    def show(found: Found) -> tuple[dict[str, Any], list[Path]]:
+    def show(found: Found) -> tuple[str, list[Path]]:
         traces = write_traces(found)
-        links = {row: _address(path, home) for row, path in traces.items()}
-        return sections(found, links), list(traces.values())
+        shown = sections(found, {row: _address(path, home) for row, path in traces.items()})
+        return _page(shown, compared([found, *beside]) if beside else None), [*traces.values()]
 
-    found, (shown, traces) = _sound(found, show)
-    beside = compared([found, *(other for other, _ in others)]) if others else None
-    text = _page(shown, beside)
+    found, (text, traces) = _sound(found, show)
     write_whole(page, lambda file: file.write(text.encode()))
     return Report(page, status(found)[1], traces, found.problems)
 
@@ -83,7 +82,7 @@ def _address(path: Path, home: Path) -> str:
     return quote(Path(os.path.relpath(path.absolute(), home)).as_posix())
 
 
-def _of_others(found: Found) -> Any:
+def _alone(found: Found) -> Any:
     return compared([found])
 
 
@@ -104,6 +103,15 @@ def _sound(found: Found, show: Callable[[Found], Any]) -> tuple[Found, Any]:
 
 def _page(shown: dict[str, Any], beside: dict[str, Any] | None) -> str:
     """Return the page as HTML."""
+    from markupsafe import Markup
+
+    css = (files(__package__) / "report.css").read_text("utf-8")
+    text: str = _template().render(**shown, compared=beside, version=__version__, css=Markup(css))
+    return text
+
+
+@functools.cache
+def _template() -> Any:
     import jinja2
     from markupsafe import Markup
 
@@ -115,9 +123,4 @@ def _page(shown: dict[str, Any], beside: dict[str, Any] | None) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["svg"] = Markup
-    return environment.get_template("report.html").render(
-        **shown,
-        compared=beside,
-        version=__version__,
-        css=Markup((files(__package__) / "report.css").read_text("utf-8")),
-    )
+    return environment.get_template("report.html")

@@ -148,6 +148,7 @@ def plane(
             **{"c": targets, "s": 16, "cmap": "cividis", "edgecolors": "white"},
             **{"linewidths": 0.6, **scale},
         )
+        axes.figure.subplots_adjust(right=0.98)
         bar = axes.figure.colorbar(shown, ax=axes)
         bar.outline.set_edgecolor(LINE)
         around(axes)
@@ -155,10 +156,10 @@ def plane(
     x, y = names
     if model.classes is None:
         label = f"What the model says over {x} (horizontal) and {y} (vertical)"
-        return draw("plane", values, label=label, size=(6.4, 4.4)), []
+        return draw("plane", values, label=label, size=(6.4, 4.4), left=0.72), []
     label = f"Which class the model takes over {x} (horizontal) and {y} (vertical)"
     legend = [(name, _css(k), _SIGNS[k % len(_SIGNS)]) for k, name in enumerate(model.classes)]
-    return draw("plane", classes, label=label, size=(6.4, 4.4)), legend
+    return draw("plane", classes, label=label, size=(6.4, 4.4), left=0.72), legend
 
 
 def pairs_chart(pairs: list[list[list[float]]], output: int, deviation: float) -> str:
@@ -178,7 +179,7 @@ def pairs_chart(pairs: list[list[list[float]]], output: int, deviation: float) -
         f"Predictions over targets of {len(drawn)} rows; the targets deviate by {deviation:.4g}, "
         "and a perfect prediction lies on the dashed line"
     )
-    return draw(f"pairs-{output}", plot, label=label, size=(5.0, 3.8))
+    return draw(f"pairs-{output}", plot, label=label, size=(5.0, 3.8), left=0.72)
 
 
 def _css(index: int) -> str:
