@@ -43,7 +43,7 @@ FLOORS = (
     (
         *("evidence", "doctor", "equivalence", "model", "model_file", "run", "run_folder"),
         *("trace.table", "trace.plain", "trace.derivatives", "trace.record", "trace.sources"),
-        *("trace.formulas", "trace.typesetting", "trace.latex", "trace"),
+        *("trace.formulas", "trace.typesetting", "trace.latex", "trace.page", "trace"),
     ),
     (
         *("estimators.parameters", "estimators.inputs", "estimators.course", "estimators.lbfgs"),
