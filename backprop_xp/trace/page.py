@@ -17,7 +17,7 @@ from typing import Any
 from backprop_xp.activations import Activation
 from backprop_xp.arrays import Array, backend_namespace
 from backprop_xp.execution import quiet
-from backprop_xp.network import Layer
+from backprop_xp.network import Layer, Parameters
 from backprop_xp.trace.record import Trace
 
 MAX_NEURONS = 32
@@ -30,7 +30,7 @@ _STYLES = ("page.css", "drawing.css", "reading.css")
 
 _SCRIPTS = (
     *("format.js", "data.js", "elements.js", "steps.js", "numbers.js", "equations.js"),
-    *("picture.js", "drawing.js", "pointing.js", "curves.js", "details.js", "tables.js"),
+    *("picture.js", "drawing.js", "pointing.js", "rows.js", "curves.js", "details.js", "tables.js"),
     "main.js",
 )
 
@@ -127,7 +127,7 @@ def _page_data(trace: Trace) -> dict[str, Any]:
 
     def units(values: dict[str, list[float | None] | None], layer: int) -> dict[str, str | None]:
         return {
-            name: row and _packed([row[place] for place in shown[layer]], kind)
+            name: None if row is None else _packed([row[at] for at in shown[layer]], kind)
             for name, row in values.items()
         }
 
@@ -165,11 +165,16 @@ def _page_data(trace: Trace) -> dict[str, Any]:
 
 def _without_weights(trace: Trace) -> Trace:
     """Return the trace without its matrices, of which the page takes no more than it shows."""
-    kept = {
-        name: [Layer(layer.weights[:0], layer.bias) for layer in getattr(trace, name)]
-        for name in ("old", "gradients", "new")
-    }
-    return trace._replace(**kept, slots=[{} for _ in trace.slots])
+
+    def bare(layers: Parameters) -> Parameters:
+        return [Layer(layer.weights[:0], layer.bias) for layer in layers]
+
+    return trace._replace(
+        old=bare(trace.old),
+        gradients=bare(trace.gradients),
+        new=bare(trace.new),
+        slots=[{} for _ in trace.slots],
+    )
 
 
 def _parameters(

@@ -34,70 +34,13 @@ const detailsHead = (chosen) =>
 
 const part = (title, ...content) => h("section", { class: "part" }, h("h3", {}, title), content);
 
-function table(heads, rows, caption) {
-  return h(
-    "div",
-    { class: "scroll" },
-    h(
-      "table",
-      {},
-      caption && h("caption", { class: "unseen" }, caption),
-      h(
-        "thead",
-        {},
-        h(
-          "tr",
-          {},
-          heads.map((head) => h("th", { scope: "col" }, head)),
-        ),
-      ),
-      h(
-        "tbody",
-        {},
-        rows.map(
-          (row) =>
-            row &&
-            h(
-              "tr",
-              { class: row.kind },
-              row.cells.map((cell, i) => (i ? h("td", {}, cell) : h("th", { scope: "row" }, cell))),
-            ),
-        ),
-      ),
-    ),
-  );
-}
-
-const row = (...cells) => ({ cells, kind: "" });
-const totalRow = (...cells) => ({ cells, kind: "total" });
-
-/** A number that opens the weight it is. */
-const weightButton = (edge, value) =>
-  h(
-    "button",
-    {
-      type: "button",
-      class: "link",
-      "aria-label": `${thingName({ kind: "weight", ...edge })}: ${rounded(value)}`,
-      onclick: () => choose({ kind: "weight", ...edge }),
-    },
-    number(value),
-  );
-
-const moreButton = (key) =>
-  h(
-    "button",
-    {
-      type: "button",
-      class: "more",
-      onclick: () => {
-        uncut.add(key);
-        renderDetails();
-        document.getElementById("details").focus();
-      },
-    },
-    t("show_all"),
-  );
+/** Show a table whole, and keep the focus near to where it was. */
+const showAllButton = (key) =>
+  moreButton(() => {
+    uncut.add(key);
+    renderDetails();
+    document.getElementById("details").focus();
+  });
 
 /** A sum of products w·x term by term, the largest if there are many. */
 function sumTable(key, sum, letters, extra, total, caption) {
@@ -110,43 +53,22 @@ function sumTable(key, sum, letters, extra, total, caption) {
       number(term.product),
     ),
   );
-  if (others) rows.push({ cells: [othersText(others), "", "", number(rest)], kind: "others" });
+  if (others) rows.push(othersRow(othersText(others), number(rest)));
   return [
     table(
       [letters[0], letters[1], letters[2], `${letters[1]}·${letters[2]}`],
-      [...rows, ...extra, totalRow(total[0], "", "", number(total[1]))],
+      [...rows, ...extra, totalRow(total[0], number(total[1]))],
       caption,
     ),
-    sum.terms.length > kept.length && moreButton(key),
+    sum.terms.length > kept.length && showAllButton(key),
   ];
 }
 
-/** A unit's name where room is scarce. */
-function shortName(layer, place) {
-  if (layer === 0 && PICTURE) return `${pixelPlace(place).join(", ")}`;
-  const given = unitLabel(layer, place);
-  return given === null ? String(count(layer, place)) : `${count(layer, place)} ${given}`;
-}
-
 function neuronDetails({ layer, j }) {
+  const { bias: biases } = LAYERS[layer - 1].old;
+  const opened = { kind: "bias", layer, j, k: null };
   const bias = HAS_BIAS
-    ? [
-        row(
-          t("bias"),
-          h(
-            "button",
-            {
-              type: "button",
-              class: "link",
-              "aria-label": `${t("bias")}: ${rounded(LAYERS[layer - 1].old.bias[j])}`,
-              onclick: () => choose({ kind: "bias", layer, j, k: null }),
-            },
-            number(LAYERS[layer - 1].old.bias[j]),
-          ),
-          "",
-          number(LAYERS[layer - 1].old.bias[j]),
-        ),
-      ]
+    ? [row(t("bias"), openButton(opened, biases[j]), "", number(biases[j]))]
     : [];
   const from = layer === 1 && PICTURE ? t("row_column") : layer === 1 ? t("input") : t("from");
   return [
@@ -284,9 +206,8 @@ function gradientDetails(layer, j, k) {
       number(gradientTerm(layer, j, k, sample)),
     ),
   );
-  const blank = k === null ? [""] : ["", ""];
-  if (DATA.penalty) rows.push(row(t("penalty_term"), ...blank, number(penaltyShare(layer, j, k))));
-  rows.push(totalRow(t("sum"), ...blank, number(gradient)));
+  if (DATA.penalty) rows.push(othersRow(t("penalty_term"), number(penaltyShare(layer, j, k))));
+  rows.push(totalRow(t("sum"), number(gradient)));
   const heads = k === null ? [t("sample"), "δ", "δ"] : [t("sample"), "δ", "a", "δ·a"];
   return [
     line(left, SAMPLES.length > 1 && t("over_samples")),
@@ -318,7 +239,7 @@ function inputDetails({ k }) {
         ),
         t("part_weights_out"),
       ),
-      kept.length < weights.length && moreButton("input"),
+      kept.length < weights.length && showAllButton("input"),
     ),
   ];
 }

@@ -46,8 +46,13 @@ function buildDrawing() {
   const above = svg("g");
   drawn.halo = svg("line", { class: "halo", visibility: "hidden" });
   beneath.append(drawn.halo);
-  for (let layer = 1; layer <= DEPTH; layer++) beneath.append(linesInto(layer));
-  if (PICTURE) above.append(...pictureParts());
+  const lines = LAYERS.map((_, place) => linesInto(place + 1));
+  if (PICTURE) {
+    above.append(...pictureParts());
+    lines[0].setAttribute("class", "lines many over"); // they come out of its pixels
+    above.append(lines.shift());
+  }
+  beneath.append(...lines);
   for (let layer = PICTURE ? 1 : 0; layer <= DEPTH; layer++) above.append(unitsOf(layer));
   const heads = SHOWN.map((_, layer) => layerHead(layer));
   root.append(beneath, above, ...heads);
@@ -133,7 +138,7 @@ function inputLabel(place, r) {
   return svg(
     "text",
     { class: "label", x: -r - 8, dy: "0.35em", "text-anchor": "end" },
-    clipped(given, drawn.layout.wide ? 13 : 6),
+    clipped(given, drawn.layout.wide ? 12 : 6),
   );
 }
 
@@ -143,7 +148,7 @@ function outputLabel(place, r, pitch, wide) {
   const label = svg("text", { class: "label", x: r + 10 });
   const target = svg("tspan", { class: "target" });
   const title =
-    given === null ? null : svg("tspan", { class: "class" }, clipped(given, wide ? 12 : 7));
+    given === null ? null : svg("tspan", { class: "class" }, clipped(given, wide ? 11 : 7));
   drawn.names[place] = { target, title };
   if (title && pitch >= 34) {
     target.setAttribute("x", r + 10);
@@ -157,7 +162,13 @@ function outputLabel(place, r, pitch, wide) {
   return label;
 }
 
-const clipped = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+/** A text cut to a width in letters, of which a Chinese one counts for two. */
+function clipped(text, most) {
+  const characters = [...text];
+  let width = 0;
+  const fits = characters.findIndex((one) => (width += one > "\u2e80" ? 2 : 1) > most);
+  return fits < 0 ? text : `${characters.slice(0, fits - 1).join("")}…`;
+}
 
 function layerHead(layer) {
   const { x, width, gap } = drawn.layout;

@@ -38,9 +38,9 @@ function layerBlock(key, title, content) {
 }
 
 /** A table that is wider than a narrow window, and can be scrolled by keys as well. */
-function wideTable(caption, heads, rows, className = "") {
+function wideTable(key, caption, heads, rows, className = "") {
   const scroll = table(heads, rows);
-  fill(scroll, { role: "region", tabindex: "0", "aria-label": caption }, []);
+  fill(scroll, { id: `table-${key}`, role: "region", tabindex: "0", "aria-label": caption }, []);
   scroll.querySelector("table").prepend(h("caption", { class: className }, caption));
   return scroll;
 }
@@ -50,7 +50,13 @@ function inputTable() {
   const kept = uncutRows("input", places, (place) => current().input[place]);
   const rows = kept.map((place) => row(unitName(0, place), number(current().input[place])));
   return [
-    wideTable(t("input") + ofSample(), [t("input"), "x"], rows, SAMPLES.length > 1 ? "" : "unseen"),
+    wideTable(
+      "input",
+      t("input") + ofSample(),
+      [t("input"), "x"],
+      rows,
+      SAMPLES.length > 1 ? "" : "unseen",
+    ),
     ...moreRows("input", places.length - kept.length, hiddenUnits(0)),
   ];
 }
@@ -75,12 +81,9 @@ function moreRows(key, cut, notHere) {
     const all = () => {
       uncutTables.add(key);
       renderTables();
+      document.getElementById(`table-${key}`).focus();
     };
-    parts.push(
-      t("rows_cut", { count: cut }),
-      " ",
-      h("button", { type: "button", class: "more", onclick: all }, t("show_all")),
-    );
+    parts.push(t("rows_cut", { count: cut }), " ", moreButton(all));
   }
   if (notHere) parts.push(" ", t("rows_not_here", { count: notHere }));
   return parts.length ? [h("p", {}, parts)] : [];
@@ -106,7 +109,12 @@ function neuronTable(layer) {
     );
   });
   const caption = t("neurons_of", { layer }) + ofSample();
-  return h("div", {}, wideTable(caption, heads, rows), moreRows("", 0, hiddenUnits(layer)));
+  return h(
+    "div",
+    {},
+    wideTable(`neurons-${layer}`, caption, heads, rows),
+    moreRows("", 0, hiddenUnits(layer)),
+  );
 }
 
 /** The weights into one neuron at a time where all of a layer would be too many to be read. */
@@ -118,7 +126,7 @@ function weightTable(layer) {
   const heads = [t("to"), t("from"), "w", "∂L/∂w", t("change"), t("new")];
   for (const slot of record.slots)
     heads.push(`${slot.name}, ${t("before")}`, `${slot.name}, ${t("after")}`);
-  const key = `weights ${layer}`;
+  const key = `weights-${layer}`;
   const from = SHOWN[layer - 1].map((_, k) => k);
   const kept = uncutRows(key, from, (k) => weight(record.gradient, layer, chosen, k));
   const rows = places.flatMap((j) =>
@@ -137,7 +145,7 @@ function weightTable(layer) {
     ),
   );
   const body = h("div", {}, !all && neuronChoice(layer, chosen));
-  body.append(wideTable(t("weights_of", { layer }), heads, rows));
+  body.append(wideTable(key, t("weights_of", { layer }), heads, rows));
   body.append(...moreRows(key, all ? 0 : from.length - kept.length, hiddenUnits(layer - 1)));
   return body;
 }
