@@ -16,7 +16,8 @@ from typing import Any
 
 from backprop_xp.activations import Activation
 from backprop_xp.arrays import Array, backend_namespace
-from backprop_xp.network import Layer
+from backprop_xp.execution import quiet
+from backprop_xp.network import Layer, Parameters
 from backprop_xp.trace.record import Trace
 
 MAX_NEURONS = 32
@@ -29,7 +30,7 @@ _STYLES = ("page.css", "drawing.css", "reading.css")
 
 _SCRIPTS = (
     *("format.js", "data.js", "elements.js", "steps.js", "numbers.js", "equations.js"),
-    *("picture.js", "drawing.js", "pointing.js", "curves.js", "details.js", "tables.js"),
+    *("picture.js", "drawing.js", "pointing.js", "rows.js", "curves.js", "details.js", "tables.js"),
     "main.js",
 )
 
@@ -50,6 +51,13 @@ def trace_page(trace: Trace) -> str:
     -------
     str
         The whole page. Write it as UTF-8.
+
+    Examples
+    --------
+    >>> from backprop_xp.trace.sources import read_example
+    >>> page = trace_page(read_example("xor").trace())
+    >>> page.splitlines()[0], "http" in page.partition("<body>")[2]
+    ('<!DOCTYPE html>', False)
     """
     folder = files("backprop_xp.trace") / "page"
     style = "\n".join((folder / name).read_text("utf-8") for name in _STYLES)
@@ -112,12 +120,14 @@ def _largest(sizes: list[float], most: int) -> list[int]:
 def _page_data(trace: Trace) -> dict[str, Any]:
     """Return what the page shows of a trace, its arrays packed."""
     data = _without_weights(trace).as_data()
-    shown = _shown(trace)
+    with quiet(backend_namespace("numpy")):  # a step that went astray is shown as well
+        shown = _shown(trace)
+        curves = [_curve(f, _reach(trace, at)) for at, f in enumerate(trace.network.activations)]
     kind = "<f4" if trace.dtype == "float32" else "<f8"
 
     def units(values: dict[str, list[float | None] | None], layer: int) -> dict[str, str | None]:
         return {
-            name: row and _packed([row[place] for place in shown[layer]], kind)
+            name: None if row is None else _packed([row[at] for at in shown[layer]], kind)
             for name, row in values.items()
         }
 
@@ -138,7 +148,7 @@ def _page_data(trace: Trace) -> dict[str, Any]:
                 "activation": activation.name,
                 "formula": activation.formula,
                 "derivative": activation.derivative,
-                "curve": _curve(activation, _reach(trace, place)),
+                "curve": curves[place],
                 **{name: _parameters(of[place], *cut, kind) for name, of in states.items()},
                 "slots": [
                     {
@@ -155,11 +165,16 @@ def _page_data(trace: Trace) -> dict[str, Any]:
 
 def _without_weights(trace: Trace) -> Trace:
     """Return the trace without its matrices, of which the page takes no more than it shows."""
-    kept = {
-        name: [Layer(layer.weights[:0], layer.bias) for layer in getattr(trace, name)]
-        for name in ("old", "gradients", "new")
-    }
-    return trace._replace(**kept, slots=[{} for _ in trace.slots])
+
+    def bare(layers: Parameters) -> Parameters:
+        return [Layer(layer.weights[:0], layer.bias) for layer in layers]
+
+    return trace._replace(
+        old=bare(trace.old),
+        gradients=bare(trace.gradients),
+        new=bare(trace.new),
+        slots=[{} for _ in trace.slots],
+    )
 
 
 def _parameters(
@@ -197,6 +212,6 @@ def _curve(activation: Activation, reach: float) -> dict[str, Any] | None:
     a = activation.function(z, xp)
     return {
         "reach": reach,
-        "function": _packed(a, "<f4"),
-        "slope": _packed(activation.slope(z, a, xp), "<f4"),
+        "function": _packed(a, "<f8"),
+        "slope": _packed(activation.slope(z, a, xp), "<f8"),
     }

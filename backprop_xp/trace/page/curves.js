@@ -9,8 +9,9 @@ function plot(points, reach, z, value, label) {
   const { width, height, left, right, top, bottom } = CURVE;
   const x = (at) => left + ((at + reach) / (2 * reach)) * (width - left - right);
   const y = (at) => top + ((high - at) / (high - low || 1)) * (height - top - bottom);
+  const along = (i) => x(-reach + (2 * reach * i) / (points.length - 1));
   const path = [...points]
-    .map((point, i) => `${i ? "L" : "M"}${x(-reach + (2 * reach * i) / (points.length - 1)).toFixed(1)} ${y(point).toFixed(1)}`)
+    .map((point, i) => `${i ? "L" : "M"}${along(i).toFixed(1)} ${y(point).toFixed(1)}`)
     .join("");
   const tick = (text, attributes) => svg("text", attributes, signed(text));
   const marked = Number.isFinite(z) && Number.isFinite(value);
@@ -51,13 +52,30 @@ function curves(layer, place) {
     h(
       "figure",
       {},
-      plot(points, curve.reach, z, value, t("curve_label", { function: symbolText, z: rounded(z), value: rounded(value) })),
-      h("figcaption", {}, h("i", {}, symbolText), " = ", h("span", { class: "math" }, typeset(text))),
+      plot(
+        points,
+        curve.reach,
+        z,
+        value,
+        t("curve_label", { function: symbolText, z: rounded(z), value: rounded(value) }),
+      ),
+      h(
+        "figcaption",
+        {},
+        h("i", {}, symbolText),
+        " = ",
+        h("span", { class: "math" }, typeset(text)),
+      ),
     );
   return h(
     "div",
     {},
-    h("div", { class: "curves" }, figure(curve.function, a, "f(z)", f || activation), slope !== null && figure(curve.slope, slope, "f′(z)", derivative)),
+    h(
+      "div",
+      { class: "curves" },
+      figure(curve.function, a, "f(z)", f || activation),
+      slope !== null && figure(curve.slope, slope, "f′(z)", derivative),
+    ),
     line("f(", number(z), ") = ", number(a)),
     slope !== null && line("f′(", number(z), ") = ", number(slope)),
   );

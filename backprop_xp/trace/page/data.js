@@ -1,4 +1,4 @@
-// The trace: the numbers of one training step, unpacked, and how the rest of the page asks for them.
+// The trace: the numbers of one training step, unpacked, and how the page asks for them.
 //
 // A unit is (layer, place): layer 0 are the inputs, and place counts the units that are shown.
 
@@ -19,8 +19,8 @@ const LAYERS = DATA.layers.map((layer, place) => ({
   ...layer,
   curve: layer.curve && {
     reach: layer.curve.reach,
-    function: floats(layer.curve.function, true),
-    slope: floats(layer.curve.slope, true),
+    function: floats(layer.curve.function, false),
+    slope: floats(layer.curve.slope, false),
   },
   old: unpackParameters(layer.old, place + 1),
   gradient: unpackParameters(layer.gradient, place + 1),
@@ -70,7 +70,7 @@ function unit(quantity, layer, place, sample = current()) {
 const unitAfter = (quantity, layer, place) =>
   layer === 0 ? current().input[place] : current().after[layer - 1][quantity][place];
 
-/** A weight into neuron j of a layer from unit k below it; of "old", "gradient", "new" or a slot. */
+/** A weight into neuron j of a layer from unit k below; of "old", "gradient", "new" or a slot. */
 function weight(record, layer, j, k) {
   return record.weights[j * SHOWN[layer - 1].length + k];
 }

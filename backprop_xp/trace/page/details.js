@@ -1,14 +1,22 @@
 // What is behind a neuron, a weight, a bias or an input, when it is chosen.
 
 const MOST_ROWS = 10;
-const uncut = new Set(); // the tables of which all rows were asked for, for as long as the choice holds
+const uncut = new Set(); // tables of which all rows were asked for, while the choice holds
 
 function renderDetails() {
   const { chosen } = state;
   const content =
     chosen === null
       ? [h("h2", { id: "details-title" }, t("details")), h("p", {}, t("details_hint"))]
-      : [detailsHead(chosen), ...{ neuron: neuronDetails, weight: weightDetails, bias: weightDetails, input: inputDetails }[chosen.kind](chosen)];
+      : [
+          detailsHead(chosen),
+          ...{
+            neuron: neuronDetails,
+            weight: weightDetails,
+            bias: weightDetails,
+            input: inputDetails,
+          }[chosen.kind](chosen),
+        ];
   document.getElementById("details").replaceChildren(...content.flat(Infinity).filter(Boolean));
 }
 
@@ -17,63 +25,64 @@ const detailsHead = (chosen) =>
     "div",
     { class: "card-head" },
     h("h2", { id: "details-title" }, thingName(chosen)),
-    h("button", { type: "button", class: "close", "aria-label": t("close"), onclick: () => choose(null) }, "×"),
+    h(
+      "button",
+      { type: "button", class: "close", "aria-label": t("close"), onclick: () => choose(null) },
+      "×",
+    ),
   );
 
 const part = (title, ...content) => h("section", { class: "part" }, h("h3", {}, title), content);
 
-function table(heads, rows, caption) {
-  return h(
-    "div",
-    { class: "scroll" },
-    h(
-      "table",
-      {},
-      caption && h("caption", { class: "unseen" }, caption),
-      h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))),
-      h("tbody", {}, rows.map((row) => row && h("tr", { class: row.kind }, row.cells.map((cell, i) => (i ? h("td", {}, cell) : h("th", { scope: "row" }, cell)))))),
-    ),
-  );
-}
-
-const row = (...cells) => ({ cells, kind: "" });
-const totalRow = (...cells) => ({ cells, kind: "total" });
-
-/** A number that opens the weight it is. */
-const weightButton = (edge, value) =>
-  h("button", { type: "button", class: "link", "aria-label": `${thingName({ kind: "weight", ...edge })}: ${rounded(value)}`, onclick: () => choose({ kind: "weight", ...edge }) }, number(value));
-
-const moreButton = (key) =>
-  h("button", { type: "button", class: "more", onclick: () => { uncut.add(key); renderDetails(); document.getElementById("details").focus(); } }, t("show_all"));
+/** Show a table whole, and keep the focus near to where it was. */
+const showAllButton = (key) =>
+  moreButton(() => {
+    uncut.add(key);
+    renderDetails();
+    document.getElementById("details").focus();
+  });
 
 /** A sum of products w·x term by term, the largest if there are many. */
 function sumTable(key, sum, letters, extra, total, caption) {
   const { kept, others, rest } = cutTerms(sum, uncut.has(key) ? Infinity : MOST_ROWS);
-  const rows = kept.map((term) => row(shortName(term.layer, term.place), weightButton(term.edge, term.w), number(term.x), number(term.product)));
-  if (others) rows.push({ cells: [othersText(others), "", "", number(rest)], kind: "others" });
+  const rows = kept.map((term) =>
+    row(
+      shortName(term.layer, term.place),
+      weightButton(term.edge, term.w),
+      number(term.x),
+      number(term.product),
+    ),
+  );
+  if (others) rows.push(othersRow(othersText(others), number(rest)));
   return [
-    table([letters[0], letters[1], letters[2], `${letters[1]}·${letters[2]}`], [...rows, ...extra, totalRow(total[0], "", "", number(total[1]))], caption),
-    sum.terms.length > kept.length && moreButton(key),
+    table(
+      [letters[0], letters[1], letters[2], `${letters[1]}·${letters[2]}`],
+      [...rows, ...extra, totalRow(total[0], number(total[1]))],
+      caption,
+    ),
+    sum.terms.length > kept.length && showAllButton(key),
   ];
 }
 
-/** A unit's name where room is scarce. */
-function shortName(layer, place) {
-  if (layer === 0 && PICTURE) return `${pixelPlace(place).join(", ")}`;
-  const given = unitLabel(layer, place);
-  return given === null ? String(count(layer, place)) : `${count(layer, place)} ${given}`;
-}
-
 function neuronDetails({ layer, j }) {
+  const { bias: biases } = LAYERS[layer - 1].old;
+  const opened = { kind: "bias", layer, j, k: null };
   const bias = HAS_BIAS
-    ? [row(t("bias"), h("button", { type: "button", class: "link", "aria-label": `${t("bias")}: ${rounded(LAYERS[layer - 1].old.bias[j])}`, onclick: () => choose({ kind: "bias", layer, j, k: null }) }, number(LAYERS[layer - 1].old.bias[j])), "", number(LAYERS[layer - 1].old.bias[j]))]
+    ? [row(t("bias"), openButton(opened, biases[j]), "", number(biases[j]))]
     : [];
   const from = layer === 1 && PICTURE ? t("row_column") : layer === 1 ? t("input") : t("from");
   return [
     part(
       t("part_sum"),
       sumEquation(layer),
-      sumTable("sum", sumTerms(layer, j), [from, "w", layer === 1 ? "x" : "a"], bias, ["z", unit("z", layer, j)], t("part_sum")),
+      sumTable(
+        "sum",
+        sumTerms(layer, j),
+        [from, "w", layer === 1 ? "x" : "a"],
+        bias,
+        ["z", unit("z", layer, j)],
+        t("part_sum"),
+      ),
     ),
     part(t("part_activation"), curves(layer, j)),
     part(t("part_error"), errorDetails(layer, j)),
@@ -91,19 +100,39 @@ function errorDetails(layer, j) {
   if (incoming === null) {
     return [errorEquation(layer), ...errorNumbersOf(layer, j)];
   }
-  const terms = layer < DEPTH
-    ? sumTable("error", errorTerms(layer, j), [t("to"), "w", "δ"], [], [t("incoming"), incoming], t("part_error"))
-    : [line("∂L/∂", name.unit("a", layer, j), " = ", number(incoming))];
+  const terms =
+    layer < DEPTH
+      ? sumTable(
+          "error",
+          errorTerms(layer, j),
+          [t("to"), "w", "δ"],
+          [],
+          [t("incoming"), incoming],
+          t("part_error"),
+        )
+      : [line("∂L/∂", name.unit("a", layer, j), " = ", number(incoming))];
   return [
     errorEquation(layer),
     terms,
-    line(name.unit("δ", layer, j), " = ", factor(incoming), "·", number(unit("slope", layer, j)), " = ", delta),
+    line(
+      name.unit("δ", layer, j),
+      " = ",
+      factor(incoming),
+      "·",
+      number(unit("slope", layer, j)),
+      " = ",
+      delta,
+    ),
   ];
 }
 
 /** The numbers of an error that is not split into factors. */
 const errorNumbersOf = (layer, j) => [
-  line("a = ", number(unit("a", layer, j)), layer === DEPTH && [",  y = ", number(current().target[j])]),
+  line(
+    "a = ",
+    number(unit("a", layer, j)),
+    layer === DEPTH && [",  y = ", number(current().target[j])],
+  ),
   line(name.unit("δ", layer, j), " = ", number(unit("delta", layer, j))),
 ];
 
@@ -116,16 +145,35 @@ function weightDetails({ layer, j, k }) {
     part(
       t("part_update"),
       updateEquation(),
-      record.slots.length > 0 && table(
-        [t("slot"), t("before"), t("after")],
-        record.slots.map((slot) => row(slot.name, number(parameter(slot.before, layer, j, k)), number(parameter(slot.after, layer, j, k)))),
-        t("slot"),
-      ),
+      record.slots.length > 0 &&
+        table(
+          [t("slot"), t("before"), t("after")],
+          record.slots.map((slot) =>
+            row(
+              slot.name,
+              number(parameter(slot.before, layer, j, k)),
+              number(parameter(slot.after, layer, j, k)),
+            ),
+          ),
+          t("slot"),
+        ),
       line(changeLine(layer, j, k)),
-      h("dl", { class: "oldnew" },
-        h("div", {}, h("dt", {}, t("old")), h("dd", {}, number(parameter(record.old, layer, j, k)))),
+      h(
+        "dl",
+        { class: "oldnew" },
+        h(
+          "div",
+          {},
+          h("dt", {}, t("old")),
+          h("dd", {}, number(parameter(record.old, layer, j, k))),
+        ),
         h("div", {}, h("dt", {}, t("change")), h("dd", {}, number(change(layer, j, k)))),
-        h("div", {}, h("dt", {}, t("new")), h("dd", {}, number(parameter(record.new, layer, j, k)))),
+        h(
+          "div",
+          {},
+          h("dt", {}, t("new")),
+          h("dd", {}, number(parameter(record.new, layer, j, k))),
+        ),
       ),
     ),
   ];
@@ -133,24 +181,38 @@ function weightDetails({ layer, j, k }) {
 
 function gradientDetails(layer, j, k) {
   const gradient = parameter(LAYERS[layer - 1].gradient, layer, j, k);
-  const left = k === null ? [derivativeName(layer, j, k), " = ", name.unit("δ", layer, j)] : [
-    derivativeName(layer, j, k), " = ", name.unit("δ", layer, j), " · ", name.unit("a", layer - 1, k),
-  ];
+  const left =
+    k === null
+      ? [derivativeName(layer, j, k), " = ", name.unit("δ", layer, j)]
+      : [
+          derivativeName(layer, j, k),
+          " = ",
+          name.unit("δ", layer, j),
+          " · ",
+          name.unit("a", layer - 1, k),
+        ];
   if (SAMPLES.length === 1 && !DATA.penalty) {
-    const product = k === null ? [] : [number(unit("delta", layer, j)), " · ", factor(unit("a", layer - 1, k)), " = "];
+    const product =
+      k === null
+        ? []
+        : [number(unit("delta", layer, j)), " · ", factor(unit("a", layer - 1, k)), " = "];
     return [line(left), line("= ", product, number(gradient))];
   }
-  const rows = SAMPLES.map((sample, place) => row(
-    String(place + 1),
-    number(unit("delta", layer, j, sample)),
-    ...(k === null ? [] : [number(unit("a", layer - 1, k, sample))]),
-    number(gradientTerm(layer, j, k, sample)),
-  ));
-  const blank = k === null ? [""] : ["", ""];
-  if (DATA.penalty) rows.push(row(t("penalty_term"), ...blank, number(penaltyShare(layer, j, k))));
-  rows.push(totalRow(t("sum"), ...blank, number(gradient)));
+  const rows = SAMPLES.map((sample, place) =>
+    row(
+      String(place + 1),
+      number(unit("delta", layer, j, sample)),
+      ...(k === null ? [] : [number(unit("a", layer - 1, k, sample))]),
+      number(gradientTerm(layer, j, k, sample)),
+    ),
+  );
+  if (DATA.penalty) rows.push(othersRow(t("penalty_term"), number(penaltyShare(layer, j, k))));
+  rows.push(totalRow(t("sum"), number(gradient)));
   const heads = k === null ? [t("sample"), "δ", "δ"] : [t("sample"), "δ", "a", "δ·a"];
-  return [line(left, SAMPLES.length > 1 && t("over_samples")), table(heads, rows, t("part_gradient"))];
+  return [
+    line(left, SAMPLES.length > 1 && t("over_samples")),
+    table(heads, rows, t("part_gradient")),
+  ];
 }
 
 // --- an input -----------------------------------------------------------------------------------
@@ -158,22 +220,26 @@ function gradientDetails(layer, j, k) {
 function inputDetails({ k }) {
   const weights = SHOWN[1].map((_, j) => ({ j, w: weight(LAYERS[0].old, 1, j, k) }));
   const all = uncut.has("input") || weights.length <= MOST_ROWS;
-  const kept = all ? weights : [...weights].sort((p, q) => Math.abs(q.w) - Math.abs(p.w)).slice(0, MOST_ROWS);
+  const kept = all
+    ? weights
+    : [...weights].sort((p, q) => Math.abs(q.w) - Math.abs(p.w)).slice(0, MOST_ROWS);
   return [
     line(name.input(k), " = ", number(current().input[k])),
     part(
       t("part_weights_out"),
       table(
         [t("to"), "w", "∂L/∂w", t("new")],
-        kept.map(({ j, w }) => row(
-          shortName(1, j),
-          weightButton({ layer: 1, j, k }, w),
-          number(weight(LAYERS[0].gradient, 1, j, k)),
-          number(weight(LAYERS[0].new, 1, j, k)),
-        )),
+        kept.map(({ j, w }) =>
+          row(
+            shortName(1, j),
+            weightButton({ layer: 1, j, k }, w),
+            number(weight(LAYERS[0].gradient, 1, j, k)),
+            number(weight(LAYERS[0].new, 1, j, k)),
+          ),
+        ),
         t("part_weights_out"),
       ),
-      kept.length < weights.length && moreButton("input"),
+      kept.length < weights.length && showAllButton("input"),
     ),
   ];
 }

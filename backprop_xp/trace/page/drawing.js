@@ -20,7 +20,7 @@ function layoutOf(room) {
   const width = Math.max(room, left + right + gaps * 58);
   const gap = (width - left - right - (PICTURE ? side / 2 : 0)) / DEPTH;
   const x = SHOWN.map((_, layer) => left + (PICTURE && layer ? side / 2 : 0) + layer * gap);
-  const spread = units.map((n) => Math.min(82, height / n));
+  const spread = units.map((n) => Math.min(104, height / n));
   const radius = spread.map((pitch) => Math.min(21, pitch * 0.4, gap * 0.3));
   const y = (layer, place) => TOP + height / 2 + (place - (units[layer] - 1) / 2) * spread[layer];
   return { wide, width, height, side, gap, x, y, radius, spread };
@@ -31,13 +31,28 @@ function buildDrawing() {
   const layout = layoutOf(host.clientWidth);
   const size = { width: layout.width, height: TOP + layout.height + BOTTOM };
   const root = svg("svg", { ...size, viewBox: `0 0 ${size.width} ${size.height}`, role: "group" });
-  drawn = { root, layout, units: [], lines: [], biases: [], names: [], fan: [], grid: null, map: null };
+  drawn = {
+    root,
+    layout,
+    units: [],
+    lines: [],
+    biases: [],
+    names: [],
+    fan: [],
+    grid: null,
+    map: null,
+  };
   const beneath = svg("g", { "aria-hidden": "true" });
   const above = svg("g");
   drawn.halo = svg("line", { class: "halo", visibility: "hidden" });
   beneath.append(drawn.halo);
-  for (let layer = 1; layer <= DEPTH; layer++) beneath.append(linesInto(layer));
-  if (PICTURE) above.append(...pictureParts());
+  const lines = LAYERS.map((_, place) => linesInto(place + 1));
+  if (PICTURE) {
+    above.append(...pictureParts());
+    lines[0].setAttribute("class", "lines many over"); // they come out of its pixels
+    above.append(lines.shift());
+  }
+  beneath.append(...lines);
   for (let layer = PICTURE ? 1 : 0; layer <= DEPTH; layer++) above.append(unitsOf(layer));
   const heads = SHOWN.map((_, layer) => layerHead(layer));
   root.append(beneath, above, ...heads);
@@ -47,7 +62,9 @@ function buildDrawing() {
 
 function linesInto(layer) {
   const { x, y, radius } = drawn.layout;
-  const group = svg("g", { class: SHOWN[layer].length * SHOWN[layer - 1].length > 200 ? "lines many" : "lines" });
+  const group = svg("g", {
+    class: SHOWN[layer].length * SHOWN[layer - 1].length > 200 ? "lines many" : "lines",
+  });
   drawn.lines[layer] = { group, list: [] };
   if (layer === 1 && PICTURE) {
     drawn.fan = SHOWN[1].map((_, j) => svg("line", { x2: x[1] - radius[1], y2: y(1, j) }));
@@ -59,7 +76,15 @@ function linesInto(layer) {
       const ends = { x1: x[layer - 1] + radius[layer - 1], y1: y(layer - 1, k) };
       const element = svg("line", { ...ends, x2: x[layer] - radius[layer], y2: y(layer, j) });
       element.dataset.edge = `${layer} ${j} ${k}`;
-      drawn.lines[layer].list.push({ layer, j, k, element, ...ends, x2: x[layer] - radius[layer], y2: y(layer, j) });
+      drawn.lines[layer].list.push({
+        layer,
+        j,
+        k,
+        element,
+        ...ends,
+        x2: x[layer] - radius[layer],
+        y2: y(layer, j),
+      });
       group.append(element);
     });
   });
@@ -73,17 +98,33 @@ function unitsOf(layer) {
   drawn.units[layer] = SHOWN[layer].map((_, place) => {
     const circle = svg("circle", { r });
     const text = r >= 14 ? svg("text", { dy: "0.35em" }) : null;
-    const element = svg("g", { class: "unit", role: "button", transform: `translate(${x[layer]} ${y(layer, place)})` });
+    const element = svg("g", {
+      class: "unit",
+      role: "button",
+      transform: `translate(${x[layer]} ${y(layer, place)})`,
+    });
     element.append(svg("circle", { class: "ring", r: r + 4 }), circle, ...(text ? [text] : []));
     element.dataset.unit = `${layer} ${place}`;
     if (layer > 0 && HAS_BIAS) {
       const half = r >= 14 ? 4.5 : 2.8;
-      const bias = svg("rect", { class: "bias", x: -r * 0.86 - half, y: -r * 0.86 - half, width: 2 * half, height: 2 * half, rx: 1 });
+      const bias = svg("rect", {
+        class: "bias",
+        x: -r * 0.86 - half,
+        y: -r * 0.86 - half,
+        width: 2 * half,
+        height: 2 * half,
+        rx: 1,
+      });
       bias.dataset.bias = `${layer} ${place}`;
       element.append(bias);
       (drawn.biases[layer] ??= []).push(bias);
     }
-    const label = layer === 0 ? inputLabel(place, r) : layer === DEPTH ? outputLabel(place, r, spread[layer], wide) : null;
+    const label =
+      layer === 0
+        ? inputLabel(place, r)
+        : layer === DEPTH
+          ? outputLabel(place, r, spread[layer], wide)
+          : null;
     if (label) element.append(label);
     group.append(element);
     return { element, circle, text, group };
@@ -94,7 +135,11 @@ function unitsOf(layer) {
 function inputLabel(place, r) {
   const given = unitLabel(0, place);
   if (given === null) return null;
-  return svg("text", { class: "label", x: -r - 8, dy: "0.35em", "text-anchor": "end" }, clipped(given, drawn.layout.wide ? 13 : 6));
+  return svg(
+    "text",
+    { class: "label", x: -r - 8, dy: "0.35em", "text-anchor": "end" },
+    clipped(given, drawn.layout.wide ? 12 : 6),
+  );
 }
 
 /** Class and target at an output; in two lines where there is room. */
@@ -102,7 +147,8 @@ function outputLabel(place, r, pitch, wide) {
   const given = unitLabel(DEPTH, place);
   const label = svg("text", { class: "label", x: r + 10 });
   const target = svg("tspan", { class: "target" });
-  const title = given === null ? null : svg("tspan", { class: "class" }, clipped(given, wide ? 12 : 7));
+  const title =
+    given === null ? null : svg("tspan", { class: "class" }, clipped(given, wide ? 11 : 7));
   drawn.names[place] = { target, title };
   if (title && pitch >= 34) {
     target.setAttribute("x", r + 10);
@@ -116,16 +162,32 @@ function outputLabel(place, r, pitch, wide) {
   return label;
 }
 
-const clipped = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+/** A text cut to a width in letters, of which a Chinese one counts for two. */
+function clipped(text, most) {
+  const characters = [...text];
+  let width = 0;
+  const fits = characters.findIndex((one) => (width += one > "\u2e80" ? 2 : 1) > most);
+  return fits < 0 ? text : `${characters.slice(0, fits - 1).join("")}…`;
+}
 
 function layerHead(layer) {
   const { x, width, gap } = drawn.layout;
   const activation = layer ? LAYERS[layer - 1].activation : "";
   const first = svg("tspan", { x: x[layer] });
-  const second = svg("tspan", { x: x[layer], dy: "1.3em", class: "aside" }, clipped(activation, Math.max(7, Math.floor(gap / 6.4))));
+  const second = svg(
+    "tspan",
+    { x: x[layer], dy: "1.3em", class: "aside" },
+    clipped(activation, Math.max(7, Math.floor(gap / 6.4))),
+  );
   const text = svg("text", { class: "head", x: x[layer], y: 14 }, first, second);
   const left = hiddenUnits(layer);
-  const note = left ? svg("text", { class: "head aside", x: Math.min(Math.max(x[layer], 34), width - 34), y: TOP + drawn.layout.height + 18 }) : null;
+  const note = left
+    ? svg("text", {
+        class: "head aside",
+        x: Math.min(Math.max(x[layer], 34), width - 34),
+        y: TOP + drawn.layout.height + 18,
+      })
+    : null;
   (drawn.heads ??= [])[layer] = { first, note, left };
   return svg("g", { "aria-hidden": "true" }, text, note);
 }
@@ -141,7 +203,12 @@ function pictureParts() {
   drawn.grid.group.setAttribute("role", "application");
   drawn.grid.group.setAttribute("tabindex", "0");
   drawn.map.group.setAttribute("aria-hidden", "true");
-  drawn.mapName = svg("text", { class: "map-name", x: left, y: middle + 18 + tall + 18, "aria-hidden": "true" });
+  drawn.mapName = svg("text", {
+    class: "map-name",
+    x: left,
+    y: middle + 18 + tall + 18,
+    "aria-hidden": "true",
+  });
   return [drawn.grid.group, drawn.map.group, drawn.mapName];
 }
 
@@ -172,14 +239,18 @@ function updateHead(layer) {
 }
 
 /** The largest size among numbers, to which the others are drawn. */
-const largest = (values) => values.reduce((most, value) => (Math.abs(value) > most ? Math.abs(value) : most), 0) || 1;
+const largest = (values) =>
+  values.reduce((most, value) => (Math.abs(value) > most ? Math.abs(value) : most), 0) || 1;
 
 function updateUnits(step, layer) {
   const values = drawn.units[layer].map((_, place) => unitShows(step, layer, place));
   const most = largest(values);
   const lit = unitsAreLit(step, layer);
   const radius = drawn.layout.radius[layer];
-  drawn.units[layer][0].group.setAttribute("aria-label", layer ? t("layer", { layer }) : t("input"));
+  drawn.units[layer][0].group.setAttribute(
+    "aria-label",
+    layer ? t("layer", { layer }) : t("input"),
+  );
   drawn.units[layer].forEach(({ element, circle, text }, place) => {
     const value = values[place];
     const sign = value === null ? "blank" : value < 0 ? "negative" : "positive";
@@ -187,7 +258,10 @@ function updateUnits(step, layer) {
     circle.style.setProperty("--amount", `${(62 * Math.abs(value ?? 0)) / most}%`);
     if (text) {
       text.textContent = value === null ? "" : signed(brief(value));
-      text.setAttribute("font-size", Math.min(13, (3.1 * radius) / Math.max(text.textContent.length, 4)));
+      text.setAttribute(
+        "font-size",
+        Math.min(13, (2.7 * radius) / Math.max(text.textContent.length, 4)),
+      );
     }
     element.setAttribute("aria-label", spoken(step, layer, place, value));
   });
@@ -200,7 +274,9 @@ function updateUnits(step, layer) {
 function spoken(step, layer, place, value) {
   const called = unitName(layer, place);
   if (value === null) return called;
-  const letter = { a: layer ? "a" : "x", delta: "δ", after: layer ? "a" : "x" }[unitQuantity(step, layer)];
+  const letter = { a: layer ? "a" : "x", delta: "δ", after: layer ? "a" : "x" }[
+    unitQuantity(step, layer)
+  ];
   return `${called}, ${letter} = ${rounded(value)}`;
 }
 
@@ -226,12 +302,21 @@ function updatePicture(step) {
   const quantity = lineQuantity(step);
   paintMap(map, j, quantity);
   drawn.mapName.textContent = t(`map_${quantity}`, { neuron: count(1, j) });
-  grid.group.setAttribute("aria-label", t("picture_label", { rows: PICTURE[0], columns: PICTURE[1] }));
+  grid.group.setAttribute(
+    "aria-label",
+    t("picture_label", { rows: PICTURE[0], columns: PICTURE[1] }),
+  );
   const { chosen } = state;
-  const pixel = chosen?.layer === 1 && chosen.kind === "weight" ? chosen.k : chosen?.kind === "input" ? chosen.k : null;
+  const pixel =
+    chosen?.layer === 1 && chosen.kind === "weight"
+      ? chosen.k
+      : chosen?.kind === "input"
+        ? chosen.k
+        : null;
   grid.pointAt(pixel);
   map.pointAt(chosen?.kind === "weight" ? pixel : null);
-  const [x1, y1] = pixel === null ? [grid.x + grid.width + 3, TOP + layout.height / 2] : grid.centre(pixel);
+  const [x1, y1] =
+    pixel === null ? [grid.x + grid.width + 3, TOP + layout.height / 2] : grid.centre(pixel);
   const values = fan.map((_, place) => (pixel === null ? 0 : lineValue(quantity, 1, place, pixel)));
   fan.forEach((element, place) => {
     element.setAttribute("x1", x1);
@@ -244,9 +329,13 @@ function updatePicture(step) {
 /** Mark what was chosen, and bring out the lines of a chosen neuron. */
 function updateChosen() {
   const { chosen } = state;
-  drawn.root.classList.toggle("choosing", chosen?.kind === "neuron" || (chosen?.kind === "input" && !PICTURE));
+  drawn.root.classList.toggle(
+    "choosing",
+    chosen?.kind === "neuron" || (chosen?.kind === "input" && !PICTURE),
+  );
   const isChosen = (layer, place) => {
-    if (chosen?.kind === "neuron" || chosen?.kind === "bias") return chosen.layer === layer && chosen.j === place;
+    if (chosen?.kind === "neuron" || chosen?.kind === "bias")
+      return chosen.layer === layer && chosen.j === place;
     return chosen?.kind === "input" && layer === 0 && chosen.k === place;
   };
   drawn.units.forEach((units, layer) =>
@@ -259,8 +348,17 @@ function updateChosen() {
   drawn.halo.setAttribute("visibility", "hidden");
   drawn.lines.forEach(({ list }) =>
     list.forEach((edge) => {
-      edge.element.classList.toggle("near", isChosen(edge.layer, edge.j) || isChosen(edge.layer - 1, edge.k));
-      if (chosen?.kind !== "weight" || chosen.layer !== edge.layer || chosen.j !== edge.j || chosen.k !== edge.k) return;
+      edge.element.classList.toggle(
+        "near",
+        isChosen(edge.layer, edge.j) || isChosen(edge.layer - 1, edge.k),
+      );
+      if (
+        chosen?.kind !== "weight" ||
+        chosen.layer !== edge.layer ||
+        chosen.j !== edge.j ||
+        chosen.k !== edge.k
+      )
+        return;
       for (const end of ["x1", "y1", "x2", "y2"]) drawn.halo.setAttribute(end, edge[end]);
       drawn.halo.setAttribute("visibility", "visible");
       edge.element.classList.add("near");

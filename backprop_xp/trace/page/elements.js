@@ -70,8 +70,7 @@ function pair(j, k) {
 const count = (layer, place) => SHOWN[layer][place] + 1; // people count from 1
 
 const name = {
-  weight: (layer, j, k) =>
-    inline(symbol("w", layer, pair(count(layer, j), count(layer - 1, k)))),
+  weight: (layer, j, k) => inline(symbol("w", layer, pair(count(layer, j), count(layer - 1, k)))),
   unit: (letter, layer, place) => inline(symbol(letter, layer, String(count(layer, place)))),
   input: (place) => inline(symbol("x", null, String(count(0, place)))),
   target: (place) => inline(symbol("y", null, String(count(DEPTH, place)))),

@@ -17,7 +17,11 @@ function display(...parts) {
 const formula = (...parts) => h("p", { class: "formula" }, ...parts);
 
 const activationFormula = (layer) =>
-  formula(h("i", {}, "f"), "(z) = ", typeset(LAYERS[layer - 1].formula || LAYERS[layer - 1].activation));
+  formula(
+    h("i", {}, "f"),
+    "(z) = ",
+    typeset(LAYERS[layer - 1].formula || LAYERS[layer - 1].activation),
+  );
 
 const sumEquation = (layer) =>
   display(
@@ -30,7 +34,14 @@ const sumEquation = (layer) =>
   );
 
 const outputEquation = (layer) =>
-  display(symbol("a", layer, "j"), mo("="), m("mi", "f"), mo("("), symbol("z", layer, "j"), mo(")"));
+  display(
+    symbol("a", layer, "j"),
+    mo("="),
+    m("mi", "f"),
+    mo("("),
+    symbol("z", layer, "j"),
+    mo(")"),
+  );
 
 const lossEquation = () =>
   h("div", {}, formula(h("i", {}, "L"), " = ", typeset(DATA.loss.formula)), batchNote("loss_mean"));
@@ -60,10 +71,9 @@ function errorEquation(layer) {
   );
   if (DATA.fused === null) return product;
   const fused = formula(typeset(DATA.fused));
-  return isElementwise(layer) ? [product, h("p", {}, t("fused_same")), fused] : [
-    fused,
-    h("p", {}, t("fused_only", { activation: LAYERS[layer - 1].activation })),
-  ];
+  return isElementwise(layer)
+    ? [product, h("p", {}, t("fused_same")), fused]
+    : [fused, h("p", {}, t("fused_only", { activation: LAYERS[layer - 1].activation }))];
 }
 
 const isElementwise = (layer) => LAYERS[layer - 1].curve !== null;
@@ -91,7 +101,14 @@ function gradientEquation(layer) {
 
 function updateEquation() {
   const { formula: rule, learning_rate: eta, hyperparameters } = DATA.optimizer;
-  const greek = { momentum: "μ", decay: "ρ", beta1: "β₁", beta2: "β₂", epsilon: "ε", weight_decay: "λ" };
+  const greek = {
+    momentum: "μ",
+    decay: "ρ",
+    beta1: "β₁",
+    beta2: "β₂",
+    epsilon: "ε",
+    weight_decay: "λ",
+  };
   const values = Object.entries(hyperparameters).map(([key, value]) => [
     `, ${greek[key] ?? key} = `,
     number(value),

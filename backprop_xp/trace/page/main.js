@@ -24,7 +24,8 @@ function choose(thing) {
   if (inDetails) details.focus();
   const box = details.getBoundingClientRect();
   // On a narrow window the details lie below; a choice that seemed to do nothing would be no help.
-  if (box.top > window.innerHeight - 80) details.scrollIntoView({ block: "start", behavior: pace() });
+  if (box.top > window.innerHeight - 80)
+    details.scrollIntoView({ block: "start", behavior: pace() });
 }
 
 /** Give the focus back to what was chosen in the drawing. */
@@ -50,7 +51,11 @@ function renderStep() {
   const title = stepTitle(step);
   byId("step-title").textContent = title;
   const kind = step.kind === "error" && step.layer === DEPTH ? "error_output" : step.kind;
-  const why = h("p", { class: "why" }, t(`why_${kind}`, { layer: step.layer, below: step.layer - 1 }));
+  const why = h(
+    "p",
+    { class: "why" },
+    t(`why_${kind}`, { layer: step.layer, below: step.layer - 1 }),
+  );
   const worked = h("div", { class: "worked" }, numbers(step));
   // A screen reader that is read each step while it is played would never come to an end.
   byId("step-text").setAttribute("aria-live", state.playing ? "off" : "polite");
@@ -75,7 +80,11 @@ function legend(step) {
   const circles = quantities.has("delta") ? "delta" : quantities.has("after") ? "after" : "a";
   const sample = (sign) => {
     const stroke = svg("line", { x1: 1, x2: 25, y1: 5, y2: 5, class: sign });
-    return svg("svg", { width: 26, height: 10, class: "sample lines lit", "aria-hidden": "true" }, stroke);
+    return svg(
+      "svg",
+      { width: 26, height: 10, class: "sample lines lit", "aria-hidden": "true" },
+      stroke,
+    );
   };
   return [
     h("span", {}, t(`circles_${circles}`)),
@@ -99,7 +108,7 @@ function play(on) {
   byId("play").setAttribute("aria-label", t(on ? "pause" : "play"));
 }
 
-// --- what stands around the drawing ---------------------------------------------------------------
+// --- what stands around the drawing -------------------------------------------------------------
 
 function renderFrame() {
   document.documentElement.lang = state.language;
@@ -121,15 +130,24 @@ function renderFrame() {
   play(state.playing);
   const cut = SIZES.map((_, layer) => [layer, hiddenUnits(layer)]).filter(([, left]) => left);
   byId("cut").hidden = cut.length === 0;
-  byId("cut").textContent = t("cut", { lines: hiddenWeights().toLocaleString("en"), units: cut.reduce((sum, [, left]) => sum + left, 0) });
+  byId("cut").textContent = t("cut", {
+    lines: hiddenWeights().toLocaleString("en"),
+    units: cut.reduce((sum, [, left]) => sum + left, 0),
+  });
   const choice = byId("sample");
-  choice.replaceChildren(...SAMPLES.map((sample, place) => h("option", { value: place }, sampleName(sample, place))));
+  choice.replaceChildren(
+    ...SAMPLES.map((sample, place) => h("option", { value: place }, sampleName(sample, place))),
+  );
   choice.value = state.sample;
   byId("sample-choice").hidden = SAMPLES.length === 1;
 }
 
 const hiddenWeights = () =>
-  LAYERS.reduce((sum, _, place) => sum + SIZES[place] * SIZES[place + 1] - SHOWN[place].length * SHOWN[place + 1].length, 0);
+  LAYERS.reduce(
+    (sum, _, place) =>
+      sum + SIZES[place] * SIZES[place + 1] - SHOWN[place].length * SHOWN[place + 1].length,
+    0,
+  );
 
 /** The number of a sample, with what it is or what it holds. */
 function sampleName(sample, place) {
@@ -148,14 +166,20 @@ function summary() {
     [optimizer.name, " η = ", number(optimizer.learning_rate)],
   ];
   const lines = [h("span", {}, SIZES.join("-")), ...facts.map((fact) => h("span", {}, fact))];
-  if (label !== null && predicted !== null) lines.push(h("span", {}, t("taken_for", { label, predicted })));
-  if (source.left_out?.length) lines.push(h("span", {}, t("left_out", { names: source.left_out.join(", ") })));
+  if (label !== null && predicted !== null)
+    lines.push(h("span", {}, t("taken_for", { label, predicted })));
+  if (source.left_out?.length)
+    lines.push(h("span", {}, t("left_out", { names: source.left_out.join(", ") })));
   return lines;
 }
 
 function phaseButton(phase) {
   const first = STEPS.findIndex((step) => step.phase === phase);
-  return h("button", { type: "button", "data-phase": phase, onclick: () => goTo(first) }, t(`phase_${phase}`));
+  return h(
+    "button",
+    { type: "button", "data-phase": phase, onclick: () => goTo(first) },
+    t(`phase_${phase}`),
+  );
 }
 
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -173,7 +197,7 @@ function renderAll() {
   renderTables();
 }
 
-// --- what people do --------------------------------------------------------------------------------
+// --- what people do -----------------------------------------------------------------------------
 
 function listenToPage() {
   byId("slider").max = STEPS.length - 1;

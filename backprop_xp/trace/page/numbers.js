@@ -24,7 +24,8 @@ function products(sum) {
   const many = sum.terms.length + sum.left > MOST_TERMS;
   const { kept, others, rest } = cutTerms(sum, many ? FEW_TERMS : MOST_TERMS);
   const parts = kept.map(({ w, x }, place) => [place ? " + " : "", factor(w), "·", factor(x)]);
-  if (others) parts.push(" + ", h("span", { class: "others" }, othersText(others), " ", number(rest)));
+  if (others)
+    parts.push(" + ", h("span", { class: "others" }, othersText(others), " ", number(rest)));
   return parts;
 }
 
@@ -58,7 +59,8 @@ function lossNumbers() {
   const target = current().target;
   // Among many classes the target and the surest outputs tell the story.
   const telling = (j) => Math.max(Math.abs(target[j]), Math.abs(unit("a", DEPTH, j)));
-  const kept = outputs.length > 4 ? outputs.sort((i, j) => telling(j) - telling(i)).slice(0, 3) : outputs;
+  const kept =
+    outputs.length > 4 ? outputs.sort((i, j) => telling(j) - telling(i)).slice(0, 3) : outputs;
   const rows = kept.map((j) =>
     line(
       name.unit("a", DEPTH, j),
@@ -80,7 +82,9 @@ function lossNumbers() {
 /** The loss of the batch, where it is more than that of its one sample. */
 function wholeLoss(which) {
   const same = SAMPLES.length === 1 && DATA[which] === current()[which];
-  return same ? [] : [line(t(DATA.penalty ? "whole_loss_penalty" : "whole_loss"), " ", number(DATA[which]))];
+  return same
+    ? []
+    : [line(t(DATA.penalty ? "whole_loss_penalty" : "whole_loss"), " ", number(DATA[which]))];
 }
 
 function errorNumbers(layer) {
@@ -114,7 +118,7 @@ function errorNumbers(layer) {
   ];
 }
 
-/** The weight into the neuron in focus that has the most to say: the one of the largest gradient. */
+/** The weight into the neuron in focus with the most to say: that of the largest gradient. */
 function tellingWeight(layer) {
   const { chosen } = state;
   if (chosen?.kind === "weight" && chosen.layer === layer) return [chosen.j, chosen.k];
@@ -134,9 +138,7 @@ function gradientNumbers(layer) {
   if (parts.length > MOST_TERMS) parts.splice(MOST_TERMS, parts.length, " + …");
   if (DATA.penalty) parts.push(" + ", factor(penaltyShare(layer, j, k)));
   const gradient = weight(LAYERS[layer - 1].gradient, layer, j, k);
-  return [
-    line(derivativeName(layer, j, k), " = ", parts, " = ", number(gradient)),
-  ];
+  return [line(derivativeName(layer, j, k), " = ", parts, " = ", number(gradient))];
 }
 
 const derivativeName = (layer, j, k) =>
@@ -145,7 +147,10 @@ const derivativeName = (layer, j, k) =>
 /** What a penalty adds to a gradient: the gradient without the products that make the rest. */
 function penaltyShare(layer, j, k) {
   const record = LAYERS[layer - 1].gradient;
-  return SAMPLES.reduce((left, sample) => left - gradientTerm(layer, j, k, sample), parameter(record, layer, j, k));
+  return SAMPLES.reduce(
+    (left, sample) => left - gradientTerm(layer, j, k, sample),
+    parameter(record, layer, j, k),
+  );
 }
 
 const gradientTerm = (layer, j, k, sample) =>
@@ -162,7 +167,15 @@ function changeLine(layer, j, k) {
   const [old, after] = [record.old, record.new].map((of) => parameter(of, layer, j, k));
   if (DATA.optimizer.name === "sgd") {
     const gradient = parameter(record.gradient, layer, j, k);
-    return [number(old), " − ", number(DATA.optimizer.learning_rate), "·", factor(gradient), " = ", number(after)];
+    return [
+      number(old),
+      " − ",
+      number(DATA.optimizer.learning_rate),
+      "·",
+      factor(gradient),
+      " = ",
+      number(after),
+    ];
   }
   return [number(old), " + ", factor(change(layer, j, k)), " = ", number(after)];
 }

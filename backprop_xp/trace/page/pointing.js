@@ -6,7 +6,10 @@ const REACH = 7; // pixels from a line at which it is still meant
 function thingAt(event) {
   const box = drawn.root.getBoundingClientRect();
   const point = [event.clientX - box.left, event.clientY - box.top];
-  const { bias, unit: place } = event.target.closest("[data-bias]")?.dataset ?? event.target.closest("[data-unit]")?.dataset ?? {};
+  const { bias, unit: place } =
+    event.target.closest("[data-bias]")?.dataset ??
+    event.target.closest("[data-unit]")?.dataset ??
+    {};
   if (bias) {
     const [layer, j] = bias.split(" ").map(Number);
     return { kind: "bias", layer, j, k: null };
@@ -22,7 +25,9 @@ function thingAt(event) {
 }
 
 const unitThing = (layer, place) =>
-  layer === 0 ? { kind: "input", layer: 0, j: null, k: place } : { kind: "neuron", layer, j: place, k: null };
+  layer === 0
+    ? { kind: "input", layer: 0, j: null, k: place }
+    : { kind: "neuron", layer, j: place, k: null };
 
 /** Lines lie close together: the one nearest to the point is meant, not the one drawn last. */
 function nearestLine([x, y]) {
@@ -48,11 +53,14 @@ function exactText(thing) {
   const step = currentStep();
   if (thing.kind === "weight" || thing.kind === "bias") {
     const quantity = lineQuantity(step);
-    return `${t(`quantity_${quantity}`)}: ${exactly(lineValue(quantity, thing.layer, thing.j, thing.k))}`;
+    const value = lineValue(quantity, thing.layer, thing.j, thing.k);
+    return `${t(`quantity_${quantity}`)}: ${exactly(value)}`;
   }
   const [layer, place] = thing.kind === "input" ? [0, thing.k] : [thing.layer, thing.j];
   const value = unitShows(step, layer, place);
-  const letter = { a: layer ? "a" : "x", delta: "δ", after: layer ? "a" : "x" }[unitQuantity(step, layer)];
+  const letter = { a: layer ? "a" : "x", delta: "δ", after: layer ? "a" : "x" }[
+    unitQuantity(step, layer)
+  ];
   return value === null ? t("not_yet") : `${letter} = ${exactly(value)}`;
 }
 

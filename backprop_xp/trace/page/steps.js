@@ -1,7 +1,8 @@
 // The steps of the walk: their order, and what the drawing shows in each.
 
 const STEPS = [{ kind: "start", phase: "start" }];
-for (let layer = 1; layer <= DEPTH; layer++) STEPS.push({ kind: "forward", phase: "forward", layer });
+for (let layer = 1; layer <= DEPTH; layer++)
+  STEPS.push({ kind: "forward", phase: "forward", layer });
 STEPS.push({ kind: "loss", phase: "loss", layer: DEPTH });
 for (let layer = DEPTH; layer >= 1; layer--) {
   STEPS.push({ kind: "error", phase: "backward", layer });
@@ -16,7 +17,8 @@ const currentStep = () => STEPS[state.step];
 
 /** A step's name; that of an error at the output differs, since it comes from the loss. */
 function stepTitle(step) {
-  const key = step.kind === "error" && step.layer === DEPTH ? "step_error_output" : `step_${step.kind}`;
+  const key =
+    step.kind === "error" && step.layer === DEPTH ? "step_error_output" : `step_${step.kind}`;
   return t(key, { layer: step.layer });
 }
 

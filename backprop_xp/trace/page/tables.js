@@ -4,7 +4,7 @@ const MOST_LISTED = 50;
 
 /** Whether all weights of a layer together can still be read. */
 const isSmall = (layer) => SIZES[layer] * SIZES[layer - 1] <= 60;
-const smallLayers = LAYERS.map((_, place) => place + 1).filter(isSmall); 
+const smallLayers = LAYERS.map((_, place) => place + 1).filter(isSmall);
 
 // The layers whose tables are open, and only those are filled: all where the network is small.
 const opened = new Set(smallLayers.length === DEPTH ? ["input", ...smallLayers.map(String)] : []);
@@ -18,7 +18,11 @@ function renderTables() {
   }
   document
     .getElementById("tables")
-    .replaceChildren(h("h2", { id: "tables-title" }, t("tables")), h("p", {}, t("tables_hint")), ...layers);
+    .replaceChildren(
+      h("h2", { id: "tables-title" }, t("tables")),
+      h("p", {}, t("tables_hint")),
+      ...layers,
+    );
 }
 
 function layerBlock(key, title, content) {
@@ -34,9 +38,9 @@ function layerBlock(key, title, content) {
 }
 
 /** A table that is wider than a narrow window, and can be scrolled by keys as well. */
-function wideTable(caption, heads, rows, className = "") {
+function wideTable(key, caption, heads, rows, className = "") {
   const scroll = table(heads, rows);
-  fill(scroll, { role: "region", tabindex: "0", "aria-label": caption }, []);
+  fill(scroll, { id: `table-${key}`, role: "region", tabindex: "0", "aria-label": caption }, []);
   scroll.querySelector("table").prepend(h("caption", { class: className }, caption));
   return scroll;
 }
@@ -45,8 +49,20 @@ function inputTable() {
   const places = SHOWN[0].map((_, place) => place);
   const kept = uncutRows("input", places, (place) => current().input[place]);
   const rows = kept.map((place) => row(unitName(0, place), number(current().input[place])));
-  return [wideTable(t("input"), [t("input"), "x"], rows, "unseen"), ...moreRows("input", places.length - kept.length, hiddenUnits(0))];
+  return [
+    wideTable(
+      "input",
+      t("input") + ofSample(),
+      [t("input"), "x"],
+      rows,
+      SAMPLES.length > 1 ? "" : "unseen",
+    ),
+    ...moreRows("input", places.length - kept.length, hiddenUnits(0)),
+  ];
 }
+
+/** Which sample a table belongs to, where there are several. */
+const ofSample = () => (SAMPLES.length > 1 ? ` · ${t("sample")} ${state.sample + 1}` : "");
 
 /** All of them, or the largest in their order where there are too many to be read. */
 function uncutRows(key, places, size) {
@@ -65,8 +81,9 @@ function moreRows(key, cut, notHere) {
     const all = () => {
       uncutTables.add(key);
       renderTables();
+      document.getElementById(`table-${key}`).focus();
     };
-    parts.push(t("rows_cut", { count: cut }), " ", h("button", { type: "button", class: "more", onclick: all }, t("show_all")));
+    parts.push(t("rows_cut", { count: cut }), " ", moreButton(all));
   }
   if (notHere) parts.push(" ", t("rows_not_here", { count: notHere }));
   return parts.length ? [h("p", {}, parts)] : [];
@@ -79,13 +96,25 @@ function neuronTable(layer) {
   if (layer === DEPTH) heads.push("y");
   heads.push(t("z_after"), t("a_after"));
   const rows = SHOWN[layer].map((_, j) => {
-    const cells = ["z", "a", "incoming", "slope", "delta"].map((name) => number(unit(name, layer, j)));
-    if (HAS_BIAS) cells.push(...["old", "gradient", "new"].map((name) => number(record[name].bias[j])));
+    const cells = ["z", "a", "incoming", "slope", "delta"].map((name) =>
+      number(unit(name, layer, j)),
+    );
+    if (HAS_BIAS)
+      cells.push(...["old", "gradient", "new"].map((name) => number(record[name].bias[j])));
     if (layer === DEPTH) cells.push(number(current().target[j]));
-    return row(shortName(layer, j), ...cells, ...["z", "a"].map((name) => number(unitAfter(name, layer, j))));
+    return row(
+      shortName(layer, j),
+      ...cells,
+      ...["z", "a"].map((name) => number(unitAfter(name, layer, j))),
+    );
   });
-  const caption = t("neurons_of", { layer });
-  return h("div", {}, wideTable(caption, heads, rows), moreRows("", 0, hiddenUnits(layer)));
+  const caption = t("neurons_of", { layer }) + ofSample();
+  return h(
+    "div",
+    {},
+    wideTable(`neurons-${layer}`, caption, heads, rows),
+    moreRows("", 0, hiddenUnits(layer)),
+  );
 }
 
 /** The weights into one neuron at a time where all of a layer would be too many to be read. */
@@ -95,8 +124,9 @@ function weightTable(layer) {
   const places = all ? SHOWN[layer].map((_, j) => j) : [chosen];
   const record = LAYERS[layer - 1];
   const heads = [t("to"), t("from"), "w", "∂L/∂w", t("change"), t("new")];
-  for (const slot of record.slots) heads.push(`${slot.name}, ${t("before")}`, `${slot.name}, ${t("after")}`);
-  const key = `weights ${layer}`;
+  for (const slot of record.slots)
+    heads.push(`${slot.name}, ${t("before")}`, `${slot.name}, ${t("after")}`);
+  const key = `weights-${layer}`;
   const from = SHOWN[layer - 1].map((_, k) => k);
   const kept = uncutRows(key, from, (k) => weight(record.gradient, layer, chosen, k));
   const rows = places.flatMap((j) =>
@@ -108,12 +138,14 @@ function weightTable(layer) {
         number(weight(record.gradient, layer, j, k)),
         number(change(layer, j, k)),
         number(weight(record.new, layer, j, k)),
-        ...record.slots.flatMap((slot) => [slot.before, slot.after].map((of) => number(weight(of, layer, j, k)))),
+        ...record.slots.flatMap((slot) =>
+          [slot.before, slot.after].map((of) => number(weight(of, layer, j, k))),
+        ),
       ),
     ),
   );
   const body = h("div", {}, !all && neuronChoice(layer, chosen));
-  body.append(wideTable(t("weights_of", { layer }), heads, rows));
+  body.append(wideTable(key, t("weights_of", { layer }), heads, rows));
   body.append(...moreRows(key, all ? 0 : from.length - kept.length, hiddenUnits(layer - 1)));
   return body;
 }
@@ -124,6 +156,14 @@ function neuronChoice(layer, chosen) {
     renderTables();
     document.getElementById(`listed-${layer}`).focus();
   };
-  const options = SHOWN[layer].map((_, j) => h("option", { value: j, selected: j === chosen }, shortName(layer, j)));
-  return h("label", { class: "choice" }, t("weights_into"), " ", h("select", { id: `listed-${layer}`, onchange: pick }, options));
+  const options = SHOWN[layer].map((_, j) =>
+    h("option", { value: j, selected: j === chosen }, shortName(layer, j)),
+  );
+  return h(
+    "label",
+    { class: "choice" },
+    t("weights_into"),
+    " ",
+    h("select", { id: `listed-${layer}`, onchange: pick }, options),
+  );
 }
