@@ -89,7 +89,7 @@ def draw(
     *,
     label: str,
     size: tuple[float, float] = (5.0, 2.7),
-    left: float = 0.55,
+    left: float = 0.62,
 ) -> str:
     """Return a chart as an SVG element.
 

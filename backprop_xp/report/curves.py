@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -199,8 +198,7 @@ def finish(
         axes.yaxis.set_major_locator(MaxNLocator(5))
     if shown is percent:
         low, high = axes.get_ylim()
-        digits = max(0, -math.floor(math.log10(max(high - low, 1e-9) * 20.0)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, place: f"{v:.{digits}%}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, place: f"{round(100.0 * v, 6):g}%"))
         axes.set_ylim(top=min(high, 1.0 + 0.04 * (high - low)))
     else:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda v, place: f"{v:g}"))
