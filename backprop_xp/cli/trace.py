@@ -128,7 +128,8 @@ def _of_example(
         )
     example = read_example(source)
     if optimizer is not None:
-        example = example._replace(optimizer=get_optimizer(optimizer), learning_rate=None)
+        rule = get_optimizer(optimizer)
+        example = example._replace(optimizer=rule, learning_rate=rule.learning_rate)
     if learning_rate is not None:
         example = example._replace(learning_rate=learning_rate)
     placement = select(device, backend, dtype=example.dtype)
