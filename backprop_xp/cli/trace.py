@@ -75,6 +75,8 @@ def command(
             f"{'--model' if model is not None else given[0]} and the source {source} exclude "
             "each other"
         )
+    if model is None and given:
+        raise click.UsageError(f"{given[0]} needs --model: the file to take the network from")
     if model is not None:
         if data is None:
             raise click.UsageError("--model needs --data: the data set to take the sample from")
