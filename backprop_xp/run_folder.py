@@ -164,6 +164,8 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
         if key not in types:
             raise unknown_name(f"key in {path}", key, types)
         _check_type(key, values[key], types[key], path)
+        if types[key].startswith("str"):
+            values[key] = str(values[key])  # a column may be called 3, or divided by 255
     return values
 
 

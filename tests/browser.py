@@ -51,10 +51,11 @@ class Browser:
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def requests(self):
-        """Return the addresses that were asked for since it was last asked."""
+        """Return the addresses that were asked for since it was last asked, but for ``data:``."""
         events = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
         sent = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
-        return [told["request"]["url"] for told in sent]
+        addresses = [told["request"]["url"] for told in sent]
+        return [address for address in addresses if not address.startswith("data:")]
 
     def find(self, selector):
         return self.driver.find_element("css selector", selector)
@@ -71,6 +72,15 @@ class Browser:
 
         for key in keys:
             self.driver.switch_to.active_element.send_keys(getattr(Keys, key, key))
+
+    def click_on(self, selector):
+        """Click on the middle of an element as it lies in the window."""
+        middle = self.run(
+            "const box = document.querySelector(arguments[0]).getBoundingClientRect();"
+            "return [box.left + box.width / 2, box.top + box.height / 2]",
+            selector,
+        )
+        self.click_at(*middle)
 
     def click_at(self, x, y):
         """Click on a point of the window."""

@@ -1,13 +1,34 @@
 """Traces of many kinds for the tests of the trace page, and the data that stands in a page."""
 
 import base64
+import contextlib
 import json
 
 import numpy as np
 
 from backprop_xp.arrays import backend_namespace
 from backprop_xp.network import Network, initial_parameters
+from backprop_xp.trace.page import trace_page
 from backprop_xp.trace.record import trace_step
+from backprop_xp.trace.sources import read_example
+
+
+@contextlib.contextmanager
+def watched(browser):
+    """Yield what opens the page of a trace and returns its data; the page must keep silent."""
+    addresses = []
+
+    def open_page(trace, **wishes):
+        addresses.append(browser.open(trace_page(trace), **wishes))
+        return trace.as_data()
+
+    yield open_page
+    assert browser.complaints() == []
+    assert browser.requests() == addresses[-1:]
+
+
+def example(name):
+    return read_example(name).trace()
 
 
 def trace_of(sizes, activations=None, *, dtype="float64", samples=1, **told):

@@ -12,7 +12,7 @@ from backprop_xp.arrays import BACKENDS
 from backprop_xp.devices import list_devices
 from backprop_xp.optimizers import OPTIMIZERS
 
-COMMANDS = ("train", "find-lr", "evaluate", "predict", "devices", "reproduce", "check")
+COMMANDS = ("train", "find-lr", "evaluate", "predict", "devices", "reproduce", "check", "trace")
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +257,7 @@ def complete(line, incomplete=""):
 
 
 def test_the_shell_completes_commands_options_and_names():
-    assert complete("backprop-xp", "tr") == ["train"]
+    assert complete("backprop-xp", "tr") == ["train", "trace"]
     assert complete("backprop-xp") == list(COMMANDS)
     assert complete("backprop-xp train --activation", "le") == ["leaky_relu"]
     assert complete("backprop-xp train", "--weight") == ["--weight-decay"]

@@ -75,6 +75,8 @@ def command(
             f"{'--model' if model is not None else given[0]} and the source {source} exclude "
             "each other"
         )
+    if model is None and given:
+        raise click.UsageError(f"{given[0]} needs --model: the file to take the network from")
     if model is not None:
         if data is None:
             raise click.UsageError("--model needs --data: the data set to take the sample from")
@@ -128,7 +130,8 @@ def _of_example(
         )
     example = read_example(source)
     if optimizer is not None:
-        example = example._replace(optimizer=get_optimizer(optimizer), learning_rate=None)
+        rule = get_optimizer(optimizer)
+        example = example._replace(optimizer=rule, learning_rate=rule.learning_rate)
     if learning_rate is not None:
         example = example._replace(learning_rate=learning_rate)
     placement = select(device, backend, dtype=example.dtype)

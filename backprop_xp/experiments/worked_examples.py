@@ -47,7 +47,7 @@ def worked_example(name: str) -> tuple[Network, Parameters, Any, Any, float]:
     example = read_example(name)
     parameters = map_arrays(np.asarray, example.parameters)
     x, y = np.asarray(example.inputs), np.asarray(example.targets)
-    return example.network, parameters, x, y, example.learning_rate or 0.0
+    return example.network, parameters, x, y, example.learning_rate
 
 
 _NOTE_000: dict[str, Any] = {

@@ -6,11 +6,11 @@ from backprop_xp.losses import LOSSES, Loss
 
 _BY_OUTPUTS = {
     "half_squared_error": "a_j - y_j",
-    "mean_half_squared_error": "1/n (a_j - y_j)",
+    "mean_half_squared_error": "(a_j - y_j) / n",
     "squared_error": "2 (a_j - y_j)",
-    "mean_squared_error": "1/n 2 (a_j - y_j)",
-    "mean_absolute_error": "1/n sign(a_j - y_j)",
-    "huber": "1/n max(-1, min(a_j - y_j, 1))",
+    "mean_squared_error": "2 (a_j - y_j) / n",
+    "mean_absolute_error": "sign(a_j - y_j) / n",
+    "huber": "max(-1, min(a_j - y_j, 1)) / n",
     "binary_cross_entropy": "(a_j - y_j) / (a_j (1 - a_j))",
     "cross_entropy": "-y_j / a_j",
     "poisson": "1 - y_j / a_j",
@@ -30,6 +30,6 @@ def derivative(loss: Loss) -> str:
     Examples
     --------
     >>> derivative(LOSSES["mean_half_squared_error"])
-    '1/n (a_j - y_j)'
+    '(a_j - y_j) / n'
     """
     return _BY_OUTPUTS.get(loss.name, "") if LOSSES.get(loss.name) is loss else ""

@@ -267,9 +267,9 @@ class _Document:
             lines.append(rf"From the loss, $e_{{j}} = {derivative}${mean}.")
         if layer["slope"] is None and not fused:
             lines.append(
-                rf"The {text(activation.name)} takes all inputs together: $\delta_{{i}} = \sum_{{j}} "
-                rf"e_{{j}} \cdot \partial a_{{j}} / \partial z_{{i}}$ with $\partial a_{{i}} / "
-                rf"\partial z_{{j}} = {latex(activation.derivative)}$."
+                rf"The {text(activation.name)} takes all inputs together: $\delta_{{i}} = "
+                rf"\sum_{{j}} e_{{j}} \cdot \partial a_{{j}} / \partial z_{{i}}$ with $"
+                rf"\partial a_{{i}} / \partial z_{{j}} = {latex(activation.derivative)}$."
             )
         for j in self.seen.neurons[place]:
             z, a, delta = (layer[key][j] for key in ("z", "a", "delta"))

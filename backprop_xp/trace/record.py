@@ -199,19 +199,22 @@ class Trace(NamedTuple):
         """Return the factors of δ, where their product is δ."""
         incoming, slope, delta = self.incoming[place], self.slopes[place], self.deltas[place][row]
         if incoming is not None and slope is not None:
-            off = abs(incoming[row] * slope[row] - delta)
+            with quiet(arrays.namespace(delta)):
+                off = abs(incoming[row] * slope[row] - delta)
             if (off <= _ROUNDING * abs(delta)).all():
                 return {"incoming": plain(incoming[row]), "slope": plain(slope[row])}
         return {"incoming": None, "slope": None}
 
     def _layer(self, place: int) -> dict[str, Any]:
         old, new = self.old[place], self.new[place]
-        bias = None if old.bias is None or new.bias is None else new.bias - old.bias
+        with quiet(arrays.namespace(new.weights)):
+            bias = None if old.bias is None or new.bias is None else new.bias - old.bias
+            update = Layer(new.weights - old.weights, bias)
         return {
             "activation": self.network.activations[place].name,
             "old": plain_layer(old),
             "gradient": plain_layer(self.gradients[place]),
-            "update": plain_layer(Layer(new.weights - old.weights, bias)),
+            "update": plain_layer(update),
             "new": plain_layer(new),
             "slots": {
                 name: {"before": plain_layer(before), "after": plain_layer(after)}

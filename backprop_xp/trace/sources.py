@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from backprop_xp.data.datasets import load_dataset, load_rows
-from backprop_xp.data.records import Part
+from backprop_xp.data.records import NAMED, Part
 from backprop_xp.devices import Placement
 from backprop_xp.errors import ConfigurationError, DataError, unknown_name
 from backprop_xp.losses import Loss, default_loss, get_loss
@@ -43,7 +44,7 @@ class Example(NamedTuple):
     network : Network
     loss : Loss
     optimizer : Optimizer
-    learning_rate : float or None
+    learning_rate : float
     penalty : Penalty
     dtype : str
     inputs, targets : list of list of float
@@ -56,7 +57,7 @@ class Example(NamedTuple):
     network: Network
     loss: Loss
     optimizer: Optimizer
-    learning_rate: float | None
+    learning_rate: float
     penalty: Penalty
     dtype: str
     inputs: list[list[float]]
@@ -128,30 +129,34 @@ def _described(values: dict[str, Any], source: dict[str, Any]) -> Example:
     for key in _REQUIRED:
         if key not in values:
             raise ConfigurationError(f"there is no {key}", f"give at least {', '.join(_REQUIRED)}")
-    texts = {"title": "", "loss": None, "optimizer": "sgd", "dtype": "float64"}
-    for key in texts:
-        texts[key] = values.get(key, texts[key])
+    for key in ("title", "loss", "optimizer", "dtype"):
         if key in values and not isinstance(values[key], str):
             raise ConfigurationError(f"{key} is {values[key]!r}", "give a text")
     for key in ("l1", "l2"):
         check_number(key, values.get(key), lambda v: 0.0 <= v < math.inf, "from 0 up")
-    for key in ("sizes", "activations"):
-        if not isinstance(values[key], (list, str) if key == "activations" else list):
-            raise ConfigurationError(f"{key} is {values[key]!r}", "give a list")
+    if not isinstance(values["sizes"], list):
+        raise ConfigurationError(
+            f"sizes is {values['sizes']!r}", "give a list: [2, 3, 1] for 2 inputs and 1 output"
+        )
+    if not isinstance(values["activations"], (list, str)):
+        raise ConfigurationError(
+            f"activations is {values['activations']!r}", 'give a list: ["tanh", "sigmoid"]'
+        )
     network = Network(values["sizes"], values["activations"], "biases" in values)
     output = network.activations[-1]
+    optimizer = get_optimizer(
+        values.get("optimizer", "sgd"),
+        **{name: values[name] for name in HYPERPARAMETERS if name in values},
+    )
     return Example(
-        title=texts["title"] or "",
+        title=values.get("title", ""),
         source=source,
         network=network,
-        loss=default_loss(output) if texts["loss"] is None else get_loss(texts["loss"]),
-        optimizer=get_optimizer(
-            texts["optimizer"] or "",
-            **{name: values[name] for name in HYPERPARAMETERS if name in values},
-        ),
-        learning_rate=values.get("learning_rate"),
+        loss=get_loss(values["loss"]) if "loss" in values else default_loss(output),
+        optimizer=optimizer,
+        learning_rate=values.get("learning_rate", optimizer.learning_rate),
         penalty=Penalty(values.get("l1", 0.0), values.get("l2", 0.0)),
-        dtype=texts["dtype"] or "",
+        dtype=values.get("dtype", "float64"),
         inputs=_table(values["inputs"], None, network.sizes[0], "inputs"),
         targets=_table(values["targets"], None, network.sizes[-1], "targets"),
         parameters=_parameters(network, values["weights"], values.get("biases")),
@@ -189,7 +194,7 @@ def _table(value: Any, n_rows: int | None, n_columns: int, what: str) -> list[li
                 hint,
             )
         for entry in row:
-            check_number(f"a number in the {what}", entry, math.isfinite, "that is finite")
+            check_number(f"a number in the {what}", entry, _is_finite, "that is finite")
     shape, wanted = (len(value), len(value[0])), (n_rows or len(value), n_columns)
     if shape != wanted:
         raise ConfigurationError(
@@ -199,6 +204,10 @@ def _table(value: Any, n_rows: int | None, n_columns: int, what: str) -> list[li
             else "give a row for each sample, as wide as the network",
         )
     return [[float(entry) for entry in row] for row in value]
+
+
+def _is_finite(x: float) -> bool:
+    return abs(x) <= sys.float_info.max  # a whole number may be too large for a float
 
 
 def trace_model(
@@ -308,6 +317,7 @@ def trace_samples(
                 f"give numbers from 0 to {len(targets) - 1}",
             )
     rows = Part(inputs, targets).take(list(samples))
+    part = part or ("test" if data in NAMED else None)
     config = Path(path).with_name(CONFIG)
     settings = RunSettings(**read_settings(config)) if config.is_file() else None
     rule: str | Optimizer = "sgd" if optimizer is None else optimizer
@@ -325,16 +335,18 @@ def trace_samples(
         optimizer=rule,
         learning_rate=learning_rate,
         penalty=None if settings is None else _penalty(settings),
-        title=f"{Path(data).name}, sample {', '.join(map(str, samples))}",
+        title=f"{Path(data).name}{f' ({part})' if part else ''}, "
+        f"sample {', '.join(map(str, samples))}",
         source=source,
     )
 
 
 def _penalty(settings: RunSettings) -> Penalty:
     """Return the penalty of a training as it entered its steps."""
-    n = 1
-    if settings.penalty == "per_sample" and (settings.l1 or settings.l2):
-        n = load_dataset(
+    if settings.penalty != "per_sample" or not (settings.l1 or settings.l2):
+        return settings.penalty_record(1)
+    try:
+        dataset = load_dataset(
             settings.data,
             data_dir=settings.data_dir,
             label=settings.label,
@@ -342,5 +354,11 @@ def _penalty(settings: RunSettings) -> Penalty:
             validation=settings.validation,
             validation_fraction=settings.validation_fraction,
             seed=settings.seed or 0,
-        ).train.size
-    return settings.penalty_record(n)
+        )
+    except DataError as error:
+        raise DataError(
+            "the penalty of the training is divided by the number of its samples, and they "
+            f"cannot be counted: {error.message}",
+            f"put the data back, or take {CONFIG} away from the model",
+        ) from error
+    return settings.penalty_record(dataset.train.size)
