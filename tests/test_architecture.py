@@ -97,16 +97,9 @@ HOST_ARRAYS = {
 """Modules outside of the readers in ``data`` and of the command line that may import NumPy."""
 
 OPTIONAL = {
-    "cupy",
-    "cupyx",
-    "jax",
-    "torch",
-    "pooch",
-    "sklearn",
-    "array_api_strict",
-    "jinja2",
-    "markupsafe",
-} | {"matplotlib"}
+    *("cupy", "cupyx", "jax", "torch", "pooch", "sklearn", "array_api_strict", "matplotlib"),
+    *("jinja2", "markupsafe"),
+}
 
 TOP_LEVEL = (ast.Import, ast.ImportFrom, ast.If, ast.Try, ast.With)
 

@@ -26,8 +26,8 @@ def number(value: Any) -> str:
 
     Examples
     --------
-    >>> number(0.012345), number(23860), number(None)
-    ('0.01234', '23,860', '–')
+    >>> number(0.0123456), number(23860), number(None)
+    ('0.01235', '23,860', '–')
     """
     if value is None:
         return "–"
