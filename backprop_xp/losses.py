@@ -85,9 +85,7 @@ def output_error(
     >>> output_error(LOSSES["half_squared_error"], SIGMOID, z, a, np.asarray([[1.0]]), xp=np)
     (np.float64(0.125), array([[-0.125]]))
     """
-    # A function of one's own may bear the name of one of ours, and must not get its short cut.
-    ours = ACTIVATIONS.get(activation.name) is activation
-    fused = loss.fused.get(activation.name) if ours else None
+    fused = fused_form(loss, activation)
     if fused is not None:
         terms, delta = fused(z, a, y, xp)
     else:
@@ -101,6 +99,12 @@ def output_error(
     delta *= shares
     terms *= shares
     return xp.sum(terms), delta
+
+
+def fused_form(loss: Loss, activation: Activation) -> Callable[..., Terms] | None:
+    """Return the form of a loss that is fused with an output activation, where there is one."""
+    # A function of one's own may bear the name of one of ours, and must not get its short cut.
+    return loss.fused.get(activation.name) if activation in ACTIVATIONS.values() else None
 
 
 # --- squared errors, one function in the four conventions that are in use -------------------

@@ -97,7 +97,7 @@ class Model:
         """
         parts = []
         with self.placement.activate():
-            for first, part in in_windows(self._scaled(inputs), self.dtype):
+            for first, part in in_windows(self.scaled(inputs), self.dtype):
                 x = self._placed(part, first)
                 outputs = evaluation.predict(self.network, self.parameters, x)
                 parts.append(arrays.to_numpy(outputs))
@@ -142,7 +142,7 @@ class Model:
         xp = self.placement.xp
         with self.placement.activate():
             data = hold(
-                (self._scaled(inputs), targets),
+                (self.scaled(inputs), targets),
                 self.network.sizes[0],
                 self.network.sizes[-1],
                 self.loss,
@@ -156,7 +156,8 @@ class Model:
         kept = ("loss", "count") if self.classes is None else tuple(measured)
         return {name: measured[name] for name in kept}
 
-    def _scaled(self, inputs: Any) -> Any:
+    def scaled(self, inputs: Any) -> Any:
+        """Return raw inputs as the network is fed."""
         return inputs if self.scaling is None else self.scaling.apply(inputs, self.dtype)
 
     def _placed(self, inputs: Any, first: int) -> Array:

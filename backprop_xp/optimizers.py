@@ -9,7 +9,8 @@ computed once a step as Python floats, exactly, and handed to the rule.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from backprop_xp.arrays import Array, Namespace
@@ -34,6 +35,9 @@ class Optimizer(NamedTuple):
         The numbers of one step; ``step`` counts from 1.
     rule : callable ``(p, g, slots, scalars, xp) -> (p, slots)``
         The update of one array ``p`` with the gradient ``g``; all its arrays are consumed.
+    formula : str
+        The rule as text, with the slots by their names.
+    hyperparameters : mapping of str to float
     """
 
     name: str
@@ -41,6 +45,8 @@ class Optimizer(NamedTuple):
     slots: tuple[str, ...]
     scalars: Callable[[float, int], tuple[float, ...]]
     rule: Callable[[Array, Array, Slots, Scalars, Namespace], tuple[Array, Slots]]
+    formula: str = ""
+    hyperparameters: Mapping[str, float] = MappingProxyType({})
 
 
 def _only_learning_rate(learning_rate: float, step: int) -> tuple[float, ...]:
@@ -66,7 +72,7 @@ def sgd() -> Optimizer:
         p -= g
         return p, ()
 
-    return Optimizer("sgd", 0.1, (), _only_learning_rate, rule)
+    return Optimizer("sgd", 0.1, (), _only_learning_rate, rule, "p ← p - η g")
 
 
 def momentum(momentum: float = 0.9) -> Optimizer:
@@ -87,7 +93,15 @@ def momentum(momentum: float = 0.9) -> Optimizer:
         p += v
         return p, (v,)
 
-    return Optimizer("momentum", 0.01, ("velocity",), _only_learning_rate, rule)
+    return Optimizer(
+        "momentum",
+        0.01,
+        ("velocity",),
+        _only_learning_rate,
+        rule,
+        "velocity ← μ velocity - η g, p ← p + velocity",
+        {"momentum": momentum},
+    )
 
 
 def nesterov(momentum: float = 0.9) -> Optimizer:
@@ -110,7 +124,15 @@ def nesterov(momentum: float = 0.9) -> Optimizer:
         p += w
         return p, (w,)
 
-    return Optimizer("nesterov", 0.01, ("momentum_term",), _only_learning_rate, rule)
+    return Optimizer(
+        "nesterov",
+        0.01,
+        ("momentum_term",),
+        _only_learning_rate,
+        rule,
+        "momentum_term ← μ (momentum_term - η g), p ← p - η g + momentum_term",
+        {"momentum": momentum},
+    )
 
 
 def rmsprop(decay: float = 0.99, epsilon: float = 1e-8) -> Optimizer:
@@ -140,7 +162,16 @@ def rmsprop(decay: float = 0.99, epsilon: float = 1e-8) -> Optimizer:
         p -= g
         return p, (s,)
 
-    return Optimizer("rmsprop", 0.001, ("sum_of_squares",), scalars, rule)
+    return Optimizer(
+        "rmsprop",
+        0.001,
+        ("sum_of_squares",),
+        scalars,
+        rule,
+        "sum_of_squares ← ρ sum_of_squares + g², s = (1 - ρ) sum_of_squares, "
+        "p ← p - η g / (√s + ε)",
+        {"decay": decay, "epsilon": epsilon},
+    )
 
 
 def adam(beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Optimizer:
@@ -195,7 +226,22 @@ def _adam(name: str, beta1: float, beta2: float, epsilon: float, weight_decay: f
         p -= update
         return p, (m, v)
 
-    return Optimizer(name, 0.001, ("sum", "sum_of_squares"), scalars, rule)
+    hyperparameters = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon}
+    decayed = "p"
+    if name == "adamw":
+        hyperparameters["weight_decay"] = weight_decay
+        decayed = "(1 - η λ) p"
+    return Optimizer(
+        name,
+        0.001,
+        ("sum", "sum_of_squares"),
+        scalars,
+        rule,
+        "sum ← β₁ sum + g, sum_of_squares ← β₂ sum_of_squares + g², "
+        "m = (1 - β₁) / (1 - β₁ᵗ) sum, v = (1 - β₂) / (1 - β₂ᵗ) sum_of_squares, "
+        f"p ← {decayed} - η m / (√v + ε)",
+        hyperparameters,
+    )
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {

@@ -1,32 +1,36 @@
-"""The folder of a run: its settings, its history line by line, and its model."""
+"""The folder of a run: its settings, its history line by line, its model and its outcome."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
+import re
+import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from backprop_xp.errors import ConfigurationError
+from backprop_xp.errors import ConfigurationError, unknown_name
 from backprop_xp.model import Model
 from backprop_xp.model_file import save_model, write_whole
+from backprop_xp.plain import finite
 from backprop_xp.settings import RunSettings
 from backprop_xp.version import __version__
 
 CONFIG, HISTORY, MODEL = "config.toml", "history.jsonl", "model.safetensors"
+OUTCOME = "outcome.json"
 
 
 class RunFolder:
     """A folder that is being filled by a run; used in a ``with`` statement.
 
     With the first epoch ``config.toml`` is written and an earlier run gives way.
-    ``history.jsonl`` grows by a line after each epoch, and ``model.safetensors`` appears when
-    there is a model, whole. A run that fails before all this leaves the disk as it was.
+    ``history.jsonl`` grows by a line after each epoch; ``model.safetensors`` and
+    ``outcome.json`` appear at the end, each whole. A run that fails before all this leaves the
+    disk as it was.
 
     Parameters
     ----------
@@ -34,6 +38,11 @@ class RunFolder:
         Made if it does not exist.
     overwrite : bool
         Whether an earlier run in this folder may be replaced.
+
+    Attributes
+    ----------
+    held : list of str
+        The files of an earlier run that were there at the beginning.
 
     Raises
     ------
@@ -45,10 +54,12 @@ class RunFolder:
         self.path = Path(path)
         self._made = [p for p in (self.path, *self.path.parents) if not os.path.exists(p)]
         self._epochs: int | None = None  # as many as the history holds; None before it begins
-        held = [name for name in (CONFIG, HISTORY, MODEL) if os.path.exists(self.path / name)]
-        if held and not overwrite:
+        self.held = [
+            name for name in (CONFIG, HISTORY, MODEL, OUTCOME) if os.path.exists(self.path / name)
+        ]
+        if self.held and not overwrite:
             raise ConfigurationError(
-                f"the folder {self.path} already holds a run ({', '.join(held)})",
+                f"the folder {self.path} already holds a run ({', '.join(self.held)})",
                 "name another folder, or replace the run with --overwrite",
             )
         try:
@@ -91,11 +102,12 @@ class RunFolder:
         """
         try:
             if self._epochs is None:
-                (self.path / MODEL).unlink(missing_ok=True)
+                for name in (MODEL, OUTCOME):
+                    (self.path / name).unlink(missing_ok=True)
                 (self.path / HISTORY).write_bytes(b"")
                 write_whole(self.path / CONFIG, lambda file: file.write(as_toml(settings).encode()))
                 self._epochs = 0
-            lines = [_line(epoch) for epoch in history[self._epochs :]]
+            lines = [_json(epoch) for epoch in history[self._epochs :]]
             with open(self.path / HISTORY, "a", encoding="utf-8") as file:
                 file.writelines(lines)
             self._epochs = len(history)
@@ -109,14 +121,14 @@ class RunFolder:
         """Write the model."""
         save_model(model, self.model)
 
+    def conclude(self, outcome: dict[str, Any]) -> None:
+        """Write what `backprop_xp.outcome.outcome_of` found."""
+        content = _json(outcome).encode()
+        write_whole(self.path / OUTCOME, lambda file: file.write(content))
 
-def _line(record: dict[str, Any]) -> str:
-    # JSON knows no NaN and no infinity, which a validation loss can be.
-    known = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in record.items()
-    }
-    return json.dumps(known, allow_nan=False) + "\n"
+
+def _json(record: dict[str, Any]) -> str:
+    return json.dumps(finite(record), allow_nan=False) + "\n"
 
 
 def as_toml(settings: RunSettings) -> str:
@@ -136,6 +148,74 @@ def as_toml(settings: RunSettings) -> str:
         if value is not None:
             lines.append(f"{field.name} = {toml_value(value)}")
     return "\n".join(lines) + "\n"
+
+
+def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the settings that a configuration file holds, with each name and type checked.
+
+    Raises
+    ------
+    ConfigurationError
+        As `read_toml` does, and for an unknown key or a value of another type.
+    """
+    values = read_toml(path, "configuration file")
+    types = {field.name: str(field.type) for field in dataclasses.fields(RunSettings)}
+    for key in values:
+        if key not in types:
+            raise unknown_name(f"key in {path}", key, types)
+        _check_type(key, values[key], types[key], path)
+        if types[key].startswith("str"):
+            values[key] = str(values[key])  # a column may be called 3, or divided by 255
+    return values
+
+
+def _check_type(key: str, value: Any, kind: str, path: str | os.PathLike[str]) -> None:
+    """Refuse what click would silently turn into another value, such as 2.5 epochs into 2."""
+    wanted = re.split(r"\W", kind)[0]
+    types, words = {
+        "int": ((int,), "a whole number"),
+        "float": ((int, float), "a number"),
+        "bool": ((bool,), "true or false"),
+        "str": ((str, int, float), "a text"),
+        "tuple": ((list, str), "a list of numbers such as [30, 20]"),
+    }[wanted]
+    if not isinstance(value, types) or (isinstance(value, bool) and wanted != "bool"):
+        raise ConfigurationError(f"{key} in {path} is {value!r}", f"give {words}")
+
+
+def read_toml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
+    """Return what a TOML file holds.
+
+    Parameters
+    ----------
+    path : path
+    what : str
+        What errors call the file.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot be read or is no valid TOML; the message names the line.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"the {what} {path} cannot be read: {error.strerror or error}",
+            "give the path of a TOML file, such as the config.toml of an earlier run",
+        ) from error
+    try:
+        return tomllib.loads(content.decode())
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(
+            f"the {what} {path} is no valid TOML: line {line} is not encoded as UTF-8",
+            "mend that place",
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(
+            f"the {what} {path} is no valid TOML: {error}", "mend that place"
+        ) from error
 
 
 def toml_value(value: Any) -> str:

@@ -20,11 +20,13 @@ from backprop_xp.initializers import get_initializer
 from backprop_xp.losses import Loss, check_pair, default_loss, get_loss
 from backprop_xp.network import Network
 from backprop_xp.optimizers import Optimizer, get_optimizer
+from backprop_xp.regularizers import Penalty
 from backprop_xp.schedules import Schedule, get_schedule
 
 PENALTIES = ("per_sample", "plain", "per_batch")
 MONITORS = ("loss", "accuracy")
 USUAL_BATCH = 64
+HYPERPARAMETERS = ("momentum", "decay", "beta1", "beta2", "epsilon", "weight_decay")
 
 PACE = (
     *("learning_rate", "schedule", "warm_up", "plateau_patience", "epochs", "target_loss"),
@@ -217,10 +219,16 @@ class TrainingSettings:
 
     def optimizer_record(self) -> Optimizer:
         """Return the optimizer with the hyperparameters that were given."""
-        names = ("momentum", "decay", "beta1", "beta2", "epsilon", "weight_decay")
-        given = {name: getattr(self, name) for name in names}
+        given = {name: getattr(self, name) for name in HYPERPARAMETERS}
         return get_optimizer(
             self.optimizer, **{name: value for name, value in given.items() if value is not None}
+        )
+
+    def penalty_record(self, n: int) -> Penalty:
+        """Return the penalty as it enters a step of a training on ``n`` samples."""
+        share = 1.0 / n if self.penalty == "per_sample" else 1.0
+        return Penalty(
+            self.l1 * share, self.l2 * share, self.penalize_biases, self.penalty == "per_batch"
         )
 
 

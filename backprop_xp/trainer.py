@@ -36,7 +36,7 @@ from backprop_xp.network import (
     initial_parameters,
     map_arrays,
 )
-from backprop_xp.regularizers import Penalty, penalty_value
+from backprop_xp.regularizers import penalty_value
 from backprop_xp.schedules import get_schedule, plateau_factor, warm_up
 from backprop_xp.settings import TrainingSettings
 from backprop_xp.state import Best, TrainState
@@ -78,13 +78,7 @@ class Trainer:
         self.n = self.train.n
         self.batch_size = options.batch_size_for(self.n)
         self.steps = -(-self.n // self.batch_size)
-        share = 1.0 / self.n if options.penalty == "per_sample" else 1.0
-        self.penalty = Penalty(
-            options.l1 * share,
-            options.l2 * share,
-            options.penalize_biases,
-            per_batch=options.penalty == "per_batch",
-        )
+        self.penalty = options.penalty_record(self.n)
 
     def _place(self, data: tuple[Any, Any], what: str) -> Placed | Streamed:
         return hold(

@@ -149,3 +149,12 @@ def real_mnist():
             "BACKPROP_XP_TEST_MNIST may name its folder"
         )
     return REAL_MNIST
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Yield a browser for the tests of pages; they are skipped where there is none."""
+    from browser import started
+
+    with started() as ready:
+        yield ready

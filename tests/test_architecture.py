@@ -13,7 +13,7 @@ ROOT = Path(backprop_xp.__file__).parent
 
 # A module may import from the floors below its own, and on its own floor from what stands before.
 FLOORS = (
-    ("version", "errors", "arrays", "devices"),
+    ("version", "errors", "plain", "arrays", "devices"),
     (
         *("softmax", "activations", "losses", "initializers", "optimizers", "metrics", "random"),
         *(
@@ -43,6 +43,11 @@ FLOORS = (
     (
         *("evidence", "doctor", "equivalence", "model", "summary", "model_file", "run"),
         *("run_folder", "plots"),
+        *("trace.table", "trace.plain", "trace.derivatives", "trace.record", "trace.sources"),
+        *("trace.formulas", "trace.typesetting", "trace.latex", "trace.page", "trace"),
+        *("review", "outcome"),
+        *("report.found", "report.text", "report.charts", "report.curves", "report.pictures"),
+        *("report.sections", "report.traces", "report.page", "report"),
     ),
     (
         *("estimators.parameters", "estimators.inputs", "estimators.course", "estimators.lbfgs"),
@@ -71,8 +76,9 @@ FLOORS = (
             "cli.check",
             "cli.evaluate",
             "cli.predict",
+            "cli.report",
         ),
-        *("cli.train", "cli.find_lr", "cli.summary", "cli.plot", "cli"),
+        *("cli.train", "cli.find_lr", "cli.summary", "cli.trace", "cli.plot", "cli"),
     ),
     ("__main__", "backprop_xp"),  # the last is the package's own face, which gathers the names
 )
@@ -80,11 +86,20 @@ PLACE = {
     name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)
 }
 
-HOST_ARRAYS = {"arrays", "execution", "random", "model_file"}
+HOST_ARRAYS = {
+    "arrays",
+    "execution",
+    "random",
+    "model_file",
+    "review",
+    "report.pictures",
+    "report.traces",
+}
 """Modules outside of the readers in ``data`` and of the command line that may import NumPy."""
 
 OPTIONAL = {
     *("cupy", "cupyx", "jax", "torch", "pooch", "sklearn", "array_api_strict", "matplotlib"),
+    *("jinja2", "markupsafe"),
 }
 
 TOP_LEVEL = (ast.Import, ast.ImportFrom, ast.If, ast.Try, ast.With)

@@ -13,7 +13,8 @@ from backprop_xp.devices import list_devices
 from backprop_xp.optimizers import OPTIMIZERS
 
 COMMANDS = (
-    *("train", "find-lr", "evaluate", "predict", "summary", "devices", "reproduce", "plot"),
+    *("train", "find-lr", "evaluate", "predict", "summary", "trace", "report", "devices"),
+    *("reproduce", "plot"),
     "check",
 )
 
@@ -261,7 +262,7 @@ def complete(line, incomplete=""):
 
 
 def test_the_shell_completes_commands_options_and_names():
-    assert complete("backprop-xp", "tr") == ["train"]
+    assert complete("backprop-xp", "tr") == ["train", "trace"]
     assert complete("backprop-xp") == list(COMMANDS)
     assert complete("backprop-xp train --activation", "le") == ["leaky_relu"]
     assert complete("backprop-xp train", "--weight") == ["--weight-decay"]

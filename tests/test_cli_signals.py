@@ -53,7 +53,7 @@ def test_a_training_that_is_cut_off_keeps_its_whole_epochs(number, code, kind, t
     assert found == code
     assert err.endswith(f"error: {error['message']}\nhint: {error['hint']}\n")
     assert sorted(os.listdir(tmp_path / "out")) == [
-        *("config.toml", "history.jsonl", "model.safetensors")
+        *("config.toml", "history.jsonl", "model.safetensors", "outcome.json")
     ]
     options = ("--split", "validation", "--device", "cpu", "--json")
     measured = done("evaluate", model, "digits", *options).json

@@ -28,7 +28,7 @@ from backprop_xp.cli.train import command
 from backprop_xp.data.mnist import FILES
 
 SHORT = ("--epochs", 2, "--seed", 0, "--device", "cpu")
-RUN = {"config.toml", "history.jsonl", "model.safetensors"}
+RUN = {"config.toml", "history.jsonl", "model.safetensors", "outcome.json"}
 
 # --- what is printed ---
 
@@ -154,7 +154,7 @@ def test_an_earlier_run_is_replaced_only_when_told(tmp_path):
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 1
 
 
-def test_a_run_of_no_epochs_keeps_its_three_files(tmp_path):
+def test_a_run_of_no_epochs_keeps_its_files(tmp_path):
     done("train", "--epochs", 0, "--out", tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == RUN
     assert (tmp_path / "history.jsonl").read_bytes() == b""
@@ -163,7 +163,7 @@ def test_a_run_of_no_epochs_keeps_its_three_files(tmp_path):
 # --- what diverges or fails ---
 
 
-def test_divergence_names_the_layer_and_the_step(tmp_path):
+def test_divergence_names_the_layer_and_the_step():
     settings = {"optimizer": "sgd", "learning_rate": 1e30, "seed": 0}
     options = ("--optimizer", "sgd", "--learning-rate", 1e30, "--seed", 0, "--device", "cpu")
     text = refused_alike(
@@ -171,12 +171,22 @@ def test_divergence_names_the_layer_and_the_step(tmp_path):
         lambda: prepare(RunSettings(device="cpu", **settings)).train(),
         "train",
         *options,
-        "--out",
-        tmp_path / "out",
     )
     assert re.search(r"the loss is nan at step 2 \(epoch 1\): the weighted inputs of layer", text)
     assert "lower the learning rate (it is 1e+30)" in text
-    assert not (tmp_path / "out").exists()
+
+
+def test_divergence_in_the_first_epoch_leaves_an_outcome_but_replaces_no_earlier_run(tmp_path):
+    diverging = ("train", "--optimizer", "sgd", "--learning-rate", 1e30, "--device", "cpu")
+    assert run(*diverging, "--seed", 0, "--out", tmp_path / "new").code == 5
+    assert {path.name for path in (tmp_path / "new").iterdir()} == RUN - {"model.safetensors"}
+    outcome = strict_json((tmp_path / "new" / "outcome.json").read_text())
+    assert (outcome["status"], outcome["epochs"], outcome["measured"]) == ("diverged", 0, {})
+    assert outcome["message"].startswith("training diverged: the loss is nan at step 2")
+    done("train", "--epochs", 1, "--out", tmp_path / "old")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()}
+    assert run(*diverging, "--out", tmp_path / "old", "--overwrite").code == 5
+    assert {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()} == before
 
 
 def test_divergence_after_an_epoch_keeps_the_last_good_model(tmp_path):

@@ -22,6 +22,8 @@ _COMMANDS = {
     "evaluate": "Measure a trained model on a data set.",
     "predict": "Predict with a trained model.",
     "summary": "Show a trained model layer by layer.",
+    "trace": "Show every number of one training step.",
+    "report": "Make a page of a training run, from its folder.",
     "devices": "List backends and devices, usable or not, and why.",
     "reproduce": "Run a named experiment of the notes, and compare it with what was published.",
     "plot": "Draw activations, losses or learning-rate schedules.",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
+
+from backprop_xp.plain import finite
 
 SCHEMA_VERSION = 1
 
@@ -28,16 +29,7 @@ def print_error(kind: str, message: str, hint: str | None, *, as_json: bool) -> 
 
 
 def _dump(fields: dict[str, Any]) -> None:
-    print(json.dumps(_finite(fields), ensure_ascii=False, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    """Replace numbers that JSON does not know (NaN, infinity) by null."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    print(json.dumps(finite(fields), ensure_ascii=False, allow_nan=False))
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

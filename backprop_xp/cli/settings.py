@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-import tomllib
 from collections.abc import Collection
 from typing import Any
 
@@ -16,7 +14,6 @@ from backprop_xp.cli.options import Name, option
 from backprop_xp.cli.output import print_json
 from backprop_xp.data.augmentation import AUGMENTATIONS
 from backprop_xp.data.records import TASKS
-from backprop_xp.errors import ConfigurationError, unknown_name
 from backprop_xp.initializers import INITIALIZERS
 from backprop_xp.losses import LOSSES
 from backprop_xp.optimizers import OPTIMIZERS
@@ -62,38 +59,10 @@ def read_config(ctx: click.Context, param: click.Parameter, path: str | None) ->
     """Take the values of a configuration file as defaults: options and variables go before it."""
     if path is None:
         return None
-    try:
-        with open(path, "rb") as file:
-            values = tomllib.load(file)
-    except OSError as error:
-        raise ConfigurationError(
-            f"the configuration file {path} cannot be read: {error.strerror}",
-            "give the path of a TOML file, such as the config.toml of an earlier run",
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"the configuration file {path} is no valid TOML: {error}", "mend that place"
-        ) from error
-    for key in values:
-        if key not in _FIELDS:
-            raise unknown_name(f"key in {path}", key, _FIELDS)
-        _check_type(key, values[key], path)
-    ctx.default_map = values
+    from backprop_xp.run_folder import read_settings
+
+    ctx.default_map = read_settings(path)
     return path
-
-
-def _check_type(key: str, value: Any, path: str) -> None:
-    """Refuse what click would silently turn into another value, such as 2.5 epochs into 2."""
-    wanted = re.split(r"\W", str(_FIELDS[key].type))[0]
-    types, words = {
-        "int": ((int,), "a whole number"),
-        "float": ((int, float), "a number"),
-        "bool": ((bool,), "true or false"),
-        "str": ((str, int, float), "a text"),
-        "tuple": ((list, str), "a list of numbers such as [30, 20]"),
-    }[wanted]
-    if not isinstance(value, types) or (isinstance(value, bool) and wanted != "bool"):
-        raise ConfigurationError(f"{key} in {path} is {value!r}", f"give {words}")
 
 
 config_option = click.option(

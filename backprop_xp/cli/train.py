@@ -18,6 +18,7 @@ from backprop_xp.version import __version__
 
 if TYPE_CHECKING:
     from backprop_xp.doctor import Finding
+    from backprop_xp.outcome import Measured
     from backprop_xp.run import Run
     from backprop_xp.run_folder import RunFolder
     from backprop_xp.state import TrainState
@@ -59,6 +60,7 @@ def command(
     if print_config:
         show_settings(ctx, settings, json)
         return
+    from backprop_xp.outcome import measure, outcome_of
     from backprop_xp.run import prepare
     from backprop_xp.run_folder import RunFolder
 
@@ -81,26 +83,37 @@ def command(
         if folder is not None:
             folder.record(run.settings, state.history)
             folder.finish(run.model(state))
-    _report(run, state, folder, run.examine(state) if doctor else None, json)
+        measured = measure(run, state)
+        findings = run.examine(state) if doctor else None
+        if folder is not None:
+            folder.conclude(outcome_of(run, state, measured, advice=findings))
+    _report(run, state, measured, folder, findings, json)
 
 
 @contextlib.contextmanager
 def _kept_if_cut_off(run: Run, folder: RunFolder | None, doctor: bool) -> Iterator[None]:
-    """Save the last good weights when a training is interrupted or diverges; ask the doctor why."""
+    """Keep the last good weights and the outcome when a training is interrupted or diverges."""
+    from backprop_xp.outcome import outcome_of
     from backprop_xp.state import TrainingInterrupted
 
     try:
         yield
     except (TrainingInterrupted, DivergenceError) as error:
         state: Any = error.state
-        if folder is not None and state is not None and state.epoch > 0:
+        diverged = isinstance(error, DivergenceError)
+        findings = run.examine(state, diverged=True) if doctor and diverged and state else None
+        # An earlier run gives way to one that has an epoch to show.
+        if folder and state and (state.epoch > 0 or (diverged and not folder.held)):
+            status, hint = "diverged" if diverged else "interrupted", error.hint
             folder.record(run.settings, state.history)
-            folder.finish(run.model(state))
-            kept = f"the model of epoch {state.epoch} is in {folder.model}"
-            error.hint = f"{error.hint}; {kept}" if getattr(error, "hint", None) else kept
-        if doctor and state is not None and isinstance(error, DivergenceError):
-            advice = [_advice(finding) for finding in run.examine(state, diverged=True)]
-            error.hint = "\n".join([error.hint or "", *advice])
+            if state.epoch > 0:
+                folder.finish(run.model(state))
+                kept = f"the model of epoch {state.epoch} is in {folder.model}"
+                error.hint = f"{hint}; {kept}" if hint else kept
+            told = {"status": status, "message": str(error), "hint": hint}
+            folder.conclude(outcome_of(run, state, told=told, advice=findings))
+        if findings is not None:
+            error.hint = "\n".join([error.hint or "", *map(_advice, findings)])
         raise
 
 
@@ -111,25 +124,14 @@ def _advice(finding: Finding) -> str:
 def _report(
     run: Run,
     state: TrainState,
+    measured: Measured,
     folder: RunFolder | None,
     findings: list[Finding] | None,
     json: bool,
 ) -> None:
-    model = run.model(state)
+    from backprop_xp.outcome import headline
+
     data, settings = run.dataset, run.settings
-    measured: dict[str, Any] = {}
-    # With early stopping the weights are those of the best epoch, not of the last one.
-    epoch = state.epoch if state.best is None else state.best.epoch
-    last = state.history[epoch - 1] if epoch else {}
-    for name in ("train", "validation", "test"):
-        part = getattr(data, name)
-        if part is None:
-            measured[name] = None
-        elif name == "test" or f"{name}_loss" not in last:
-            measured[name] = model.evaluate(part.inputs, part.targets)
-        else:
-            found = {key: last.get(f"{name}_{key}") for key in ("loss", "accuracy")}
-            measured[name] = {**found, "count": part.size}
     seconds = sum(record["seconds"] for record in state.history)
     if json:
         print_json(
@@ -167,8 +169,8 @@ def _report(
         f"{state.epoch} epoch{'s' * (state.epoch != 1)} in {seconds:.1f} s on {run.placement.name} "
         f"({run.placement.backend}), seed {state.seed}"
     )
-    name = next((name for name in ("test", "validation", "train") if measured[name]), "train")
-    result = measured[name]
+    name = headline(measured) or ""
+    result: Any = measured[name]
     if result.get("accuracy") is not None:
         right = round(result["accuracy"] * result["count"])
         text = f"{name} accuracy {result['accuracy']:.2%} ({right:,} of {result['count']:,})"

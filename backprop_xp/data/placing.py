@@ -187,6 +187,8 @@ def _targets(
     first: int,
     checked: bool,
 ) -> tuple[Array, bool]:
+    if not arrays.is_array(targets):  # of a list of floats PyTorch would make float32
+        targets = arrays.backend_namespace("numpy").asarray(targets)
     y = arrays.asarray(targets, xp=xp, device=device)
     if y.ndim == 1 and xp.isdtype(y.dtype, "integral"):
         n_classes = max(n_outputs, 2)  # a single output tells two classes apart

@@ -9,7 +9,7 @@ import numpy as np
 from backprop_xp.activations import elementwise
 from backprop_xp.experiments.experiment import Experiment, Outcome
 from backprop_xp.experiments.published import same
-from backprop_xp.experiments.worked_examples import HALF, one_step
+from backprop_xp.experiments.worked_examples import HALF, one_step, worked_example
 from backprop_xp.gradient_check import check_gradients
 from backprop_xp.network import Layer, Network, forward, loss_and_gradients
 
@@ -34,11 +34,9 @@ _ROUNDING = 1e-3
 
 
 def _note_001(data_dir: str | None) -> Outcome:
-    network = Network((1, 1, 1), ("sigmoid", "relu"))
-    old = [Layer(np.asarray([[w]]), np.asarray([w])) for w in (0.5, 1.0)]
-    x, y = np.asarray([[1.0]]), np.asarray([[2.0]])
+    network, old, x, y, learning_rate = worked_example("note-001")
     step = loss_and_gradients(network, HALF, old, x, y)
-    state = one_step(network, old, x, y, 0.1)
+    state = one_step(network, old, x, y, learning_rate)
     after = forward(network, state.parameters, x)
     (g_w11, g_b1), (g_w21, g_b2) = step.gradients.layers
     (w11, b1), (w21, b2) = state.parameters

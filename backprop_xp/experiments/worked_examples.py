@@ -16,8 +16,10 @@ from backprop_xp.network import (
     Parameters,
     backward,
     loss_and_gradients,
+    map_arrays,
 )
 from backprop_xp.state import TrainState
+from backprop_xp.trace.sources import read_example
 from backprop_xp.training import fit
 
 HALF = get_loss("half_squared_error")
@@ -38,6 +40,14 @@ def one_step(
         epochs=1,
         seed=0,
     )
+
+
+def worked_example(name: str) -> tuple[Network, Parameters, Any, Any, float]:
+    """Return a bundled example: network, parameters, inputs, targets and learning rate."""
+    example = read_example(name)
+    parameters = map_arrays(np.asarray, example.parameters)
+    x, y = np.asarray(example.inputs), np.asarray(example.targets)
+    return example.network, parameters, x, y, example.learning_rate
 
 
 _NOTE_000: dict[str, Any] = {
@@ -96,16 +106,9 @@ def _in_the_notes_order(
 
 
 def _note_000(data_dir: str | None) -> Outcome:
-    network = Network((4, 5, 5, 2), "sigmoid", bias=False)
-    rows, columns = np.arange(5.0)[:, None], np.arange(5.0)
-    old = [
-        Layer(0.01 + 0.01 * rows + 0.05 * columns[:4], None),
-        Layer(0.21 - 0.05 * rows + 0.01 * columns, None),
-        Layer(0.16 + 0.05 * rows[:2] + 0.01 * columns, None),
-    ]
-    x, y = np.asarray([[4.0, 3.0, 2.0, 1.0]]), np.asarray([[0.10, 0.24]])
+    network, old, x, y, learning_rate = worked_example("note-000")
     step = loss_and_gradients(network, HALF, old, x, y)
-    state = one_step(network, old, x, y, 1.0)
+    state = one_step(network, old, x, y, learning_rate)
     measured: dict[str, Any] = {}
     for layer in range(3):
         measured[f"z_{layer + 1}"] = step.tape.z[layer][0].tolist()

@@ -1,0 +1,160 @@
+"""``backprop-xp trace``: show every number of one training step."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+import click
+
+from backprop_xp.cli.options import Name, device_options, option, output_options
+from backprop_xp.cli.output import print_json, print_table, say
+from backprop_xp.cli.settings import Numbers
+from backprop_xp.errors import ConfigurationError
+from backprop_xp.optimizers import OPTIMIZERS
+
+if TYPE_CHECKING:
+    from backprop_xp.trace.record import Trace
+
+
+@click.command()
+@click.argument("source", required=False)
+@click.option("--model", metavar="FILE", help="A model.safetensors, in place of SOURCE.")
+@click.option("--data", help="With --model: the data set of the samples, as for 'train'.")
+@click.option(
+    "--sample",
+    type=Numbers(int, "7,8"),
+    help="With --model: the number of the sample, counted from 0, or of several: 7,8. "
+    "By default 0.",
+)
+@click.option(
+    "--part",
+    type=click.Choice(["train", "validation", "test"]),
+    help="With --model: which part of a set that has parts; by default test.",
+)
+@option("--label", metavar="COLUMN", help="The label column of a .csv.")
+@option("--data-dir", metavar="DIR", help="Folder of the MNIST files.")
+@click.option("--optimizer", type=Name(OPTIMIZERS), help="In place of the source's.")
+@click.option("--learning-rate", type=float, help="In place of the source's.")
+@click.option("--latex", is_flag=True, help="Print a LaTeX document.")
+@click.option("--html", metavar="FILE", help="Write a page to be opened in a browser.")
+@device_options()
+@output_options
+def command(
+    source: str | None,
+    model: str | None,
+    data: str | None,
+    sample: tuple[int, ...] | None,
+    part: str | None,
+    label: str | None,
+    data_dir: str | None,
+    optimizer: str | None,
+    learning_rate: float | None,
+    latex: bool,
+    html: str | None,
+    device: str,
+    backend: str | None,
+    json: bool,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Do one training step and show every number of it.
+
+    SOURCE is a worked example (note-000, note-001, xor) or a .toml file of your own, of the
+    format that note-000.toml in the package explains. With --model the step is that of a saved
+    model on samples of a data set, with the optimizer, the learning rate and the penalty of its
+    training where its config.toml lies beside it, else by gradient descent. It is always the
+    first step: what an optimizer carries from step to step starts at zero.
+    """
+    if json and latex:
+        raise click.UsageError("--json and --latex both print on stdout: give one of them")
+    of_model = {"--data": data, "--sample": sample, "--part": part}
+    given = [name for name, value in of_model.items() if value is not None]
+    if source is not None and (model is not None or given):
+        raise click.UsageError(
+            f"{'--model' if model is not None else given[0]} and the source {source} exclude "
+            "each other"
+        )
+    if model is None and given:
+        raise click.UsageError(f"{given[0]} needs --model: the file to take the network from")
+    if model is not None:
+        if data is None:
+            raise click.UsageError("--model needs --data: the data set to take the sample from")
+        from backprop_xp.cli.evaluate import open_model
+        from backprop_xp.trace.sources import trace_samples
+
+        trace = trace_samples(
+            open_model(model, device, backend, quiet),
+            model,
+            data,
+            (0,) if sample is None else sample,
+            part=part,
+            data_dir=data_dir,
+            label=label,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+        )
+    else:
+        trace = _of_example(source, optimizer, learning_rate, device, backend, quiet)
+    if html is not None:
+        _write_page(trace, html)
+        if not quiet:
+            say(f"the page is in {html}")
+    if json:
+        print_json("trace", trace.as_data())
+    elif latex:
+        from backprop_xp.trace.latex import latex_document
+
+        click.echo(latex_document(trace), nl=False)
+    elif html is None:
+        _print_tables(trace)
+
+
+def _of_example(
+    source: str | None,
+    optimizer: str | None,
+    learning_rate: float | None,
+    device: str,
+    backend: str | None,
+    quiet: bool,
+) -> Trace:
+    from backprop_xp.devices import select
+    from backprop_xp.optimizers import get_optimizer
+    from backprop_xp.trace.sources import EXAMPLES, read_example
+
+    if source is None:
+        raise ConfigurationError(
+            "there is nothing to trace",
+            f"name a worked example ({', '.join(EXAMPLES)}), a .toml file of your own, or "
+            "--model runs/a/model.safetensors --data digits --sample 7",
+        )
+    example = read_example(source)
+    if optimizer is not None:
+        rule = get_optimizer(optimizer)
+        example = example._replace(optimizer=rule, learning_rate=rule.learning_rate)
+    if learning_rate is not None:
+        example = example._replace(learning_rate=learning_rate)
+    placement = select(device, backend, dtype=example.dtype)
+    if not quiet:
+        say(placement.note)
+    return example.trace(placement)
+
+
+def _write_page(trace: Trace, path: str) -> None:
+    from backprop_xp.model_file import write_whole
+    from backprop_xp.trace.page import trace_page
+
+    page = trace_page(trace).encode()
+    write_whole(path, lambda file: file.write(page))
+
+
+def _print_tables(trace: Trace) -> None:
+    from backprop_xp.trace.table import headline, tables
+
+    data = trace.as_data()
+    for line in [data["title"] or "one training step", *headline(data)]:
+        click.echo(textwrap.fill(line, 79, subsequent_indent="  "))
+    for text, columns, rows in tables(data):
+        click.echo("\n" + textwrap.fill(text, 79))
+        if rows:
+            print_table(columns, rows)

@@ -1,0 +1,155 @@
+"""A chart: matplotlib's drawing as an SVG element that belongs to the page around it."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import re
+import warnings
+from collections.abc import Callable
+from typing import Any
+from xml.etree import ElementTree
+
+from backprop_xp.errors import ConfigurationError
+
+INK, LINE = "#010101", "#020202"
+"""Colours that stand for the page's own: its text, and its lines."""
+
+SERIES = tuple(f"#0300{index:02x}" for index in range(8))
+"""Colours that stand for those of the page's series; see `color`."""
+
+DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 1.5, 1.5, 1.5)))
+
+_VARIABLES = {
+    INK: "var(--quiet)",
+    LINE: "var(--line)",
+    **{name: f"var(--series-{index})" for index, name in enumerate(SERIES)},
+}
+
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text: to be read aloud, searched, and set as the page is
+    "svg.hashsalt": "backprop_xp",
+    "text.parse_math": False,  # a $ in somebody's column name is a $
+    "font.size": 9.0,
+    "axes.unicode_minus": True,
+    "text.color": INK,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+}
+
+
+def color(index: int) -> str:
+    """Return the colour of a series by its number; beyond the last they begin anew."""
+    return SERIES[index % len(SERIES)]
+
+
+def dash(index: int) -> Any:
+    """Return the pattern of a line by its number, so that colours are not all that tells them."""
+    return DASHES[index % len(DASHES)]
+
+
+def need_libraries() -> None:
+    """Refuse to go on without the libraries of the extra ``report``.
+
+    Raises
+    ------
+    ConfigurationError
+        Names what is missing and how to install it.
+    """
+    try:
+        importlib.import_module("jinja2")
+        importlib.import_module("matplotlib.figure")
+    except ImportError as error:
+        library = (error.name or "").partition(".")[0]
+        raise ConfigurationError(
+            f"a report needs {library}, which is not installed",
+            "pip install 'backprop-xp[report]'",
+        ) from error
+
+
+def draw(
+    name: str,
+    plot: Callable[[Any], object],
+    *,
+    label: str,
+    size: tuple[float, float] = (5.0, 2.7),
+    left: float = 0.62,
+) -> str:
+    """Return a chart as an SVG element.
+
+    Parameters
+    ----------
+    name : str
+        Its own on the page: what it defines is called after it.
+    plot : callable ``(axes) -> None``
+        Draws on matplotlib's axes, in the colours of this module.
+    label : str
+        What the chart shows, in words.
+    size : (float, float)
+        Width and height in inches.
+    left : float
+        Room for the labels on the left, in inches.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    file = io.StringIO()
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()  # nobody's own style
+        matplotlib.rcParams.update(_STYLE)
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's browser has it
+        figure = Figure(figsize=size)
+        width, height = size
+        figure.subplots_adjust(left / width, 0.46 / height, 1.0 - 0.12 / width, 1.0 - 0.08 / height)
+        plot(figure.add_subplot())
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    return _embedded(file.getvalue(), name, label)
+
+
+def _embedded(document: str, name: str, label: str) -> str:
+    """Return a stand-alone SVG document as an element of a page: without what only a document
+    has, with names of its own, and in the page's colours."""
+    root = ElementTree.fromstring(document)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag.endswith(("}metadata", "}style")):
+                parent.remove(child)
+    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', document))
+    for element in root.iter():
+        element.tag = element.tag.partition("}")[2]
+        attributes = {key.partition("}")[2] or key: v for key, v in element.attrib.items()}
+        if attributes.get("id") not in used:
+            attributes.pop("id", None)
+        element.attrib.clear()
+        element.attrib.update({key: _own(key, v, name) for key, v in attributes.items()})
+    box = root.attrib["viewBox"]
+    root.attrib.clear()
+    root.attrib.update({"class": "chart", "viewBox": box, "role": "img", "aria-label": label})
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _own(key: str, value: str, name: str) -> str:
+    if key == "id":
+        return f"{name}-{value}"
+    if key == "href" and not value.startswith("#"):
+        return value  # a picture, which is in the address itself
+    if key in ("href", "clip-path", "mask"):
+        return value.replace("#", f"#{name}-")
+    value = re.sub(r" ?font-family: [^;]*;", "", value)
+    return re.sub(r"#[0-9a-f]{6}", lambda hit: _VARIABLES.get(hit[0], hit[0]), value)

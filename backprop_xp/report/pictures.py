@@ -1,0 +1,186 @@
+"""Pictures in a report: inputs and weights as small PNGs, and the plane of two inputs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+
+from backprop_xp import arrays
+from backprop_xp.arrays import Array
+from backprop_xp.metrics import classes_of
+from backprop_xp.model import Model
+from backprop_xp.report.charts import INK, LINE, color, draw
+
+UNITS = 64
+"""First-layer neurons that are shown: the first ones of more."""
+
+_POSITIVE, _NEGATIVE = (35, 118, 199), (214, 96, 20)
+"""Blue and orange, which all eyes tell apart, on light and on dark."""
+
+_CLASSES = np.asarray(
+    [
+        *((35, 118, 199), (214, 96, 20), (20, 150, 110), (190, 90, 160)),
+        *((90, 170, 220), (220, 165, 20), (120, 120, 120), (130, 90, 200)),
+    ]
+)
+_MARKERS, _SIGNS = "os^Dv*PX", "●■▲◆▼★✚✖"
+_GRID = 160
+
+
+def png(pixels: Array) -> str:
+    """Return pixels as a picture that stands in its own address.
+
+    Parameters
+    ----------
+    pixels : array, shape (height, width) or (height, width, 4), uint8
+        Grey, or red, green, blue and opacity.
+    """
+    from matplotlib.image import imsave
+
+    if pixels.ndim == 2:
+        opaque = np.full_like(pixels, 255)
+        pixels = np.stack([pixels, pixels, pixels, opaque], axis=-1)
+    file = io.BytesIO()
+    nothing: Any = {"Software": None}  # which would name a version and an address
+    imsave(file, np.ascontiguousarray(pixels), format="png", metadata=nothing)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def input_pictures(rows: list[list[float]], shape: tuple[int, int]) -> list[str]:
+    """Return rows of inputs as pictures in one scale, like ink on paper: the least is white."""
+    values = np.asarray(rows, dtype=np.float64)
+    low, high = float(values.min()), float(values.max())
+    grey = 255.0 - (values - low) * (235.0 / (high - low or 1.0))
+    return [png(row.reshape(shape).round().astype(np.uint8)) for row in grey]
+
+
+def weight_pictures(model: Model) -> list[tuple[str, float, float]]:
+    """Return the incoming weights of each neuron of the first layer as a picture, with the least
+    and the largest of them: blue above 0, orange below, opaque for the largest of all."""
+    weights = arrays.to_numpy(model.parameters[0].weights).astype(np.float64)[:UNITS]
+    largest = float(np.quantile(np.abs(weights), 0.998)) or 1.0
+    shown = []
+    for row in weights:
+        strength = np.minimum(np.abs(row) / largest, 1.0)
+        colors = np.where(row[:, None] > 0.0, _POSITIVE, _NEGATIVE)
+        pixels = np.concatenate([colors, 255.0 * strength[:, None]], axis=1).round()
+        shape = (*(model.image_shape or ()), 4)
+        picture = png(pixels.astype(np.uint8).reshape(shape))
+        shown.append((picture, float(row.min()), float(row.max())))
+    return shown
+
+
+def matrix_chart(matrix: list[list[int]], part: str) -> str:
+    """Return a confusion matrix that is too large for a table as a picture, each true class in
+    the share of its rows."""
+    counts = np.asarray(matrix, dtype=np.float64)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
+    n = len(matrix)
+    pixels = np.empty((n, n, 4))
+    pixels[..., :3] = np.where(np.eye(n, dtype=bool)[..., None], _POSITIVE, _NEGATIVE)
+    pixels[..., 3] = 255.0 * np.sqrt(share)
+
+    def plot(axes: Any) -> None:
+        axes.imshow(pixels.astype(np.uint8), interpolation="nearest")
+        axes.set_xlabel("taken for, by the number of the class")
+        axes.set_ylabel("is")
+        axes.grid(False)
+
+    label = f"Confusion matrix of {n} classes on the {part} part; the commonest are in the table"
+    return draw("matrix", plot, label=label, size=(5.0, 4.6))
+
+
+def plane(
+    model: Model, points: dict[str, Any], names: tuple[str, str]
+) -> tuple[str, list[tuple[str, str, str]]]:
+    """Return what a model makes of the plane of its two inputs, with points of the training rows.
+
+    Returns
+    -------
+    svg : str
+    legend : list of (str, str, str)
+        Each class with its colour and its mark.
+    """
+    inputs = np.asarray(points["inputs"], dtype=np.float64)
+    targets = np.asarray(points["targets"])
+    low, high = inputs.min(axis=0), inputs.max(axis=0)
+    room = np.where(high > low, 0.08 * (high - low), 1.0)
+    low, high = low - room, high + room
+    steps = [np.linspace(low[k], high[k], _GRID) for k in (0, 1)]
+    grid = np.stack(np.meshgrid(*steps), axis=-1).reshape(-1, 2)
+    outputs = arrays.to_numpy(model.outputs(grid))
+    extent = (low[0], high[0], low[1], high[1])
+    square = (_GRID, _GRID, 4)
+
+    def around(axes: Any) -> None:
+        axes.grid(False)
+        axes.set_xlabel(names[0][:60])
+        axes.set_ylabel(names[1][:60])
+
+    def classes(axes: Any) -> None:
+        taken = classes_of(outputs, xp=np)
+        sure = np.max(outputs, axis=1) if outputs.shape[1] > 1 else np.abs(2.0 * outputs[:, 0] - 1)
+        opacity = 20.0 + 110.0 * np.clip(sure, 0.0, 1.0)
+        pixels = np.concatenate([_CLASSES[taken % len(_CLASSES)], opacity[:, None]], axis=1)
+        shown = pixels.reshape(square).astype(np.uint8)
+        axes.imshow(shown, extent=extent, origin="lower", aspect="auto", interpolation="nearest")
+        for k in np.unique(targets).tolist():
+            own, marker = inputs[targets == k], _MARKERS[k % len(_MARKERS)]
+            axes.scatter(
+                *(own[:, 0], own[:, 1]),
+                **{"s": 14, "marker": marker, "color": _css(k), "edgecolors": "white"},
+                **{"linewidths": 0.5},
+            )
+        around(axes)
+
+    def values(axes: Any) -> None:
+        first = outputs[:, 0]
+        scale = {"vmin": float(min(first.min(), targets.min()))}
+        scale["vmax"] = float(max(first.max(), targets.max()))
+        surface = first.reshape(square[:2])
+        image = {"extent": extent, "origin": "lower", "aspect": "auto", "cmap": "cividis"}
+        shown = axes.imshow(surface, **image, **scale, alpha=0.85)
+        axes.scatter(
+            *(inputs[:, 0], inputs[:, 1]),
+            **{"c": targets, "s": 16, "cmap": "cividis", "edgecolors": "white"},
+            **{"linewidths": 0.6, **scale},
+        )
+        axes.figure.subplots_adjust(right=0.98)
+        bar = axes.figure.colorbar(shown, ax=axes)
+        bar.outline.set_edgecolor(LINE)
+        around(axes)
+
+    x, y = names
+    if model.classes is None:
+        label = f"What the model says over {x} (horizontal) and {y} (vertical)"
+        return draw("plane", values, label=label, size=(6.4, 4.4), left=0.72), []
+    label = f"Which class the model takes over {x} (horizontal) and {y} (vertical)"
+    legend = [(name, _css(k), _SIGNS[k % len(_SIGNS)]) for k, name in enumerate(model.classes)]
+    return draw("plane", classes, label=label, size=(6.4, 4.4), left=0.72), legend
+
+
+def pairs_chart(pairs: list[list[list[float]]], output: int, deviation: float) -> str:
+    """Return predictions over targets, for one output of a regression."""
+    drawn = np.asarray([row[output] for row in pairs], dtype=np.float64)
+    drawn = drawn[np.isfinite(drawn).all(axis=1)]
+
+    def plot(axes: Any) -> None:
+        if len(drawn):
+            ends = [float(drawn.min()), float(drawn.max())]
+            axes.plot(ends, ends, color=INK, linewidth=1.0, linestyle="dashed")
+        axes.scatter(drawn[:, 0], drawn[:, 1], s=12, color=color(0), alpha=0.55, linewidths=0)
+        axes.set_xlabel("target")
+        axes.set_ylabel("prediction")
+
+    label = (
+        f"Predictions over targets of {len(drawn)} rows; the targets deviate by {deviation:.4g}, "
+        "and a perfect prediction lies on the dashed line"
+    )
+    return draw(f"pairs-{output}", plot, label=label, size=(5.0, 3.8), left=0.72)
+
+
+def _css(index: int) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*_CLASSES[index % len(_CLASSES)].tolist())

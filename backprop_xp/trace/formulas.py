@@ -1,0 +1,130 @@
+"""Formulas as text and as LaTeX: numbers put in for their letters, and nothing left unescaped.
+
+The records of activations, losses and optimizers hold their formulas as text; this turns that
+text into LaTeX, so that no formula is written down twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+_SYMBOLS = {
+    **{"½": r"\tfrac{1}{2}", "²": "^{2}", "³": "^{3}", "ᵗ": "^{t}", "₁": "_{1}", "₂": "_{2}"},
+    **{"Σ": r"\sum", "π": r"\pi ", "σ": r"\sigma ", "δ": r"\delta ", "η": r"\eta ", "μ": r"\mu "},
+    **{"ρ": r"\rho ", "ε": r"\varepsilon ", "λ": r"\lambda ", "β": r"\beta ", "√": r"\surd "},
+    **{"←": r"\leftarrow ", "·": r"\cdot ", "∂": r"\partial ", "−": "-"},
+}
+_FUNCTIONS = {"exp", "log", "max", "min", "tanh"}
+_SPECIAL = {
+    **{char: f"\\{char}" for char in "#$%&_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}"},
+    "`": r"\textasciigrave{}",
+}
+_TOKEN = re.compile(
+    r"(?P<root>√\((?P<inside>[^()]*)\)|√(?P<letter>\w))"
+    r"|(?P<fraction>\b1/(?:n\b|\((?P<below>[^()]*)\)))"
+    r"|(?P<index>_(?P<indices>[a-z]+)\b)"
+    r"|(?P<number>\d+(?:\.\d+)?(?:e(?P<power>[+-]?\d+))?)"
+    r"|(?P<relation><=)"
+    r"|(?P<word> ?[A-Za-z][a-z]+(?:[_ ][a-z]{2,})* ?)"
+    r"|(?P<one>.)",
+    re.DOTALL,
+)
+
+
+def number(x: float | None) -> str:
+    """Return a number to six digits, as text in which a formula can be written.
+
+    Examples
+    --------
+    >>> number(0.1234567), number(-2.0), number(1.5e-9), number(None)
+    ('0.123457', '-2', '1.5e-09', 'not finite')
+    """
+    return "not finite" if x is None else f"{x:.6g}"
+
+
+def put_in(formula: str, values: Mapping[str, float | None]) -> str:
+    """Return a formula with numbers in the place of letters.
+
+    Examples
+    --------
+    >>> put_in("½ z (1 - a_j)²", {"z": -2.0, "a_j": 0.25})
+    '½ · (-2) · (1 - 0.25)²'
+    """
+
+    def value(match: re.Match[str]) -> str:
+        given = number(values[match["name"]])
+        alone = match.string[: match.start()].endswith("(") and match.string.startswith(
+            ")", match.end()
+        )
+        return f"({given})" if given.startswith("-") and not alone else given
+
+    names = "|".join(sorted(map(re.escape, values), key=len, reverse=True))
+    word = "[A-Za-z0-9_]"  # the signs of powers are none of these
+    put = re.sub(rf"(?<!{word})(?P<name>{names})(?!{word})", value, formula)
+    return re.sub(r"(?<=[\d½)]) (?=[\d(])", " · ", put)  # two numbers side by side are a product
+
+
+def latex(formula: str) -> str:
+    r"""Return a formula that stands as text as LaTeX, for mathematical mode.
+
+    Examples
+    --------
+    >>> print(latex("½ Σ_j (a_j - y_j)²"), latex("√(2/π) 1e-05"), latex("z if z > 0 else 0"))
+    \tfrac{1}{2} \sum_{j} (a_{j} - y_{j})^{2} \sqrt{2/\pi } 10^{-5} z\text{ if }z > 0\text{ else }0
+    """
+
+    def token(match: re.Match[str]) -> str:
+        if match["root"]:
+            return rf"\sqrt{{{latex(match['inside'] or match['letter'])}}}"
+        if match["fraction"]:
+            return rf"\tfrac{{1}}{{{latex(match['below'] or 'n')}}}"
+        if match["index"]:
+            return f"_{{{match['indices']}}}"
+        if match["number"]:
+            return _number(match["number"])
+        if match["relation"]:
+            return r"\le "
+        if match["word"]:
+            word = match["word"].replace("_", " ")
+            known = word.strip() in _FUNCTIONS
+            return rf" \{word.strip()} " if known else rf"\text{{{text(word)}}}"
+        char = match["one"]
+        if char in _SYMBOLS or char in "<>|":
+            return _SYMBOLS.get(char, char)
+        return char if char.isascii() and char not in _SPECIAL else rf"\text{{{text(char)}}}"
+
+    return _TOKEN.sub(token, formula)
+
+
+def text(given: str) -> str:
+    r"""Return any text as LaTeX that shows it and does nothing else.
+
+    Letters of western Europe stay; others, which pdflatex cannot set, become their code.
+
+    Examples
+    --------
+    >>> print(text(r"\input{a} 100% é 中"))
+    \textbackslash{}input\{a\} 100\% é [U+4E2D]
+    """
+
+    def char(c: str) -> str:
+        if c in _SPECIAL:
+            return _SPECIAL[c]
+        if c in _SYMBOLS:
+            return f"${_SYMBOLS[c].strip()}$"
+        if " " <= c <= "~" or ("À" <= c <= "ÿ" and c not in "×÷"):
+            return c
+        return " " if c.isspace() else f"[U+{ord(c):04X}]"
+
+    return "".join(map(char, given)).replace("--", "-{}-").replace("''", "'{}'")
+
+
+def _number(digits: str) -> str:
+    mantissa, _, power = digits.partition("e")
+    if not power:
+        return mantissa
+    times = "" if mantissa == "1" else rf"{mantissa} \cdot "
+    return rf"{times}10^{{{int(power)}}}"

@@ -1,0 +1,217 @@
+"""The trace page: one HTML file in which every number of a training step can be looked at.
+
+The page is a static file into which its style, its scripts, its texts and the data are put. The
+data stands in it as JSON that no parser of HTML can take for anything else; the scripts bring it
+to the page as text, never as markup.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from backprop_xp.activations import Activation
+from backprop_xp.arrays import Array, backend_namespace
+from backprop_xp.execution import quiet
+from backprop_xp.network import Layer, Parameters
+from backprop_xp.trace.record import Trace
+
+MAX_NEURONS = 32
+"""So many neurons of a layer can be told apart in a drawing."""
+
+MAX_WEIGHTS = 784 * 32
+"""So many weights of a layer fit into a page that still opens at once."""
+
+_STYLES = ("page.css", "drawing.css", "reading.css")
+
+_SCRIPTS = (
+    *("format.js", "data.js", "elements.js", "steps.js", "numbers.js", "equations.js"),
+    *("picture.js", "drawing.js", "pointing.js", "rows.js", "curves.js", "details.js", "tables.js"),
+    "main.js",
+)
+
+_CURVE_POINTS = 241  # odd, so that the jump or the kink at 0 is one of them
+
+
+def trace_page(trace: Trace) -> str:
+    """Return a training step as one self-contained HTML page, which asks for nothing else.
+
+    Layers that are too wide to be drawn are cut to the neurons with the largest errors, and the
+    page says what was left out; the JSON has everything.
+
+    Parameters
+    ----------
+    trace : Trace
+
+    Returns
+    -------
+    str
+        The whole page. Write it as UTF-8.
+
+    Examples
+    --------
+    >>> from backprop_xp.trace.sources import read_example
+    >>> page = trace_page(read_example("xor").trace())
+    >>> page.splitlines()[0], "http" in page.partition("<body>")[2]
+    ('<!DOCTYPE html>', False)
+    """
+    folder = files("backprop_xp.trace") / "page"
+    style = "\n".join((folder / name).read_text("utf-8") for name in _STYLES)
+    parts = [(folder / name).read_text("utf-8") for name in _SCRIPTS]
+    script = "\n".join(('"use strict";\n(() => {', *parts, "})();\n"))
+    policy = (
+        f"default-src 'none'; img-src data:; style-src {_digest(style)}; "
+        f"script-src {_digest(script)}; base-uri 'none'; form-action 'none'"
+    )
+    page = (folder / "page.html").read_text("utf-8")
+    # The data comes last: whatever stands in it, no mark in it is looked for any more.
+    for mark, text in (
+        ("{{policy}}", policy),
+        ("{{style}}", style),
+        ("{{script}}", script),
+        ("{{texts}}", _embedded(json.loads((folder / "texts.json").read_text("utf-8")))),
+        ("{{data}}", _embedded(_page_data(trace))),
+    ):
+        before, _, after = page.partition(mark)
+        page = f"{before}{text}{after}"
+    return page
+
+
+def _digest(source: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+    return f"'sha256-{digest}'"
+
+
+def _embedded(value: object) -> str:
+    """Return JSON that cannot end the element in which it stands."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+# --- what is shown of a network ---------------------------------------------------------------
+
+
+def _shown(trace: Trace) -> list[list[int]]:
+    """Return the places of the units that are shown of each layer, the inputs first."""
+    sizes = trace.network.sizes
+    most = sizes[0] if trace.image_shape else MAX_NEURONS  # a picture is shown whole
+    shown = [_largest(_size(trace.gradients[0].weights), most)]
+    for deltas in trace.deltas:
+        most = min(MAX_NEURONS, max(2, MAX_WEIGHTS // len(shown[-1])))
+        shown.append(_largest(_size(deltas), most))
+    return shown
+
+
+def _size(rows: Array) -> list[float]:
+    return [size if size == size else 0.0 for size in abs(rows).sum(axis=0).tolist()]
+
+
+def _largest(sizes: list[float], most: int) -> list[int]:
+    """Return the places of the largest numbers, in their order; of equal ones the first."""
+    return sorted(sorted(range(len(sizes)), key=lambda place: -sizes[place])[:most])
+
+
+def _page_data(trace: Trace) -> dict[str, Any]:
+    """Return what the page shows of a trace, its arrays packed."""
+    data = _without_weights(trace).as_data()
+    with quiet(backend_namespace("numpy")):  # a step that went astray is shown as well
+        shown = _shown(trace)
+        curves = [_curve(f, _reach(trace, at)) for at, f in enumerate(trace.network.activations)]
+    kind = "<f4" if trace.dtype == "float32" else "<f8"
+
+    def units(values: dict[str, list[float | None] | None], layer: int) -> dict[str, str | None]:
+        return {
+            name: None if row is None else _packed([row[at] for at in shown[layer]], kind)
+            for name, row in values.items()
+        }
+
+    for sample in data["samples"]:
+        sample |= units({"input": sample["input"]}, 0) | units({"target": sample["target"]}, -1)
+        for tape in (sample["layers"], sample["after"]["layers"]):
+            tape[:] = [units(values, layer) for layer, values in enumerate(tape, start=1)]
+    network = data["network"]
+    for key, layer in (("features", 0), ("classes", -1)):
+        names = network[key] and [network[key][place] for place in shown[layer]]
+        network[key] = names
+    layers = []
+    for place, activation in enumerate(trace.network.activations):
+        cut = shown[place + 1], shown[place]
+        states = {"old": trace.old, "gradient": trace.gradients, "new": trace.new}
+        layers.append(
+            {
+                "activation": activation.name,
+                "formula": activation.formula,
+                "derivative": activation.derivative,
+                "curve": curves[place],
+                **{name: _parameters(of[place], *cut, kind) for name, of in states.items()},
+                "slots": [
+                    {
+                        "name": name,
+                        "before": _parameters(before, *cut, kind),
+                        "after": _parameters(after, *cut, kind),
+                    }
+                    for name, (before, after) in trace.slots[place].items()
+                ],
+            }
+        )
+    return {**data, "shown": shown, "layers": layers}
+
+
+def _without_weights(trace: Trace) -> Trace:
+    """Return the trace without its matrices, of which the page takes no more than it shows."""
+
+    def bare(layers: Parameters) -> Parameters:
+        return [Layer(layer.weights[:0], layer.bias) for layer in layers]
+
+    return trace._replace(
+        old=bare(trace.old),
+        gradients=bare(trace.gradients),
+        new=bare(trace.new),
+        slots=[{} for _ in trace.slots],
+    )
+
+
+def _parameters(
+    layer: Layer, outputs: Sequence[int], inputs: Sequence[int], kind: str
+) -> dict[str, str | None]:
+    weights = layer.weights[outputs][:, inputs]
+    return {
+        # Most optimizers start from nothing but zeros, and there may be many.
+        "weights": _packed(weights, kind) if weights.any() else None,
+        "bias": None if layer.bias is None else _packed(layer.bias[outputs], kind),
+    }
+
+
+def _packed(values: Array | list[float | None], kind: str) -> str:
+    """Return numbers as base64 of their bytes: exact, and shorter than text."""
+    numbers = backend_namespace("numpy").asarray(values, dtype=kind)  # None becomes NaN
+    return base64.b64encode(numbers.tobytes()).decode()
+
+
+# --- the activation's curve -------------------------------------------------------------------
+
+
+def _reach(trace: Trace, place: int) -> float:
+    """Return how far from 0 a layer's curve must go to show each of its z."""
+    largest = max(float(abs(passed.z[place]).max()) for passed in (trace.before, trace.after))
+    return max(4.0, 1.1 * largest) if largest < float("inf") else 4.0
+
+
+def _curve(activation: Activation, reach: float) -> dict[str, Any] | None:
+    """Return points of an activation and its slope, from the functions that training uses."""
+    if activation.slope is None:
+        return None
+    xp = backend_namespace("numpy")
+    z = xp.linspace(-reach, reach, _CURVE_POINTS, dtype=xp.float64)
+    a = activation.function(z, xp)
+    return {
+        "reach": reach,
+        "function": _packed(a, "<f8"),
+        "slope": _packed(activation.slope(z, a, xp), "<f8"),
+    }

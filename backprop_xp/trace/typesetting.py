@@ -1,0 +1,78 @@
+"""Pieces of a LaTeX document: numbers, sums that break into lines, matrices and tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from backprop_xp.trace.formulas import latex
+from backprop_xp.trace.formulas import number as as_text
+
+_WIDTH = 78
+"""Digits that fit on a line, with an operator counted as two."""
+
+
+def number(x: float | None) -> str:
+    """Return a number to six digits."""
+    return latex(as_text(x))
+
+
+def factor(x: float | None) -> str:
+    """Return a number that stands within a formula: a negative one in parentheses."""
+    shown = number(x)
+    return f"({shown})" if shown.startswith("-") else shown
+
+
+def product(x: float | None, y: float | None) -> str:
+    """Return the product of two numbers, written out."""
+    return rf"{factor(x)} \cdot {factor(y)}"
+
+
+def chain(name: str, terms: list[str], value: float | None) -> str:
+    """Return ``name = sum of the terms = value``, broken into lines that fit."""
+    result, width = f"{name} &= ", _width(name)
+    for place, part in enumerate([*terms, number(value)]):
+        sign = " = " if place == len(terms) else " + "
+        if place == 0:
+            sign = ""
+        elif width + _width(part) + 2 > _WIDTH:
+            sign, width = f" \\\\\n&\\quad{sign}", 0
+        result += sign + part
+        width += _width(part) + 2
+    return result
+
+
+def _width(formula: str) -> int:
+    """Return about how many digits wide a formula is set."""
+    plain = re.sub(r"\\(cdot|[lL]eftarrow)|[-+=]", "··", formula)
+    plain = re.sub(r"\\(?:log|exp|max|min|tanh)", "fun", plain)
+    return len(re.sub(r"\\[a-zA-Z]+|[{}^_\\& ]", "", plain))
+
+
+def align(*groups: Iterable[str]) -> str:
+    """Return equations, aligned at their first sign, with some space between groups."""
+    joined = [" \\\\\n".join(rows) for rows in groups]
+    body = " \\\\[6pt]\n".join(rows for rows in joined if rows)
+    return f"\\begin{{align*}}\n{body}\n\\end{{align*}}"
+
+
+def display(rows: list[str]) -> str:
+    """Return formulas, each centred on a line."""
+    return "\\begin{gather*}\n" + " \\\\\n".join(rows) + "\n\\end{gather*}"
+
+
+def matrix(rows: Iterable[Iterable[float]]) -> str:
+    """Return a matrix of numbers."""
+    shown = (" & ".join(map(number, row)) for row in rows)
+    return r"\begin{pmatrix}" + r" \\ ".join(shown) + r"\end{pmatrix}"
+
+
+def longtable(titles: list[str], rows: Iterable[list[str]]) -> list[str]:
+    """Return a table of formulas that may run over pages."""
+    head = " & ".join(titles) + r" \\ \hline"
+    body = [" & ".join(f"${entry}$" for entry in row) + r" \\" for row in rows]
+    begin = (
+        r"{\small\setlength{\tabcolsep}{4pt}\renewcommand{\arraystretch}{1.2}"
+        rf"\begin{{longtable}}{{{'l' * len(titles)}}}"
+    )
+    return [begin, head, *body, r"\end{longtable}}"]
