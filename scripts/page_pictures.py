@@ -59,14 +59,14 @@ def at_step(page: str, step: int, chosen: str, theme: str) -> str:
 
 
 def take(chromium: str, page: str, out: Path, width: int, height: int) -> None:
-    """Take a picture of a page, in a window of that size with twice its pixels."""
+    """Take a picture of a page, in a window of that size with half as many pixels again."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "page.html"
         path.write_text(page, "utf-8")
         told = (
             f"--user-data-dir={folder}/profile",
             f"--window-size={width},{height}",
-            "--force-device-scale-factor=2",
+            "--force-device-scale-factor=1.5",
             "--virtual-time-budget=3000",  # what moves has come to rest
             f"--screenshot={out.resolve()}",
         )

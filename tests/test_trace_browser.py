@@ -3,6 +3,7 @@
 import pytest
 from pages import example, picture_trace, trace_of, watched
 
+from backprop_xp.regularizers import Penalty
 from backprop_xp.trace.sources import EXAMPLES
 
 
@@ -161,6 +162,17 @@ def test_a_click_on_a_bias_sums_over_the_samples_and_shows_the_optimizers_memory
         data["optimizer"]["hyperparameters"]["momentum"],
     ]
     assert shown[9:] == [*settings, *memory, old, update, new, old, update, new]
+
+
+def test_a_gradient_shows_what_a_penalty_adds(browser, opened):
+    trace = trace_of((2, 2, 2), penalty=Penalty(l2=0.25))
+    data = opened(trace)
+    click_line(browser, 2, 1, 0)
+    w, gradient = (data["layers"][1][name]["weights"][1][0] for name in ("old", "gradient"))
+    delta, a = data["samples"][0]["layers"][1]["delta"][1], data["samples"][0]["layers"][0]["a"][0]
+    shown = numbers(browser, "#details .part:first-of-type")
+    assert [*shown[:3], shown[4]] == [delta, a, delta * a, gradient]
+    assert shown[3] == pytest.approx(0.25 * w, abs=1e-15)
 
 
 def test_another_sample_of_the_batch_can_be_chosen(browser, opened):

@@ -17,7 +17,7 @@ function layoutOf(room) {
   const left = PICTURE ? side / 2 + 2 : DATA.network.features ? (wide ? 120 : 64) : 30;
   const right = DATA.network.classes ? (wide ? 116 : 70) : wide ? 92 : 72;
   const gaps = PICTURE ? DEPTH - 0.35 : DEPTH;
-  const width = Math.max(room, left + right + gaps * 58);
+  const width = Math.max(room, left + right + gaps * 62);
   const gap = (width - left - right - (PICTURE ? side / 2 : 0)) / DEPTH;
   const x = SHOWN.map((_, layer) => left + (PICTURE && layer ? side / 2 : 0) + layer * gap);
   const spread = units.map((n) => Math.min(104, height / n));

@@ -89,8 +89,7 @@ function legend(step) {
   return [
     h("span", {}, t(`circles_${circles}`)),
     h("span", {}, t(`lines_${lineQuantity(step)}`)),
-    h("span", {}, sample("positive"), t("positive")),
-    h("span", {}, sample("negative"), t("negative")),
+    h("span", {}, sample("positive"), t("positive"), " ", sample("negative"), t("negative")),
   ];
 }
 

@@ -42,5 +42,5 @@ function moreButton(onclick) {
 function shortName(layer, place) {
   if (layer === 0 && PICTURE) return `${pixelPlace(place).join(", ")}`;
   const given = unitLabel(layer, place);
-  return given === null ? String(count(layer, place)) : `${count(layer, place)} ${given}`;
+  return given === null ? String(count(layer, place)) : `${count(layer, place)} (${given})`;
 }
