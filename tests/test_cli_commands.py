@@ -12,7 +12,7 @@ from backprop_xp.arrays import BACKENDS
 from backprop_xp.devices import list_devices
 from backprop_xp.optimizers import OPTIMIZERS
 
-COMMANDS = ("train", "find-lr", "evaluate", "predict", "devices", "reproduce", "check", "trace")
+COMMANDS = ("train", "find-lr", "evaluate", "predict", "trace", "devices", "reproduce", "check")
 
 
 @pytest.fixture(scope="module")
