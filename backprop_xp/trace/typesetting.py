@@ -69,10 +69,10 @@ def matrix(rows: Iterable[Iterable[float]]) -> str:
 
 def longtable(titles: list[str], rows: Iterable[list[str]]) -> list[str]:
     """Return a table of formulas that may run over pages."""
-    head = " & ".join(titles) + r" \\ \hline"
+    head = " & ".join(titles) + r" \\ \hline \noalign{\vskip 2pt}"
     body = [" & ".join(f"${entry}$" for entry in row) + r" \\" for row in rows]
     begin = (
-        r"{\small\setlength{\tabcolsep}{4pt}\renewcommand{\arraystretch}{1.2}"
+        r"{\small\setlength{\tabcolsep}{4pt}\renewcommand{\arraystretch}{1.3}"
         rf"\begin{{longtable}}{{{'l' * len(titles)}}}"
     )
     return [begin, head, *body, r"\end{longtable}}"]
