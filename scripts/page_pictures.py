@@ -1,4 +1,8 @@
-"""Make the README's pictures of the trace page, and of a run's report, with headless Chromium."""
+"""Make the README's pictures of the trace page, and of a run's report, with headless Chromium.
+
+    backprop-xp train --seed 0 --doctor --out runs/a && backprop-xp report runs/a
+    python scripts/page_pictures.py scripts/pictures --report runs/a/report.html
+"""
 
 import argparse
 import subprocess
@@ -16,11 +20,10 @@ OPTIONS = (
 
 # Width, height, the step counted from 0, what is chosen there, and the theme.
 TRACE_PICTURES = {
-    "trace-forward": (1280, 830, 2, '[data-unit="2 0"]', "light"),
-    "trace-backward": (1280, 830, 6, "#details", "dark"),
-    "trace-narrow": (390, 900, 2, "#details", "light"),
+    "trace": (1280, 830, 2, '[data-unit="2 0"]', "light"),
+    "trace-dark": (1280, 830, 6, "#details", "dark"),
 }
-REPORT_PICTURE = (1280, 1600)
+REPORT_PICTURE = (1280, 1560)
 
 
 def main() -> None:
@@ -59,14 +62,13 @@ def at_step(page: str, step: int, chosen: str, theme: str) -> str:
 
 
 def take(chromium: str, page: str, out: Path, width: int, height: int) -> None:
-    """Take a picture of a page, in a window of that size with half as many pixels again."""
+    """Take a picture of a page, in a window of that size."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "page.html"
         path.write_text(page, "utf-8")
         told = (
             f"--user-data-dir={folder}/profile",
             f"--window-size={width},{height}",
-            "--force-device-scale-factor=1.5",
             "--virtual-time-budget=3000",  # what moves has come to rest
             f"--screenshot={out.resolve()}",
         )
