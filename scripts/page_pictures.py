@@ -1,7 +1,7 @@
 """Make the README's pictures of the trace page, and of a run's report, with headless Chromium.
 
-    backprop-xp train --seed 0 --doctor --out runs/a && backprop-xp report runs/a
-    python scripts/page_pictures.py scripts/pictures --report runs/a/report.html
+backprop-xp train --seed 0 --doctor --out runs/a && backprop-xp report runs/a
+python scripts/page_pictures.py scripts/pictures --report runs/a/report.html
 """
 
 import argparse
