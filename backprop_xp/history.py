@@ -47,15 +47,16 @@ def as_html(history: Sequence[Record], title: str, best: int | None = None) -> s
     return f"<div>{heading}{_drawing(history, best)}{_table(history, best)}</div>"
 
 
-def count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
     """Return a number of things in words.
 
     Examples
     --------
-    >>> count(1, "epoch"), count(2000, "epoch")
-    ('1 epoch', '2,000 epochs')
+    >>> counted(1, "epoch"), counted(2000, "row"), counted(0, "class")
+    ('1 epoch', '2,000 rows', '0 classes')
     """
-    return f"{number:,} {what}{'s' * (number != 1)}"
+    plural = f"{what}es" if what.endswith("s") else f"{what}s"
+    return f"{number:,} {what if number == 1 else plural}"
 
 
 def _finite(value: Any) -> bool:
@@ -71,7 +72,7 @@ def _table(history: Sequence[Record], best: int | None) -> str:
         if not (place < _ENDS or place >= len(history) - _ENDS or is_best):
             continue
         if left := place - shown - 1:
-            text = f"{count(left, 'epoch')} left out"
+            text = f"{counted(left, 'epoch')} left out"
             rows.append(f'<td colspan="{len(keys)}" style="text-align:center"><em>{text}</em></td>')
         cells = [_text(key, record.get(key)) for key in keys]
         if is_best:

@@ -141,7 +141,25 @@ def prepare(settings: RunSettings) -> Run:
     # The device first: it is quick to refuse, and the data may be large.
     placement = select(settings.device, settings.backend, dtype=settings.dtype)
     seed = random.draw_seed() if settings.seed is None else settings.seed
-    dataset = load_dataset(
+    dataset = read_dataset(settings, seed)
+    return Run(
+        settings=settings.resolved(placement, seed, dataset.train.size),
+        placement=placement,
+        dataset=dataset,
+        scaling=scaling_for(settings.scaling or dataset.default_scaling, dataset.train.inputs),
+        network=settings.network(dataset.n_inputs, dataset.n_outputs),
+    )
+
+
+def read_dataset(settings: RunSettings, seed: int) -> Dataset:
+    """Read the data that settings name; the seed draws the validation rows.
+
+    Raises
+    ------
+    DataError
+        If the data is missing or damaged.
+    """
+    return load_dataset(
         settings.data,
         data_dir=settings.data_dir,
         label=settings.label,
@@ -149,11 +167,4 @@ def prepare(settings: RunSettings) -> Run:
         validation=settings.validation,
         validation_fraction=settings.validation_fraction,
         seed=seed,
-    )
-    return Run(
-        settings=settings.resolved(placement, seed, dataset.train.size),
-        placement=placement,
-        dataset=dataset,
-        scaling=scaling_for(settings.scaling or dataset.default_scaling, dataset.train.inputs),
-        network=settings.network(dataset.n_inputs, dataset.n_outputs),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from backprop_xp.history import as_html, count
+from backprop_xp.history import as_html, counted
 from backprop_xp.network import Parameters
 from backprop_xp.optimizers import Slots
 
@@ -55,7 +55,7 @@ class TrainState(NamedTuple):
 
     def _repr_html_(self) -> str:
         """Return the history as a notebook shows it."""
-        title = f"{count(self.epoch, 'epoch')}, {count(self.step, 'step')}, seed {self.seed}"
+        title = f"{counted(self.epoch, 'epoch')}, {counted(self.step, 'step')}, seed {self.seed}"
         title += f"; stopped: {self.stopped}" if self.stopped else ""
         return as_html(self.history, title, None if self.best is None else self.best.epoch)
 

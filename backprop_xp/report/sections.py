@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from backprop_xp.history import counted
 from backprop_xp.report.curves import compared_curves, layer_curves, training_curves
 from backprop_xp.report.found import Found
 from backprop_xp.report.pictures import (
@@ -16,7 +17,6 @@ from backprop_xp.report.pictures import (
     weight_pictures,
 )
 from backprop_xp.report.text import (
-    counted,
     data_name,
     differences,
     network,

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from backprop_xp.history import counted
 from backprop_xp.outcome import PARTS, headline
 from backprop_xp.report.found import Found
 from backprop_xp.settings import RunSettings
@@ -43,18 +44,6 @@ def percent(value: float | None) -> str:
     ('97.76%', '–')
     """
     return "–" if value is None else f"{value:.2%}"
-
-
-def counted(n: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    Examples
-    --------
-    >>> counted(1, "epoch"), counted(2000, "row")
-    ('1 epoch', '2,000 rows')
-    """
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{n:,} {noun if n == 1 else plural}"
 
 
 def status(found: Found) -> tuple[str, str, str]:

@@ -9,7 +9,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from backprop_xp.data.datasets import load_dataset, load_rows
+from backprop_xp.data.datasets import load_rows
 from backprop_xp.data.records import NAMED, Part
 from backprop_xp.devices import Placement
 from backprop_xp.errors import ConfigurationError, DataError, unknown_name
@@ -18,6 +18,7 @@ from backprop_xp.model import Model
 from backprop_xp.network import Layer, Network, Parameters
 from backprop_xp.optimizers import Optimizer, get_optimizer
 from backprop_xp.regularizers import Penalty
+from backprop_xp.run import read_dataset
 from backprop_xp.run_folder import CONFIG, read_settings, read_toml
 from backprop_xp.settings import HYPERPARAMETERS, RunSettings, check_number
 from backprop_xp.trace.record import Trace, trace_step
@@ -346,15 +347,7 @@ def _penalty(settings: RunSettings) -> Penalty:
     if settings.penalty != "per_sample" or not (settings.l1 or settings.l2):
         return settings.penalty_record(1)
     try:
-        dataset = load_dataset(
-            settings.data,
-            data_dir=settings.data_dir,
-            label=settings.label,
-            task=settings.task,
-            validation=settings.validation,
-            validation_fraction=settings.validation_fraction,
-            seed=settings.seed or 0,
-        )
+        dataset = read_dataset(settings, settings.seed or 0)
     except DataError as error:
         raise DataError(
             "the penalty of the training is divided by the number of its samples, and they "
