@@ -65,6 +65,37 @@ def pytest_configure(config):
         found()  # a wrong name ends the run before its first test
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--passed-in",
+        metavar="FILE",
+        help="leave out the tests named in FILE, and add to it those that pass",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    path = config.getoption("--passed-in")
+    if path is not None and Path(path).exists():
+        passed = set(Path(path).read_text(encoding="utf-8").splitlines())
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in passed])
+        items[:] = [item for item in items if item.nodeid not in passed]
+
+
+def pytest_runtest_logreport(report):
+    if report.passed and report.when == "call":
+        _passed.append(report.nodeid)
+
+
+def pytest_sessionfinish(session):
+    path = session.config.getoption("--passed-in")
+    if path is not None and not hasattr(session.config, "workerinput"):  # of pytest-xdist
+        with open(path, "a", encoding="utf-8") as file:
+            file.writelines(f"{name}\n" for name in _passed)
+
+
+_passed: list[str] = []
+
+
 def pytest_generate_tests(metafunc):
     given = {
         name.strip()
