@@ -99,7 +99,7 @@ def check_gradients(
     >>> print(f"{found.where}: {found.analytic:.3f} instead of {found.numeric:.3f}")
     layer 1 weights[0, 0]: -0.750 instead of -1.500
     """
-    xp = arrays.namespace(x)
+    xp = arrays.direct(arrays.namespace(x))
     check_parameters(network, parameters)
 
     def value(changed: Parameters) -> float:
