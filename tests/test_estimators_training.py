@@ -247,14 +247,20 @@ def test_each_hidden_layer_may_have_its_own_activation():
         MLPRegressor("huber", (4,), ["tanh", "relu"]).fit(X, NUMBERS)
 
 
-@pytest.mark.parametrize("solver", [*OPTIMIZERS, rmsprop(decay=0.5)], ids=str)
+def name_of(given):
+    return given if isinstance(given, str) else f"own {given.name}"
+
+
+@pytest.mark.parametrize("solver", [*OPTIMIZERS, rmsprop(decay=0.5)], ids=name_of)
 def test_every_optimizer_can_be_the_solver(solver):
     model = MLPRegressor(solver=solver, max_iter=40, **SMALL).fit(X, NUMBERS)
     assert model.loss_curve_[-1] < 0.9 * model.loss_curve_[0]
     assert difference(model, clone(model).fit(X, NUMBERS)) == 0.0
 
 
-@pytest.mark.parametrize("loss", [*sorted(set(LOSSES) - {"squared_error"}), quantile(0.9)], ids=str)
+@pytest.mark.parametrize(
+    "loss", [*sorted(set(LOSSES) - {"squared_error"}), quantile(0.9)], ids=name_of
+)
 def test_every_loss_can_be_trained_with(loss):
     record = LOSSES[loss] if isinstance(loss, str) else loss
     told = {**SMALL, "loss": loss, "max_iter": 40}
