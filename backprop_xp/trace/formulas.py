@@ -64,7 +64,9 @@ def put_in(formula: str, values: Mapping[str, float | None]) -> str:
     names = "|".join(sorted(map(re.escape, values), key=len, reverse=True))
     word = "[A-Za-z0-9_]"  # the signs of powers are none of these
     put = re.sub(rf"(?<!{word})(?P<name>{names})(?!{word})", value, formula)
-    return re.sub(r"(?<=[\d½)]) (?=[\d(])", " · ", put)  # two numbers side by side are a product
+    return re.sub(
+        r"(?<=[\d½)]) (?=[\d(]|not finite)", " · ", put
+    )  # two numbers side by side are a product
 
 
 def latex(formula: str) -> str:
