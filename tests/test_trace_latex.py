@@ -285,6 +285,13 @@ def test_hostile_names_compile_and_do_nothing(tmp_path):
     assert "passwd" not in said.split("trace.aux")[0]
 
 
+def test_a_name_of_one_long_word_fits_into_the_lines(tmp_path):
+    names = tuple(letter * 200 for letter in "abc")
+    given = ("cross_entropy", [Layer([[1.0], [2.0], [3.0]], None)], [[1.0]], [2])
+    trace = trace_step(Network((1, 3), "softmax", bias=False), *given, classes=names)
+    assert "Overfull" not in compiled(tmp_path, trace)
+
+
 def test_every_activation_and_every_loss_compiles(tmp_path):
     for place, name in enumerate(LOSSES):
         hidden = list(ACTIVATIONS)[place]
