@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import smooth_case
 
-from backprop_xp.activations import ACTIVATIONS
+from backprop_xp.activations import ACTIVATIONS, elementwise
 from backprop_xp.losses import LOSSES, check_pair
 from backprop_xp.network import Layer, Network
 from backprop_xp.optimizers import OPTIMIZERS
@@ -218,6 +218,15 @@ def test_an_activation_of_single_numbers_is_not_said_to_take_all_of_a_layer():
     document = latex_document(trace_step(Network((2, 1), "identity"), *given))
     assert "not finite" in document
     assert "takes all inputs together" not in document
+
+
+def test_an_activation_of_ones_own_needs_no_formula():
+    square = elementwise("square", lambda z, xp: z * z, lambda z, a, xp: 2 * z)
+    given = ("half_squared_error", [Layer([[3.0]], None)], [[1.0]], [[5.0]])
+    document = latex_document(trace_step(Network((1, 1), square, bias=False), *given))
+    assert "= \\text{square}(z)" in document
+    assert "a^{(1)}_{1} &= 9\n" in document
+    assert "f'(z^{(1)}_{1}) &= 6 " in document
 
 
 # --- formulas, and hostile text ------------------------------------------------------------

@@ -88,7 +88,8 @@ class _Document:
                 if activation.slope
                 else ("a_{i}", r"\partial a_{i} / \partial z_{j}")
             )
-            formula, derivative = latex(activation.formula), latex(activation.derivative)
+            formula = latex(activation.formula or f"{activation.name}(z)")
+            derivative = latex(activation.derivative or f"{activation.name}'(z)")
             lines += [
                 rf"Activation of {layers}, {text(activation.name)}:",
                 display([f"{a} = {formula}", f"{slope} = {derivative}"]),
@@ -364,10 +365,9 @@ class _Document:
         kept = {name: _entry(slot["after"], j, k) for name, slot in slots.items()}
         known = {"p": old, "η": self.rate, "g": g, **kept}
         rule = self.data["optimizer"]["formula"].rpartition(" ← ")[2]
-        updated = number(new)
+        updated, numbers = number(new), [number(g), *map(number, kept.values())]
         if rule and set(re.findall(r"\w+", rule)) <= set(known):
             updated = f"{latex(put_in(rule, known))} = {updated}"
-        numbers = [number(g), *map(number, kept.values())]
         both = self.products(place, j, k) if self.factors else []
         return [_parameter(place, j, k), *both, *numbers, number(old), updated]
 

@@ -43,7 +43,9 @@ def product(x: float | None, y: float | None) -> str:
 
 
 def chain(name: str, terms: list[str], value: float | None) -> str:
-    """Return ``name = sum of the terms = value``, broken into lines that fit."""
+    """Return ``name = sum of the terms = value``, broken into lines that fit; empty terms, of
+    formulas that are not known, are left out."""
+    terms = [term for term in terms if term]
     result, width = f"{name} &= ", _width(name)
     for place, part in enumerate([*terms, number(value)]):
         sign = " = " if place == len(terms) else " + "

@@ -202,13 +202,17 @@ function gradientDetails(layer, j, k) {
     row(
       String(place + 1),
       number(unit("delta", layer, j, sample)),
-      ...(k === null ? [] : [number(unit("a", layer - 1, k, sample))]),
-      number(gradientTerm(layer, j, k, sample)),
+      ...(k === null
+        ? []
+        : [
+            number(unit("a", layer - 1, k, sample)),
+            number(gradientTerm(layer, j, k, sample)),
+          ]),
     ),
   );
   if (isPenalized(k)) rows.push(othersRow(t("penalty_term"), number(penaltyShare(layer, j, k))));
   rows.push(totalRow(t("sum"), number(gradient)));
-  const heads = k === null ? [t("sample"), "δ", "δ"] : [t("sample"), "δ", "a", "δ·a"];
+  const heads = k === null ? [t("sample"), "δ"] : [t("sample"), "δ", "a", "δ·a"];
   return [
     line(left, SAMPLES.length > 1 && t("over_samples"), isPenalized(k) && penaltyText(layer, j, k)),
     table(heads, rows, t("part_gradient")),
