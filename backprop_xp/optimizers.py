@@ -279,6 +279,11 @@ def get_optimizer(optimizer: str | Optimizer, **hyperparameters: float) -> Optim
     known = hyperparameters_of(optimizer)
     for name in hyperparameters:
         if name not in known:
+            if not known:
+                raise ConfigurationError(
+                    f"the optimizer {optimizer!r} has no hyperparameter {name!r}",
+                    "it takes a learning rate alone",
+                )
             raise unknown_name(f"hyperparameter of the optimizer {optimizer!r}", name, known)
     return OPTIMIZERS[optimizer](**hyperparameters)
 

@@ -105,7 +105,8 @@ def test_runs_are_laid_over_each_other_with_what_differs(folder, tmp_path):
     table = tmp_path / "animals.csv"
     other = ("--optimizer", "sgd", "--learning-rate", 0.5, "--epochs", 3, "--out", tmp_path / "b")
     done("train", table, "--label", "kind", *QUICK, *other)
-    page, told = report(folder, "--compare", tmp_path / "b", "--compare", folder)
+    page, told = report(folder, "--compare", tmp_path / "b", folder)
+    assert report(folder, "--compare", tmp_path / "b", "--compare", folder)[1] == told
     assert told["compared"] == [str(tmp_path / "b"), str(folder)]
     tables = [t for t in page.tables if t[0] == ["", str(folder), str(tmp_path / "b"), str(folder)]]
     results, settings = ({row[0]: row[1:] for row in table[1:]} for table in tables)
@@ -123,6 +124,11 @@ def test_runs_are_laid_over_each_other_with_what_differs(folder, tmp_path):
     assert [text.startswith(("Loss", "Accuracy")) for text in labels[:2]] == [True, True]
     assert f"{tmp_path / 'b'} " in labels[0]
     assert f"Everything below is about {folder} ." in page.text
+
+
+def test_runs_that_are_not_to_be_compared_are_refused(folder, tmp_path):
+    message, _ = refused(2, "usage", "report", folder, tmp_path / "b")
+    assert "--compare" in message
 
 
 def test_a_classification_and_a_regression_can_be_compared(folder, tmp_path):
@@ -249,6 +255,7 @@ def test_a_file_that_is_missing_is_told(folder, name):
     [
         *({"review": []}, {"review": {"worst": [{}]}}, {"measured": {"test": 3}}, {"data": None}),
         *({"environment": "here"}, {"part": "all"}, {"points": {"inputs": 1}}, {"advice": 1}),
+        *({"advice": ["text"]}, {"advice": [{"fault": "dead units"}]}),
     ],
 )
 def test_an_outcome_that_is_not_as_it_should_be_is_told_and_gone_without(folder, changed):

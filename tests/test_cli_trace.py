@@ -131,6 +131,7 @@ def test_without_a_source_it_says_what_can_be_traced():
         ("--data digits", "--data needs --model"),
         ("--model m.safetensors --data digits --sample 1.5", "no list of whole numbers"),
         ("--part best", "'best' is not one of"),
+        ("xor --html -", "--html needs the name of a file"),
     ],
 )
 def test_options_that_do_not_belong_together_are_refused(given, said):

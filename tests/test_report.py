@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +15,8 @@ from report_pages import read_page
 
 from backprop_xp import review
 from backprop_xp.report import sections
+from backprop_xp.report.curves import layer_curves, training_curves
+from backprop_xp.report.found import read_run
 from backprop_xp.report.page import write_report
 from backprop_xp.report.text import number, percent
 
@@ -52,7 +56,7 @@ def test_the_headline_is_what_was_measured(digits):
     test = outcome(folder)["measured"]["test"]
     right = f"{test['correct']} of {test['count']} right"
     assert f"{percent(test['accuracy'])} test accuracy: {right}" in page.text
-    assert "A 64-12-10 network (sigmoid, softmax), trained with adam" in page.text
+    assert "A network of 64-12-10 neurons (sigmoid, softmax), trained with adam" in page.text
     assert "Pictures of 8 × 8, 10 classes; rows: 1,078 training, 362 validation, 357" in page.text
 
 
@@ -86,6 +90,15 @@ def test_the_curves_are_those_of_the_history(digits, title, series, field):
     for drawn_at, wanted in ((points[:, 0], np.arange(len(values))), (points[:, 1], values)):
         assert np.corrcoef(drawn_at, wanted)[0, 1] ** 2 > 0.999999
     assert np.corrcoef(points[:, 1], values)[0, 1] < 0  # a picture's y goes down
+
+
+def test_a_single_epoch_is_the_only_one_on_its_axis(digits, tmp_path):
+    first = (digits[0] / "history.jsonl").read_text().splitlines()[0]
+    written(tmp_path / "history.jsonl", first)
+    found = read_run(tmp_path)
+    for figure in [*training_curves(found), *layer_curves(found)]:
+        texts = re.findall(r"<text[^>]*>([^<]*)</text>", figure.svg)
+        assert texts[: texts.index("epoch")] == ["1"]
 
 
 def test_the_best_epoch_is_that_of_the_lowest_validation_loss(digits):
@@ -161,6 +174,14 @@ def test_the_doctor_is_heard(digits, tmp_path):
     text = read_page(write_report(tmp_path).path).text
     assert f"{advice['fault'].capitalize()}. The evidence: {advice['evidence']}." in text
     assert f"What to do: {advice['mend']}." in text
+
+
+def test_the_command_that_repeats_a_training_can_be_typed_as_it_stands(digits, tmp_path):
+    folder = tmp_path / "my runs; $HOME"
+    shutil.copytree(digits[0], folder)
+    page = read_page(write_report(folder).path)
+    command = page.text.partition("The same training again:")[2].partition("Made by")[0]
+    assert shlex.split(command)[-2:] == ["--config", str(folder / "config.toml")]
 
 
 def test_a_regression_shows_residuals_and_predictions_over_targets(tmp_path):

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from pages import example, hostile_trace, picture_trace, watched
+from pages import example, hostile_trace, picture_trace, trace_of, watched
 
 
 @pytest.fixture
@@ -45,6 +45,13 @@ def test_a_narrow_window_needs_no_scrolling_sideways(browser, opened, name):
     browser.click_on('[data-unit="1 1"] .ring')
     assert browser.run("return document.documentElement.scrollWidth") <= 360
     assert browser.run("return document.getElementById('drawing').scrollWidth") <= 360
+
+
+def test_long_names_of_classes_fit_into_a_narrow_window(browser, opened):
+    names = tuple(letter * 200 for letter in "abc")
+    opened(trace_of((2, 2, 3), samples=2, classes=names), width=360, height=740)
+    browser.click_on('[data-unit="1 1"] .ring')
+    assert browser.run("return document.documentElement.scrollWidth") <= 360
 
 
 def test_nothing_moves_for_those_who_want_no_motion(browser, opened):

@@ -156,12 +156,12 @@ def test_a_click_on_a_bias_sums_over_the_samples_and_shows_the_optimizers_memory
         layer[name]["bias"][1] for name in ("old", "gradient", "update", "new")
     )
     shown = numbers(browser, "#details")
-    assert shown[:9] == [*(x for d in deltas for x in (d, d)), gradient]
+    assert shown[:5] == [*deltas, gradient]
     settings = [
         data["optimizer"]["learning_rate"],
         data["optimizer"]["hyperparameters"]["momentum"],
     ]
-    assert shown[9:] == [*settings, *memory, old, update, new, old, update, new]
+    assert shown[5:] == [*settings, *memory, old, update, new, old, update, new]
 
 
 def test_a_gradient_shows_what_a_penalty_adds(browser, opened):
@@ -171,8 +171,20 @@ def test_a_gradient_shows_what_a_penalty_adds(browser, opened):
     w, gradient = (data["layers"][1][name]["weights"][1][0] for name in ("old", "gradient"))
     delta, a = data["samples"][0]["layers"][1]["delta"][1], data["samples"][0]["layers"][0]["a"][0]
     shown = numbers(browser, "#details .part:first-of-type")
-    assert [*shown[:3], shown[4]] == [delta, a, delta * a, gradient]
-    assert shown[3] == pytest.approx(0.25 * w, abs=1e-15)
+    assert shown == [0.25, delta, a, delta * a, 0.25 * w, gradient]
+
+
+def test_a_penalty_stands_in_the_equation_and_falls_on_no_bias(browser, opened):
+    opened(trace_of((2, 2, 2), penalty=Penalty(l1=0.5, l2=0.25)))
+    go_to(browser, "Backward: the gradients of layer 2")
+    weights, biases = browser.run(
+        "return [...document.querySelectorAll('.equation')].slice(0, 2).map(e => e.textContent)"
+    )
+    assert weights.count("0.25·w") == 1
+    assert weights.count("0.5·sign(w") == 1
+    assert "sign" not in biases
+    browser.find('[data-bias="2 0"]').click()
+    assert "penalty" not in browser.text("#details .part:first-of-type")
 
 
 def test_another_sample_of_the_batch_can_be_chosen(browser, opened):

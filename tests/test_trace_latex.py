@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import smooth_case
 
-from backprop_xp.activations import ACTIVATIONS
+from backprop_xp.activations import ACTIVATIONS, elementwise
 from backprop_xp.losses import LOSSES, check_pair
 from backprop_xp.network import Layer, Network
 from backprop_xp.optimizers import OPTIMIZERS
@@ -177,12 +177,56 @@ def test_what_belongs_to_a_step_is_said_above_its_tables():
     said = "\n".join(headline(data.as_data()))
     for part in (
         "40-20-12, relu-softmax",
-        "momentum 0.9",
-        "velocity start",
+        "learning rate η = 0.01, momentum μ = 0.9",
+        "velocity starts at",
         "0.5 ½ Σw²",
         "dropout",
     ):
         assert part in said
+
+
+def one_step(**given):
+    """Return the document of a step on one sample by a neuron of two weights and a bias."""
+    given = {"learning_rate": 0.5, **given}
+    neuron = Network((2, 1), "identity"), "half_squared_error", [Layer([[0.5, -0.25]], [1.0])]
+    return latex_document(trace_step(*neuron, [[2.0, 4.0]], [[0.5]], **given)).replace("  ", " ")
+
+
+def test_the_document_works_out_a_rule_whose_numbers_it_has():
+    # The gradient is 0.5 · 2; the velocity is -η g, and Nesterov's term 0.9 of it.
+    assert r"$0.5 + (-0.5) = 0$" in one_step(optimizer="momentum")
+    assert r"$0.5 - 0.5 \cdot 1 + (-0.45) = -0.45$" in one_step(optimizer="nesterov")
+    gradient = r"\partial L/\partial w^{(1)}_{1,1} &= 0.5 \cdot 2 = 1"
+    assert gradient in one_step(optimizer="adam")
+
+
+def test_the_document_gives_the_numbers_of_a_rule_by_their_letters():
+    said = r"learning rate $\eta$ = $0.5$, momentum $\mu$ = $0.9$"
+    assert said in one_step(optimizer="nesterov")
+
+
+def test_the_document_shows_what_a_penalty_adds_to_each_gradient():
+    document = one_step(penalty=Penalty(l1=0.01, l2=0.1))
+    assert r"adds $0.1 \cdot p$ and $0.01 \cdot \operatorname{sign} p$" in document
+    terms = r"0.5 \cdot 4 + 0.1 \cdot (-0.25) + 0.01 \cdot \operatorname{sign} (-0.25) = 1.965"
+    assert rf"\partial L/\partial w^{{(1)}}_{{1,2}} &= {terms}" in document
+    assert r"\partial L/\partial b^{(1)}_{1} &= \delta^{(1)}_{1} = 0.5" in document
+
+
+def test_an_activation_of_single_numbers_is_not_said_to_take_all_of_a_layer():
+    given = ("squared_error", [Layer([[1e200, 0.0]], [0.0])], [[1e200, 0.0]], [[0.0]])
+    document = latex_document(trace_step(Network((2, 1), "identity"), *given))
+    assert "not finite" in document
+    assert "takes all inputs together" not in document
+
+
+def test_an_activation_of_ones_own_needs_no_formula():
+    square = elementwise("square", lambda z, xp: z * z, lambda z, a, xp: 2 * z)
+    given = ("half_squared_error", [Layer([[3.0]], None)], [[1.0]], [[5.0]])
+    document = latex_document(trace_step(Network((1, 1), square, bias=False), *given))
+    assert "= \\text{square}(z)" in document
+    assert "a^{(1)}_{1} &= 9\n" in document
+    assert "f'(z^{(1)}_{1}) &= 6 " in document
 
 
 # --- formulas, and hostile text ------------------------------------------------------------
@@ -248,6 +292,13 @@ def test_the_document_of_a_large_network_compiles_without_a_line_too_wide(optimi
 def test_hostile_names_compile_and_do_nothing(tmp_path):
     said = compiled(tmp_path, named())
     assert "passwd" not in said.split("trace.aux")[0]
+
+
+def test_a_name_of_one_long_word_fits_into_the_lines(tmp_path):
+    names = tuple(letter * 200 for letter in "abc")
+    given = ("cross_entropy", [Layer([[1.0], [2.0], [3.0]], None)], [[1.0]], [2])
+    trace = trace_step(Network((1, 3), "softmax", bias=False), *given, classes=names)
+    assert "Overfull" not in compiled(tmp_path, trace)
 
 
 def test_every_activation_and_every_loss_compiles(tmp_path):

@@ -68,6 +68,8 @@ def command(
     """
     if json and latex:
         raise click.UsageError("--json and --latex both print on stdout: give one of them")
+    if html == "-":
+        raise click.UsageError("--html needs the name of a file: the page is not printed")
     of_model = {"--data": data, "--sample": sample, "--part": part}
     given = [name for name, value in of_model.items() if value is not None]
     if source is not None and (model is not None or given):

@@ -202,7 +202,10 @@ def finish(
         axes.set_ylim(top=min(high, 1.0 + 0.04 * (high - low)))
     else:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda v, place: f"{v:g}"))
+    first, last = axes.dataLim.intervalx
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    if first == last:
+        axes.set_xticks([first])  # there is no epoch between epochs
     axes.set_xlabel("epoch")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ from backprop_xp.report.text import (
     status,
     titled,
 )
+from backprop_xp.run_folder import CONFIG
 
 ROWS = 100
 """Epochs in the table of the history: evenly spaced ones of more."""
@@ -82,7 +84,7 @@ def sections(found: Found, traces: Mapping[int, str]) -> dict[str, Any]:
         "result": result(found),
         "problems": found.problems,
         "cards": _cards(found),
-        "advice": found.outcome.get("advice"),
+        "advice": _advice(found),
         "curves": training_curves(found),
         "history": _history(found),
         "layer_curves": layer_curves(found),
@@ -93,7 +95,7 @@ def sections(found: Found, traces: Mapping[int, str]) -> dict[str, Any]:
         "weights": _weights(found),
         "settings": None if found.settings is None else settings_rows(found.settings),
         "environment": _environment(found),
-        "path": str(found.path),
+        "again": shlex.join(["backprop-xp", "train", "--config", str(found.path / CONFIG)]),
     }
 
 
@@ -108,6 +110,12 @@ def compared(runs: Sequence[Found]) -> dict[str, Any]:
         "differences": differences(runs),
         "results": results(runs),
     }
+
+
+def _advice(found: Found) -> list[tuple[str, str, str]] | None:
+    """Return what the doctor said: fault, evidence and mend; None where it was not asked."""
+    advice = found.outcome.get("advice")
+    return advice and [(one["fault"], one["evidence"], one["mend"]) for one in advice]
 
 
 def _cards(found: Found) -> list[tuple[str, str, str]]:

@@ -152,7 +152,7 @@ def sentence(found: Found) -> str:
     text = "A network, trained"
     if shape:
         sizes, kinds = "-".join(map(str, shape["sizes"])), dict.fromkeys(shape["activations"])
-        text = f"A {sizes} network ({', '.join(kinds)}), trained"
+        text = f"A network of {sizes} neurons ({', '.join(kinds)}), trained"
     if told is not None:
         text += f" with {told.optimizer} at a learning rate of {number(told.eta())}"
     seconds = sum(record.get("seconds", 0.0) for record in found.history)

@@ -1,4 +1,4 @@
-"""The derivatives of the losses as text, for those who show where a number comes from."""
+"""What formulas need besides the core's own: derivatives of the losses, letters of the rules."""
 
 from __future__ import annotations
 
@@ -22,6 +22,18 @@ FUSED = {
     "poisson": "δ = σ(z) (1 - y / a) / batch",
 }
 """The error at the output, for the losses that are fused with an output activation."""
+
+
+LETTERS = {
+    "learning_rate": "η",
+    "momentum": "μ",
+    "decay": "ρ",
+    "beta1": "β₁",
+    "beta2": "β₂",
+    "epsilon": "ε",
+    "weight_decay": "λ",
+}
+"""What the formulas of the optimizers call their numbers."""
 
 
 def derivative(loss: Loss) -> str:

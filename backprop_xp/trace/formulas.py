@@ -32,6 +32,8 @@ _TOKEN = re.compile(
     r"|(?P<one>.)",
     re.DOTALL,
 )
+_PIECE = re.compile(r"\S{24}(?=\S)|.", re.DOTALL)
+"""What may be broken off a word that is too long for a line, else a single character."""
 
 
 def number(x: float | None) -> str:
@@ -64,7 +66,9 @@ def put_in(formula: str, values: Mapping[str, float | None]) -> str:
     names = "|".join(sorted(map(re.escape, values), key=len, reverse=True))
     word = "[A-Za-z0-9_]"  # the signs of powers are none of these
     put = re.sub(rf"(?<!{word})(?P<name>{names})(?!{word})", value, formula)
-    return re.sub(r"(?<=[\d½)]) (?=[\d(])", " · ", put)  # two numbers side by side are a product
+    return re.sub(
+        r"(?<=[\d½)]) (?=[\d(]|not finite)", " · ", put
+    )  # two numbers side by side are a product
 
 
 def latex(formula: str) -> str:
@@ -119,7 +123,11 @@ def text(given: str) -> str:
             return c
         return " " if c.isspace() else f"[U+{ord(c):04X}]"
 
-    return "".join(map(char, given)).replace("--", "-{}-").replace("''", "'{}'")
+    pieces = _PIECE.findall(given)
+    shown = "".join(
+        "".join(map(char, piece)) + r"\allowbreak{}" * (len(piece) > 1) for piece in pieces
+    )
+    return shown.replace("--", "-{}-").replace("''", "'{}'")
 
 
 def _number(digits: str) -> str:

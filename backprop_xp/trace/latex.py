@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from backprop_xp.trace.formulas import latex, put_in, text
 from backprop_xp.trace.record import Trace
-from backprop_xp.trace.table import View, view
+from backprop_xp.trace.table import View, called, view
 from backprop_xp.trace.typesetting import (
+    PREAMBLE,
     align,
     chain,
     display,
@@ -17,21 +19,6 @@ from backprop_xp.trace.typesetting import (
     number,
     product,
 )
-
-_PREAMBLE = r"""\documentclass[10pt,a4paper]{article}
-\usepackage[utf8]{inputenc}
-\usepackage[T1]{fontenc}
-\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
-\usepackage{textcomp}
-\usepackage{amsmath,longtable}
-\usepackage[margin=20mm]{geometry}
-\allowdisplaybreaks
-\setlength{\parindent}{0pt}
-\setlength{\parskip}{4pt}
-\setcounter{MaxMatrixCols}{12}
-\setcounter{LTchunksize}{500} % the columns of a table fit each other in one run
-"""
-
 
 _MATRIX = 72
 """Characters in a row of a matrix that fits, with its bias beside it."""
@@ -63,11 +50,15 @@ class _Document:
         self.n_layers = len(self.data["layers"])
         self.batch = len(self.data["samples"])
         self.rate = self.data["optimizer"]["learning_rate"]
+        # Whether a gradient is one product, and there is room for it beside the update.
+        self.factors = (
+            self.batch == 1 and not self.data["penalty"] and not self.data["layers"][0]["slots"]
+        )
 
     def whole(self) -> str:
         title = self.data["title"] or "One training step"
         parts = [
-            _PREAMBLE,
+            PREAMBLE,
             r"\begin{document}\raggedright",
             rf"\section*{{{text(title)}}}",
             *self.given(),
@@ -97,7 +88,8 @@ class _Document:
                 if activation.slope
                 else ("a_{i}", r"\partial a_{i} / \partial z_{j}")
             )
-            formula, derivative = latex(activation.formula), latex(activation.derivative)
+            formula = latex(activation.formula or f"{activation.name}(z)")
+            derivative = latex(activation.derivative or f"{activation.name}'(z)")
             lines += [
                 rf"Activation of {layers}, {text(activation.name)}:",
                 display([f"{a} = {formula}", f"{slope} = {derivative}"]),
@@ -110,10 +102,10 @@ class _Document:
             rf"Optimizer {text(rule['name'])}, step 1, for each weight and bias $p$ with the "
             r"gradient $g = \partial L / \partial p$:",
             display([latex(part) for part in rule["formula"].split(", ")]),
-            rf"with the learning rate $\eta = {number(self.rate)}$"
-            + "".join(
-                rf", {text(name.replace('_', ' '))} ${number(value)}$"
-                for name, value in rule["hyperparameters"].items()
+            "with the "
+            + ", ".join(
+                rf"{text(called(name, rule))} = ${number(value)}$"
+                for name, value in {"learning_rate": self.rate, **rule["hyperparameters"]}.items()
             )
             + (
                 "; what it keeps from step to step starts at 0."
@@ -265,7 +257,7 @@ class _Document:
             derivative = latex(self.data["loss"]["derivative"])
             mean = f", divided by the {self.batch} samples of the batch" if self.batch > 1 else ""
             lines.append(rf"From the loss, $e_{{j}} = {derivative}${mean}.")
-        if layer["slope"] is None and not fused:
+        if activation.slope is None and not fused:
             lines.append(
                 rf"The {text(activation.name)} takes all inputs together: $\delta_{{i}} = "
                 rf"\sum_{{j}} e_{{j}} \cdot \partial a_{{j}} / \partial z_{{i}}$ with $"
@@ -315,10 +307,12 @@ class _Document:
             rf"a^{{(l-1)}}_{{k}},\quad \frac{{\partial L}}{{\partial b^{{(l)}}_{{j}}}} = "
             rf"{sums}\delta^{{(l)}}_{{j}}\]",
         ]
-        if self.data["penalty"]:
-            lines.append("To these the gradient of the penalty is added.")
+        if penalty := self.data["penalty"]:
+            whom = "every parameter" if penalty["biases"] else "every weight"
+            terms = (rf"${term}$" for term in self.penalty_terms("p"))
+            lines.append(rf"The penalty adds {' and '.join(terms)} to that of {whom} $p$.")
         slots = [text(name.replace("_", " ")) for name in self.data["layers"][0]["slots"]]
-        both = [r"$\delta\,a$"] if self.batch == 1 else []
+        both = [r"$\delta\,a$"] if self.factors else []
         titles = ["", *both, r"$\partial L/\partial p$", *slots, "old", "new"]
         for place in range(1, self.n_layers + 1):
             pairs = [
@@ -328,7 +322,7 @@ class _Document:
                 if k is not None or self.data["network"]["bias"]
             ]
             titles[0] = f"layer {place}"
-            if self.batch > 1:
+            if not self.factors:
                 lines.append(rf"\paragraph{{Layer {place}}}")
                 lines.append(align(self.gradient(place, j, k) for j, k in pairs))
             lines += longtable(titles, (self.row(place, j, k) for j, k in pairs))
@@ -339,9 +333,19 @@ class _Document:
         penalty = self.data["penalty"]
         terms = self.products(place, j, k) + [r"\cdots"] * (len(self.seen.samples) < self.batch)
         if penalty and (k is not None or penalty["biases"]):
-            terms.append(r"\text{penalty}")
+            terms += self.penalty_terms(factor(self.held("old", place, j, k)))
+        elif k is None and self.batch == 1:
+            terms = [_name(r"\delta", place, j)]
         name = rf"\partial L/\partial {_parameter(place, j, k)}"
         return chain(name, terms, self.held("gradient", place, j, k))
+
+    def penalty_terms(self, p: str) -> list[str]:
+        """Return what the penalty adds to the gradient of a parameter, which is given as text."""
+        l1, l2 = self.data["penalty"]["l1"], self.data["penalty"]["l2"]
+        return [
+            *([rf"{number(l2)} \cdot {p}"] if l2 else []),
+            *([rf"{number(l1)} \cdot \operatorname{{sign}} {p}"] if l1 else []),
+        ]
 
     def products(self, place: int, j: int, k: int | None) -> list[str]:
         """Return δ a for each sample that is shown."""
@@ -357,13 +361,14 @@ class _Document:
 
     def row(self, place: int, j: int, k: int | None) -> list[str]:
         g, old, new = (self.held(kind, place, j, k) for kind in ("gradient", "old", "new"))
-        slots = self.data["layers"][place - 1]["slots"].values()
-        updated = number(new)
-        if not slots:
-            _, rule = self.data["optimizer"]["formula"].split(" ← ")
-            updated = f"{latex(put_in(rule, {'p': old, 'η': self.rate, 'g': g}))} = {updated}"
-        numbers = [number(g), *(number(_entry(slot["after"], j, k)) for slot in slots)]
-        both = self.products(place, j, k) if self.batch == 1 else []
+        slots = self.data["layers"][place - 1]["slots"]
+        kept = {name: _entry(slot["after"], j, k) for name, slot in slots.items()}
+        known = {"p": old, "η": self.rate, "g": g, **kept}
+        rule = self.data["optimizer"]["formula"].rpartition(" ← ")[2]
+        updated, numbers = number(new), [number(g), *map(number, kept.values())]
+        if rule and set(re.findall(r"\w+", rule)) <= set(known):
+            updated = f"{latex(put_in(rule, known))} = {updated}"
+        both = self.products(place, j, k) if self.factors else []
         return [_parameter(place, j, k), *both, *numbers, number(old), updated]
 
     def again(self) -> list[str]:

@@ -25,7 +25,7 @@ from backprop_xp.optimizers import Optimizer, get_optimizer
 from backprop_xp.regularizers import Penalty
 from backprop_xp.settings import check_number
 from backprop_xp.step import StepRule
-from backprop_xp.trace.derivatives import FUSED, derivative
+from backprop_xp.trace.derivatives import FUSED, LETTERS, derivative
 from backprop_xp.trace.plain import plain, plain_layer
 from backprop_xp.trace.table import html
 
@@ -142,6 +142,7 @@ class Trace(NamedTuple):
                 "name": self.optimizer.name,
                 "learning_rate": self.learning_rate,
                 "hyperparameters": dict(self.optimizer.hyperparameters),
+                "letters": LETTERS,
                 "step": 1,
                 "formula": self.optimizer.formula,
             },

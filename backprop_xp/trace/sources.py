@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from backprop_xp.data.datasets import load_rows
 from backprop_xp.data.records import NAMED, Part
-from backprop_xp.devices import Placement
+from backprop_xp.devices import DTYPES, Placement
 from backprop_xp.errors import ConfigurationError, DataError, unknown_name
 from backprop_xp.losses import Loss, default_loss, get_loss
 from backprop_xp.model import Model
@@ -133,6 +133,11 @@ def _described(values: dict[str, Any], source: dict[str, Any]) -> Example:
     for key in ("title", "loss", "optimizer", "dtype"):
         if key in values and not isinstance(values[key], str):
             raise ConfigurationError(f"{key} is {values[key]!r}", "give a text")
+    check_number(
+        "learning_rate", values.get("learning_rate"), lambda v: 0.0 < v < math.inf, "above 0"
+    )
+    if values.get("dtype", "float64") not in DTYPES:
+        raise unknown_name("dtype", values["dtype"], DTYPES)
     for key in ("l1", "l2"):
         check_number(key, values.get(key), lambda v: 0.0 <= v < math.inf, "from 0 up")
     if not isinstance(values["sizes"], list):
@@ -149,6 +154,13 @@ def _described(values: dict[str, Any], source: dict[str, Any]) -> Example:
         values.get("optimizer", "sgd"),
         **{name: values[name] for name in HYPERPARAMETERS if name in values},
     )
+    inputs = _table(values["inputs"], None, network.sizes[0], "inputs")
+    targets = _table(values["targets"], None, network.sizes[-1], "targets")
+    if len(inputs) != len(targets):
+        raise ConfigurationError(
+            f"there are {len(inputs)} rows of inputs and {len(targets)} of targets",
+            "give a row of each for every sample",
+        )
     return Example(
         title=values.get("title", ""),
         source=source,
@@ -158,8 +170,8 @@ def _described(values: dict[str, Any], source: dict[str, Any]) -> Example:
         learning_rate=values.get("learning_rate", optimizer.learning_rate),
         penalty=Penalty(values.get("l1", 0.0), values.get("l2", 0.0)),
         dtype=values.get("dtype", "float64"),
-        inputs=_table(values["inputs"], None, network.sizes[0], "inputs"),
-        targets=_table(values["targets"], None, network.sizes[-1], "targets"),
+        inputs=inputs,
+        targets=targets,
         parameters=_parameters(network, values["weights"], values.get("biases")),
     )
 

@@ -79,11 +79,22 @@ def number(x: float | None) -> str:
     return "not finite" if x is None else f"{x:.6g}"
 
 
+def called(name: str, rule: dict[str, Any]) -> str:
+    """Return what people call a number of an optimizer, with its letter in the formula.
+
+    Examples
+    --------
+    >>> called("learning_rate", {"letters": {"learning_rate": "η"}})
+    'learning rate η'
+    """
+    return f"{name.replace('_', ' ')} {rule['letters'].get(name, '')}".rstrip()
+
+
 def headline(data: dict[str, Any]) -> list[str]:
     """Return lines that say what is traced: network, loss, rule and where the step begins."""
     network, rule = data["network"], data["optimizer"]
     sizes, activations = network["sizes"], network["activations"]
-    given = {"learning rate": rule["learning_rate"], **rule["hyperparameters"]}
+    given = {"learning_rate": rule["learning_rate"], **rule["hyperparameters"]}
     names = (
         ", ".join(dict.fromkeys(activations))
         if len(set(activations)) == 1
@@ -95,11 +106,12 @@ def headline(data: dict[str, Any]) -> list[str]:
         f"{network['parameters']:,} parameters, {data['dtype']}",
         f"loss: {data['loss']['name']}, {data['loss']['formula']}",
         f"optimizer: {rule['name']}, "
-        + ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in given.items()),
+        + ", ".join(f"{called(name, rule)} = {value:g}" for name, value in given.items()),
         f"rule: {rule['formula']}",
     ]
     if data["layers"][0]["slots"]:
-        lines.append(f"step 1: {' and '.join(data['layers'][0]['slots'])} start at zero")
+        slots = data["layers"][0]["slots"]
+        lines.append(f"step 1: {' and '.join(slots)} start{'s' * (len(slots) == 1)} at zero")
     if data["penalty"]:
         terms = {"Σ|w|": data["penalty"]["l1"], "½ Σw²": data["penalty"]["l2"]}
         whom = "weights and biases" if data["penalty"]["biases"] else "weights"

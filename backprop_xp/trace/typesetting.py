@@ -1,4 +1,4 @@
-"""Pieces of a LaTeX document: numbers, sums that break into lines, matrices and tables."""
+"""Pieces of a LaTeX document: head, numbers, sums that break into lines, matrices and tables."""
 
 from __future__ import annotations
 
@@ -7,6 +7,20 @@ from collections.abc import Iterable
 
 from backprop_xp.trace.formulas import latex
 from backprop_xp.trace.formulas import number as as_text
+
+PREAMBLE = r"""\documentclass[10pt,a4paper]{article}
+\usepackage[utf8]{inputenc}
+\usepackage[T1]{fontenc}
+\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
+\usepackage{textcomp}
+\usepackage{amsmath,longtable}
+\usepackage[margin=20mm]{geometry}
+\allowdisplaybreaks
+\setlength{\parindent}{0pt}
+\setlength{\parskip}{4pt}
+\setcounter{MaxMatrixCols}{12}
+\setcounter{LTchunksize}{500} % the columns of a table fit each other in one run
+"""
 
 _WIDTH = 78
 """Digits that fit on a line, with an operator counted as two."""
@@ -29,7 +43,9 @@ def product(x: float | None, y: float | None) -> str:
 
 
 def chain(name: str, terms: list[str], value: float | None) -> str:
-    """Return ``name = sum of the terms = value``, broken into lines that fit."""
+    """Return ``name = sum of the terms = value``, broken into lines that fit; empty terms, of
+    formulas that are not known, are left out."""
+    terms = [term for term in terms if term]
     result, width = f"{name} &= ", _width(name)
     for place, part in enumerate([*terms, number(value)]):
         sign = " = " if place == len(terms) else " + "

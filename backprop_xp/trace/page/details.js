@@ -191,7 +191,7 @@ function gradientDetails(layer, j, k) {
           " · ",
           name.unit("a", layer - 1, k),
         ];
-  if (SAMPLES.length === 1 && !DATA.penalty) {
+  if (SAMPLES.length === 1 && !isPenalized(k)) {
     const product =
       k === null
         ? []
@@ -202,16 +202,30 @@ function gradientDetails(layer, j, k) {
     row(
       String(place + 1),
       number(unit("delta", layer, j, sample)),
-      ...(k === null ? [] : [number(unit("a", layer - 1, k, sample))]),
-      number(gradientTerm(layer, j, k, sample)),
+      ...(k === null
+        ? []
+        : [
+            number(unit("a", layer - 1, k, sample)),
+            number(gradientTerm(layer, j, k, sample)),
+          ]),
     ),
   );
-  if (DATA.penalty) rows.push(othersRow(t("penalty_term"), number(penaltyShare(layer, j, k))));
+  if (isPenalized(k)) rows.push(othersRow(t("penalty_term"), number(penaltyShare(layer, j, k))));
   rows.push(totalRow(t("sum"), number(gradient)));
-  const heads = k === null ? [t("sample"), "δ", "δ"] : [t("sample"), "δ", "a", "δ·a"];
+  const heads = k === null ? [t("sample"), "δ"] : [t("sample"), "δ", "a", "δ·a"];
   return [
-    line(left, SAMPLES.length > 1 && t("over_samples")),
+    line(left, SAMPLES.length > 1 && t("over_samples"), isPenalized(k) && penaltyText(layer, j, k)),
     table(heads, rows, t("part_gradient")),
+  ];
+}
+
+/** The terms of a penalty, with the numbers that do not change in a step. */
+function penaltyText(layer, j, k) {
+  const { l1, l2 } = DATA.penalty;
+  const p = () => (k === null ? name.unit("b", layer, j) : name.weight(layer, j, k));
+  return [
+    l2 > 0 && [" + ", number(l2), " · ", p()],
+    l1 > 0 && [" + ", number(l1), " · sign(", p(), ")"],
   ];
 }
 

@@ -80,37 +80,39 @@ const isElementwise = (layer) => LAYERS[layer - 1].curve !== null;
 
 function gradientEquation(layer) {
   const overSamples = SAMPLES.length > 1 ? [sigma("s")] : [];
-  const penalty = DATA.penalty === null ? [] : [mo("+"), m("mtext", t("penalty_term"))];
   const weights = [
     partial("w", symbol("w", layer, ["j", "k"])),
     mo("="),
     ...overSamples,
     symbol("δ", layer, "j"),
     symbol("a", layer - 1, "k"),
-    ...penalty,
+    ...penaltyTerms(() => symbol("w", layer, ["j", "k"])),
   ];
   const bias = [
     partial("b", symbol("b", layer, "j")),
     mo("="),
     ...overSamples.map((sum) => sum.cloneNode(true)),
     symbol("δ", layer, "j"),
-    ...(DATA.penalty?.biases ? penalty.map((part) => part.cloneNode(true)) : []),
+    ...(DATA.penalty?.biases ? penaltyTerms(() => symbol("b", layer, "j")) : []),
   ];
   return [display(...weights), ...(HAS_BIAS ? [display(...bias)] : [])];
 }
 
+/** What a penalty adds to the gradient of a parameter. */
+function penaltyTerms(parameter) {
+  if (DATA.penalty === null) return [];
+  const rate = (value) => [mo("+"), m("mn", signed(rounded(value))), mo("·")];
+  const { l1, l2 } = DATA.penalty;
+  return [
+    ...(l2 ? [...rate(l2), parameter()] : []),
+    ...(l1 ? [...rate(l1), m("mi", "sign"), mo("("), parameter(), mo(")")] : []),
+  ];
+}
+
 function updateEquation() {
-  const { formula: rule, learning_rate: eta, hyperparameters } = DATA.optimizer;
-  const greek = {
-    momentum: "μ",
-    decay: "ρ",
-    beta1: "β₁",
-    beta2: "β₂",
-    epsilon: "ε",
-    weight_decay: "λ",
-  };
+  const { formula: rule, learning_rate: eta, hyperparameters, letters } = DATA.optimizer;
   const values = Object.entries(hyperparameters).map(([key, value]) => [
-    `, ${greek[key] ?? key} = `,
+    `, ${letters[key] ?? key} = `,
     number(value),
   ]);
   return [

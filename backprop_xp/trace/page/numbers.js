@@ -144,13 +144,13 @@ function gradientNumbers(layer) {
 const derivativeName = (layer, j, k) =>
   h("span", {}, "∂L/∂", k === null ? name.unit("b", layer, j) : name.weight(layer, j, k));
 
-/** What a penalty adds to a gradient: the gradient without the products that make the rest. */
+/** Whether a penalty falls on a parameter, the bias of a neuron where k is null. */
+const isPenalized = (k) => DATA.penalty !== null && (k !== null || DATA.penalty.biases);
+
+/** What a penalty adds to a gradient. */
 function penaltyShare(layer, j, k) {
-  const record = LAYERS[layer - 1].gradient;
-  return SAMPLES.reduce(
-    (left, sample) => left - gradientTerm(layer, j, k, sample),
-    parameter(record, layer, j, k),
-  );
+  const p = parameter(LAYERS[layer - 1].old, layer, j, k);
+  return DATA.penalty.l2 * p + DATA.penalty.l1 * Math.sign(p);
 }
 
 const gradientTerm = (layer, j, k, sample) =>
