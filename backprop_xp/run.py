@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from backprop_xp import random
-from backprop_xp.data.datasets import load_dataset
+from backprop_xp.data.datasets import load_dataset, load_rows
 from backprop_xp.data.records import Dataset, Part
 from backprop_xp.data.scaling import Scaling, scaling_for
 from backprop_xp.devices import Placement, select
 from backprop_xp.doctor import Finding, examine
+from backprop_xp.errors import DataError
 from backprop_xp.losses import get_loss
 from backprop_xp.model import Model
 from backprop_xp.network import Network
@@ -168,3 +169,44 @@ def read_dataset(settings: RunSettings, seed: int) -> Dataset:
         validation_fraction=settings.validation_fraction,
         seed=seed,
     )
+
+
+def read_rows(
+    model: Model,
+    data: str,
+    *,
+    split: str,
+    data_dir: str | None = None,
+    label: str | None = None,
+    labelled: bool = True,
+) -> tuple[Any, Any]:
+    """Read inputs and targets of a data set as a trained model wants them.
+
+    Parameters
+    ----------
+    model : Model
+    data, split, data_dir, label
+        As for `backprop_xp.data.datasets.load_rows`.
+    labelled : bool
+        Whether there must be targets; without, they may be None.
+
+    Raises
+    ------
+    DataError
+        If the data is missing, damaged or unfit for the model, or lacks targets.
+    """
+    inputs, targets = load_rows(
+        data,
+        split=split,
+        data_dir=data_dir,
+        label=label,
+        classes=model.classes,
+        features=model.features,
+        task="regression" if model.classes is None else "classification",
+    )
+    if labelled and targets is None:
+        raise DataError(
+            f"{data} has no labels to compare with",
+            "name the column of a .csv with --label, or add the array y to an .npz",
+        )
+    return inputs, targets

@@ -8,7 +8,6 @@ import click
 
 from backprop_xp.cli.options import device_options, option, output_options
 from backprop_xp.cli.output import print_json, say
-from backprop_xp.errors import DataError
 
 
 def data_options(command: Any) -> Any:
@@ -42,21 +41,6 @@ def open_model(path: str, device: str, backend: str | None, quiet: bool) -> Any:
     return model.to(placement)
 
 
-def read_rows(model: Any, data: str, split: str, data_dir: str | None, label: str | None) -> Any:
-    """Return inputs and targets of a data set as the model wants them."""
-    from backprop_xp.data.datasets import load_rows
-
-    return load_rows(
-        data,
-        split=split,
-        data_dir=data_dir,
-        label=label,
-        classes=model.classes,
-        features=model.features,
-        task="regression" if model.classes is None else "classification",
-    )
-
-
 @click.command()
 @data_options
 @device_options()
@@ -74,13 +58,10 @@ def command(
     debug: bool,
 ) -> None:
     """Measure MODEL (a model.safetensors) on DATA, as described for 'train'."""
+    from backprop_xp.run import read_rows
+
     loaded = open_model(model, device, backend, quiet)
-    inputs, targets = read_rows(loaded, data, split, data_dir, label)
-    if targets is None:
-        raise DataError(
-            f"{data} has no labels to compare with",
-            "name the column of a .csv with --label, or add the array y to an .npz",
-        )
+    inputs, targets = read_rows(loaded, data, split=split, data_dir=data_dir, label=label)
     measured = loaded.evaluate(inputs, targets)
     if json:
         placed = {"backend": loaded.placement.backend, "device": loaded.placement.name}

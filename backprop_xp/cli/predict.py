@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from backprop_xp.cli.evaluate import data_options, open_model, read_rows
+from backprop_xp.cli.evaluate import data_options, open_model
 from backprop_xp.cli.options import device_options, output_options
 from backprop_xp.cli.output import print_json
 
@@ -28,8 +28,10 @@ def command(
     debug: bool,
 ) -> None:
     """Predict each row of DATA with MODEL, one line a row; a regression prints numbers."""
+    from backprop_xp.run import read_rows
+
     loaded = open_model(model, device, backend, quiet)
-    inputs, _ = read_rows(loaded, data, split, data_dir, label)
+    inputs, _ = read_rows(loaded, data, split=split, data_dir=data_dir, label=label, labelled=False)
     values = loaded.outputs(inputs)
     predictions = loaded.names(values)
     if json:

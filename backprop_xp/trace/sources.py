@@ -9,7 +9,6 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from backprop_xp.data.datasets import load_rows
 from backprop_xp.data.records import NAMED, Part
 from backprop_xp.devices import DTYPES, Placement
 from backprop_xp.errors import ConfigurationError, DataError, unknown_name
@@ -18,7 +17,7 @@ from backprop_xp.model import Model
 from backprop_xp.network import Layer, Network, Parameters
 from backprop_xp.optimizers import Optimizer, get_optimizer
 from backprop_xp.regularizers import Penalty
-from backprop_xp.run import read_dataset
+from backprop_xp.run import read_dataset, read_rows
 from backprop_xp.run_folder import CONFIG, read_settings, read_toml
 from backprop_xp.settings import HYPERPARAMETERS, RunSettings, check_number
 from backprop_xp.trace.record import Trace, trace_step
@@ -309,20 +308,7 @@ def trace_samples(
     DataError
         If the data are missing or unfit, or have no such sample.
     """
-    inputs, targets = load_rows(
-        data,
-        split=part or "test",
-        data_dir=data_dir,
-        label=label,
-        classes=model.classes,
-        features=model.features,
-        task="regression" if model.classes is None else "classification",
-    )
-    if targets is None:
-        raise DataError(
-            f"{data} has no labels to compare with",
-            "name the column of a .csv with --label, or add the array y to an .npz",
-        )
+    inputs, targets = read_rows(model, data, split=part or "test", data_dir=data_dir, label=label)
     for sample in samples:
         if not 0 <= sample < len(targets):
             raise DataError(
