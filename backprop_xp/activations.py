@@ -30,7 +30,7 @@ class Activation(NamedTuple):
         Elementwise derivative, from whichever of ``z`` and ``a`` is cheaper; a new array.
         None if the function is not elementwise.
     pull_back : callable ``(da, z, a, xp) -> dz``
-        From dL/da to dL/dz: the product with the (transposed) Jacobian.
+        From dL/da, which is consumed, to dL/dz: the product with the (transposed) Jacobian.
     output_range : (float, float)
         Bounds of the outputs; a loss of probabilities asks for (0, 1).
     """
@@ -103,6 +103,10 @@ def _identity(z: Array, xp: Namespace) -> Array:
 
 def _identity_slope(z: Array, a: Array, xp: Namespace) -> Array:
     return xp.ones_like(z)
+
+
+def _pass_on(da: Array, z: Array, a: Array, xp: Namespace) -> Array:
+    return da  # the product with ones, saved
 
 
 # --- sigmoid -------------------------------------------------------------------------------
@@ -303,7 +307,9 @@ STEP = elementwise(
     derivative="0 (everywhere but at the jump)",
     output_range=(0.0, 1.0),
 )
-IDENTITY = elementwise("identity", _identity, _identity_slope, formula="z", derivative="1")
+IDENTITY = elementwise(
+    "identity", _identity, _identity_slope, formula="z", derivative="1"
+)._replace(pull_back=_pass_on)
 SIGMOID = elementwise(
     "sigmoid",
     _sigmoid,

@@ -13,7 +13,7 @@ from backprop_xp.activations import Activation
 from backprop_xp.arrays import Array, Namespace
 from backprop_xp.execution import Batch
 from backprop_xp.network import Layer, Network, Parameters, Step, map_arrays
-from backprop_xp.optimizers import Scalars, Slots
+from backprop_xp.optimizers import Scalars, Slots, eta_of
 from backprop_xp.regularizers import clip_by_norm
 from backprop_xp.step import StepRule
 
@@ -99,6 +99,7 @@ def _change(rule: StepRule, weights: Array, gradient: Array, kept: Slots, scalar
     for start in range(0, weights.shape[0], rows):
         part = slice(start, min(start + rows, weights.shape[0])), ...
         w, g, *slots = (_copied(whole[part], rule.xp) for whole in (weights, gradient, *kept))
+        g *= eta_of(rule.optimizer, scalars)
         (new,), _ = rule.apply([Layer(w, None)], [Layer(g, None)], [tuple(slots)], scalars)
         change = new.weights - weights[part]
         squares = rule.xp.sum(change * change) + squares

@@ -26,7 +26,7 @@ from backprop_xp.network import (
     loss_and_gradients,
     map_arrays,
 )
-from backprop_xp.optimizers import OPTIMIZERS, get_optimizer
+from backprop_xp.optimizers import OPTIMIZERS, eta_of, get_optimizer
 from backprop_xp.regularizers import Penalty
 from backprop_xp.training import fit
 
@@ -196,6 +196,8 @@ def _optimizer_rows(placement: Placement, dtype: str) -> Iterator[Row]:
                 for layers in (parameters, gradients)
             )
             slots = initial_slots(optimizer, p, xp=place.xp)
+            eta = eta_of(optimizer, scalars)
+            g = [Layer(*(a * eta for a in layer)) for layer in g]
             layers, slots = update(optimizer, p, g, slots, scalars, xp=place.xp)
             results.append(
                 [*(a for layer in layers for a in layer), *(s for k in slots for s in k)]

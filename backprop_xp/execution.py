@@ -20,8 +20,9 @@ from backprop_xp.optimizers import Optimizer, Scalars, Slots
 Batch = tuple[Array, Array, Array | None]
 """Inputs, targets and weights of samples; None where all weigh the same."""
 
-Compute = Callable[[Parameters, Batch, Any], Step]
-"""``(parameters, batch, number of the step) -> Step``: the loss of a batch and its gradients."""
+Compute = Callable[[Parameters, Batch, Any, Scalars], Step]
+"""``(parameters, batch, number of the step, scalars) -> Step``: the loss of a batch and its
+gradients, as the optimizer's rule takes them."""
 
 Apply = Callable[[Parameters, Parameters, list[Slots], Scalars], tuple[Parameters, list[Slots]]]
 """``(parameters, gradients, slots, scalars) -> (parameters, slots)``; all arrays are consumed."""
@@ -83,6 +84,24 @@ def few_threads(parameters: Parameters, rows: int, *, xp: Namespace) -> Abstract
     return context
 
 
+_LARGEST_KEPT = 32_000_000
+"""Bytes in the largest block from which glibc still learns, a little below 32 MiB."""
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Have the C library keep the memory that arrays give back, for the arrays of the next step.
+
+    glibc returns the end of its heap to the system where more than a bound of it is free, and a
+    step that needs it again gets it page by page: 5 % of a step of 784-2048-2048-10. The bound is
+    twice the largest block that was ever freed (mallopt(3), M_TRIM_THRESHOLD and
+    M_MMAP_THRESHOLD), so one is taken and freed, untouched.
+    """
+    import numpy as np
+
+    np.empty(_LARGEST_KEPT, dtype=np.uint8)
+
+
 def quiet(xp: Namespace) -> AbstractContextManager[Any]:
     """Return a context without NumPy's overflow warnings: a loss that is not finite is an error
     of its own, which names the layer and the step."""
@@ -128,6 +147,7 @@ def update(
     ----------
     optimizer : Optimizer
     parameters, gradients : list of Layer
+        The gradients times η where the rule is linear.
     slots : list of tuple of arrays
         From `initial_slots`, or from the step before.
     scalars : tuple
@@ -138,36 +158,37 @@ def update(
     -------
     parameters, slots
     """
-    # Slices pay where a rule passes over several arrays several times: not for plain descent.
-    sliced = backend_name(xp) == "numpy" and bool(optimizer.slots)
-    remaining = iter(slots)
+    rule, remaining = optimizer.rule, iter(slots)
+    if backend_name(xp) == "numpy" and optimizer.slots:
+        # Slices pay where a rule passes over several arrays several times: not for plain descent.
+        rule = functools.partial(_in_slices, rule)
+        # NumPy takes half as long for a number in an array as for one it must find the type of.
+        scalars = tuple(xp.asarray(number, dtype=slots[0][0].dtype) for number in scalars)
     new_layers, new_slots = [], []
-
-    def one(p: Array, g: Array) -> Array:
-        kept = next(remaining)
-        # Weights that came in Fortran order cannot be sliced as one row of numbers without a copy.
-        if sliced and p.size > _SLICE and all(a.flags.c_contiguous for a in (p, g, *kept)):
-            _update_in_slices(optimizer, p, g, kept, scalars, xp)
-        else:
-            p, kept = optimizer.rule(p, g, kept, scalars, xp)
-        new_slots.append(kept)
-        return p
-
     for layer, gradient in zip(parameters, gradients, strict=True):
-        weights = one(layer.weights, gradient.weights)
-        bias = None if layer.bias is None else one(layer.bias, gradient.bias)
-        new_layers.append(Layer(weights, bias))
+        arrays = []
+        for p, g in zip(layer, gradient, strict=True):
+            if p is not None:
+                p, kept = rule(p, g, next(remaining), scalars, xp)
+                new_slots.append(kept)
+            arrays.append(p)
+        new_layers.append(Layer(*arrays))
     return new_layers, new_slots
 
 
-def _update_in_slices(
-    optimizer: Optimizer, p: Array, g: Array, kept: Slots, scalars: Scalars, xp: Namespace
-) -> None:
+def _in_slices(
+    rule: Callable[..., Any], p: Array, g: Array, kept: Slots, scalars: Scalars, xp: Namespace
+) -> tuple[Array, Slots]:
     """Apply a rule to slices of a large array, in place: each slice is a view."""
-    p, g, *flat = (xp.reshape(array, (-1,), copy=False) for array in (p, g, *kept))
+    # Weights that came in Fortran order cannot be sliced as one row of numbers without a copy.
+    if p.size <= _SLICE or not all(a.flags.c_contiguous for a in (p, g, *kept)):
+        changed: tuple[Array, Slots] = rule(p, g, kept, scalars, xp)
+        return changed
+    all_p, all_g, *slots = (xp.reshape(array, (-1,), copy=False) for array in (p, g, *kept))
     for start in range(0, p.size, _SLICE):
         part = slice(start, start + _SLICE)
-        optimizer.rule(p[part], g[part], tuple(slot[part] for slot in flat), scalars, xp)
+        rule(all_p[part], all_g[part], tuple(slot[part] for slot in slots), scalars, xp)
+    return p, kept
 
 
 class Runner:
@@ -175,7 +196,7 @@ class Runner:
 
     Parameters
     ----------
-    compute : callable ``(parameters, batch, number) -> Step``
+    compute : callable ``(parameters, batch, number, scalars) -> Step``
     apply : callable ``(parameters, gradients, slots, scalars) -> (parameters, slots)``
     xp : namespace
     """
@@ -185,6 +206,8 @@ class Runner:
         self.apply = apply
         self.xp = xp
         self._compiled = _compile_epoch(compute, apply, xp) if backend_name(xp) == "jax" else None
+        if backend_name(xp) == "numpy":
+            keep_freed_memory()
 
     def epoch(
         self,
@@ -289,7 +312,7 @@ class Runner:
             # The whole set in one step needs no copy, and no order.
             if size < n or isinstance(data[0], SparseRows):
                 batch = rows_of(data, order[start : start + size], xp)
-            step = self.compute(parameters, batch, first + place)
+            step = self.compute(parameters, batch, first + place, scalars[place])
             if watch(place, step):
                 seen = start + size
                 loss = (total * batch_size + number(step.loss) * size) / seen
@@ -343,8 +366,9 @@ def _compile_epoch(compute: Compute, apply: Apply, xp: Namespace) -> Callable[..
         def step(state: Any, batch: Any) -> Any:
             rows, number, step_scalars = batch
             parameters, slots = state
-            result = compute(parameters, rows_of(data, rows, xp), number)
-            state = apply(parameters, result.gradients.layers, slots, tuple(step_scalars))
+            step_scalars = tuple(step_scalars)
+            result = compute(parameters, rows_of(data, rows, xp), number, step_scalars)
+            state = apply(parameters, result.gradients.layers, slots, step_scalars)
             return state, result.loss * rows.shape[0]
 
         n = order.shape[0]

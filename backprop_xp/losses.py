@@ -9,7 +9,7 @@ an output activation has a simpler and stabler form, the loss owns that form too
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from backprop_xp.activations import ACTIVATIONS, Activation
 from backprop_xp.arrays import Array, Namespace
@@ -53,6 +53,7 @@ def output_error(
     a: Array,
     y: Array,
     weights: Array | None = None,
+    scale: Any = 1.0,
     *,
     xp: Namespace,
 ) -> tuple[Array, Array]:
@@ -66,8 +67,9 @@ def output_error(
     z, a, y : array, shape (batch, n_outputs)
         Weighted inputs, outputs and targets.
     weights : array, shape (batch,), optional
-        How much each sample counts: the mean is ``Σ w L / Σ w``, so that a sample of weight 2
-        counts as if it stood there twice.
+        How much each sample counts: the mean is ``Σ w L / Σ w``.
+    scale : float, or array of shape ()
+        A factor on δ.
     xp : namespace
 
     Returns
@@ -75,7 +77,7 @@ def output_error(
     value : array, shape ()
         The mean of the loss over the batch. It stays on the device.
     delta : array, shape (batch, n_outputs)
-        dL/dz of that mean.
+        dL/dz of that mean, times ``scale``.
 
     Examples
     --------
@@ -93,10 +95,10 @@ def output_error(
         delta = activation.pull_back(da, z, a, xp)
     if weights is None:
         share = 1.0 / y.shape[0]
-        delta *= share
+        delta *= share * scale
         return xp.sum(terms) * share, delta
     shares = (weights / xp.sum(weights))[:, None]  # (batch, 1)
-    delta *= shares
+    delta *= shares * scale
     terms *= shares
     return xp.sum(terms), delta
 
@@ -379,11 +381,9 @@ def one_hot(labels: Array, n_classes: int, *, dtype: object, xp: Namespace) -> A
     Parameters
     ----------
     labels : integer array, shape (n,)
-        Values from 0 to ``n_classes - 1``, validated by the caller: a label out of range
-        gives a row of zeros here.
+        From 0 to ``n_classes - 1``; a label out of range gives a row of zeros here.
     n_classes : int
-    dtype : dtype of ``xp``
-    xp : namespace
+    dtype, xp
 
     Returns
     -------

@@ -296,8 +296,8 @@ def backward(
     (BP4)   ∂L/∂W_jk = a_k δ_j             summed over the batch
     ======  =============================  ==========================
 
-    Source: Nielsen (2015), "Neural networks and deep learning", chapter 2. All errors are
-    computed with the weights of the forward pass, before any of them is updated.
+    Source: Nielsen (2015), "Neural networks and deep learning", chapter 2. All errors are those
+    of the weights of the forward pass, before any of them is updated.
 
     Parameters
     ----------
@@ -333,11 +333,9 @@ def backward(
             bias = xp.sum(delta, axis=0)  # (BP3)
         layers.append(Layer(xp.matmul(delta.T, tape.fed[place]), bias))  # (BP4)
         if place > 0:
-            product = xp.multiply if delta.shape[1] == 1 else xp.matmul  # outer: slow in BLAS
-            da = product(parameters[place].weights.T, delta.T).T  # (batch, n_in)
-            mask = tape.masks[place]
-            if mask is not None:  # a unit that was dropped has no part in the error
-                da *= mask
+            da = xp.matmul(parameters[place].weights.T, delta.T).T  # (batch, n_in)
+            if tape.masks[place] is not None:  # a unit that was dropped has no part in the error
+                da *= tape.masks[place]
             activation = network.activations[place - 1]
             delta = activation.pull_back(da, tape.z[place - 1], tape.a[place], xp)  # (BP2)
     return Gradients(layers[::-1], deltas[::-1])
@@ -360,6 +358,7 @@ def loss_and_gradients(
     *,
     weights: Array | None = None,
     masks: Sequence[Array | None] | None = None,
+    scale: Any = 1.0,
     xp: Namespace | None = None,
 ) -> Step:
     """Return the mean loss of a batch, its gradients, and all numbers between.
@@ -374,9 +373,10 @@ def loss_and_gradients(
         Targets; classes as one-hot rows.
     weights : array, shape (batch,), optional
         How much each sample counts in the mean.
-    masks : sequence of array or None, optional
+    masks, xp
         As for `forward`.
-    xp : namespace, optional
+    scale : float, or array of shape ()
+        A factor on every δ and gradient, at no cost: they are linear in the error of the outputs.
 
     Returns
     -------
@@ -395,6 +395,6 @@ def loss_and_gradients(
     xp = arrays.namespace(x) if xp is None else xp
     tape = forward(network, parameters, x, masks=masks, xp=xp)
     value, delta = output_error(
-        loss, network.activations[-1], tape.z[-1], tape.a[-1], y, weights, xp=xp
+        loss, network.activations[-1], tape.z[-1], tape.a[-1], y, weights, scale, xp=xp
     )
     return Step(value, tape, backward(network, parameters, tape, delta, xp=xp))

@@ -4,6 +4,9 @@ A rule works on one array of parameters. It consumes what it is given: on NumPy,
 PyTorch it works in place, on JAX the same lines rebind, so callers use what is returned.
 Numbers that are the same for all parameters of a step (learning rate, bias corrections) are
 computed once a step as Python floats, exactly, and handed to the rule.
+
+A rule that is linear in the gradient g is given η g in its place. Backpropagation is linear too,
+so a training step multiplies the error δ of the outputs by η, instead of every gradient.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from backprop_xp.arrays import Array, Namespace
 from backprop_xp.errors import ConfigurationError, unknown_name
 
 Slots = tuple[Array, ...]
-Scalars = tuple[Any, ...]  # Python floats, or 0-d arrays where a step is compiled
+Scalars = tuple[Any, ...]  # Python floats, or 0-d arrays where these are faster
 
 
 class Optimizer(NamedTuple):
@@ -34,10 +37,13 @@ class Optimizer(NamedTuple):
     scalars : callable ``(learning_rate, step) -> tuple of float``
         The numbers of one step; ``step`` counts from 1.
     rule : callable ``(p, g, slots, scalars, xp) -> (p, slots)``
-        The update of one array ``p`` with the gradient ``g``; all its arrays are consumed.
+        The update of one array ``p`` with the gradient ``g``, or with η g if the rule is
+        ``linear``; all its arrays are consumed.
     formula : str
         The rule as text, with the slots by their names.
     hyperparameters : mapping of str to float
+    linear : bool
+        Whether the rule takes η g for the gradient; η is then the first of the scalars.
     """
 
     name: str
@@ -47,6 +53,7 @@ class Optimizer(NamedTuple):
     rule: Callable[[Array, Array, Slots, Scalars, Namespace], tuple[Array, Slots]]
     formula: str = ""
     hyperparameters: Mapping[str, float] = MappingProxyType({})
+    linear: bool = False
 
 
 def _only_learning_rate(learning_rate: float, step: int) -> tuple[float, ...]:
@@ -59,20 +66,18 @@ def sgd() -> Optimizer:
     Examples
     --------
     >>> import numpy as np
-    >>> p, _ = sgd().rule(np.asarray([1.0]), np.asarray([2.0]), (), (0.1,), np)
+    >>> p, _ = sgd().rule(np.asarray([1.0]), 0.1 * np.asarray([2.0]), (), (0.1,), np)
     >>> p
     array([0.8])
     """
 
     def rule(
-        p: Array, g: Array, slots: Slots, scalars: Scalars, xp: Namespace
+        p: Array, eta_g: Array, slots: Slots, scalars: Scalars, xp: Namespace
     ) -> tuple[Array, Slots]:
-        (eta,) = scalars
-        g *= eta
-        p -= g
+        p -= eta_g
         return p, ()
 
-    return Optimizer("sgd", 0.1, (), _only_learning_rate, rule, "p ← p - η g")
+    return Optimizer("sgd", 0.1, (), _only_learning_rate, rule, "p ← p - η g", linear=True)
 
 
 def momentum(momentum: float = 0.9) -> Optimizer:
@@ -84,12 +89,11 @@ def momentum(momentum: float = 0.9) -> Optimizer:
     _check_fraction("momentum", momentum)
 
     def rule(
-        p: Array, g: Array, slots: Slots, scalars: Scalars, xp: Namespace
+        p: Array, eta_g: Array, slots: Slots, scalars: Scalars, xp: Namespace
     ) -> tuple[Array, Slots]:
-        (v,), (eta,) = slots, scalars
+        (v,) = slots
         v *= momentum
-        g *= eta
-        v -= g
+        v -= eta_g
         p += v
         return p, (v,)
 
@@ -101,6 +105,7 @@ def momentum(momentum: float = 0.9) -> Optimizer:
         rule,
         "velocity ← μ velocity - η g, p ← p + velocity",
         {"momentum": momentum},
+        linear=True,
     )
 
 
@@ -113,14 +118,13 @@ def nesterov(momentum: float = 0.9) -> Optimizer:
     _check_fraction("momentum", momentum)
 
     def rule(
-        p: Array, g: Array, slots: Slots, scalars: Scalars, xp: Namespace
+        p: Array, eta_g: Array, slots: Slots, scalars: Scalars, xp: Namespace
     ) -> tuple[Array, Slots]:
         # What is kept is w = μ v, which needs a pass less: w ← μ (w - η g), p ← p - η g + w
-        (w,), (eta,) = slots, scalars
-        g *= eta
-        w -= g
+        (w,) = slots
+        w -= eta_g
         w *= momentum
-        p -= g
+        p -= eta_g
         p += w
         return p, (w,)
 
@@ -132,6 +136,7 @@ def nesterov(momentum: float = 0.9) -> Optimizer:
         rule,
         "momentum_term ← μ (momentum_term - η g), p ← p - η g + momentum_term",
         {"momentum": momentum},
+        linear=True,
     )
 
 
@@ -147,16 +152,16 @@ def rmsprop(decay: float = 0.99, epsilon: float = 1e-8) -> Optimizer:
     scale = 1.0 / math.sqrt(1.0 - decay)
 
     def scalars(learning_rate: float, step: int) -> tuple[float, ...]:
-        return (learning_rate * scale,)
+        return decay, learning_rate * scale, epsilon * scale
 
     def rule(
         p: Array, g: Array, slots: Slots, scalars: Scalars, xp: Namespace
     ) -> tuple[Array, Slots]:
-        (s,), (eta,) = slots, scalars
-        s *= decay
+        (s,), (rho, eta, epsilon_s) = slots, scalars
+        s *= rho
         s += g * g
         root = xp.sqrt(s)
-        root += epsilon * scale
+        root += epsilon_s
         g *= eta
         g /= root
         p -= g
@@ -206,16 +211,16 @@ def _adam(name: str, beta1: float, beta2: float, epsilon: float, weight_decay: f
         # (√V + ε r) with r = √((1 - β₂ᵗ) / (1 - β₂))
         root = math.sqrt((1.0 - beta2**step) / (1.0 - beta2))
         eta = learning_rate * root * (1.0 - beta1) / (1.0 - beta1**step)
-        return eta, epsilon * root, 1.0 - learning_rate * weight_decay
+        return beta1, beta2, eta, epsilon * root, 1.0 - learning_rate * weight_decay
 
     def rule(
         p: Array, g: Array, slots: Slots, scalars: Scalars, xp: Namespace
     ) -> tuple[Array, Slots]:
-        (m, v), (eta, epsilon_t, keep) = slots, scalars
-        m *= beta1
+        (m, v), (b1, b2, eta, epsilon_t, keep) = slots, scalars
+        m *= b1
         m += g
         g *= g
-        v *= beta2
+        v *= b2
         v += g
         root = xp.sqrt(v)
         root += epsilon_t
@@ -242,6 +247,17 @@ def _adam(name: str, beta1: float, beta2: float, epsilon: float, weight_decay: f
         f"p ← {decayed} - η m / (√v + ε)",
         hyperparameters,
     )
+
+
+def eta_of(optimizer: Optimizer, scalars: Scalars) -> Any:
+    """Return what a gradient is multiplied by before the optimizer's rule takes it.
+
+    Examples
+    --------
+    >>> eta_of(sgd(), sgd().scalars(0.1, 1)), eta_of(adam(), adam().scalars(0.1, 1))
+    (0.1, 1.0)
+    """
+    return scalars[0] if optimizer.linear else 1.0
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {

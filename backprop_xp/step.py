@@ -14,8 +14,8 @@ from backprop_xp.data.augmentation import Augmentation, augment
 from backprop_xp.dropout import dropout_mask
 from backprop_xp.execution import Batch, update
 from backprop_xp.losses import Loss
-from backprop_xp.network import Network, Parameters, Step, loss_and_gradients
-from backprop_xp.optimizers import Optimizer, Scalars, Slots
+from backprop_xp.network import Gradients, Network, Parameters, Step, loss_and_gradients
+from backprop_xp.optimizers import Optimizer, Scalars, Slots, eta_of
 from backprop_xp.regularizers import (
     Penalty,
     add_penalty,
@@ -60,7 +60,9 @@ class StepRule(NamedTuple):
     xp: Namespace
     device: Any
 
-    def compute(self, parameters: Parameters, batch: Batch, number: Any) -> Step:
+    def compute(
+        self, parameters: Parameters, batch: Batch, number: Any, scalars: Scalars | None = None
+    ) -> Step:
         """Return the loss of a batch, and the gradients of loss and penalty.
 
         A penalty per batch is part of the loss.
@@ -71,8 +73,14 @@ class StepRule(NamedTuple):
         batch : (x, y, weights)
         number : int, or integer array of shape ()
             The number of the step, from which the dropout masks follow.
+        scalars : tuple, optional
+            The optimizer's numbers of this step: then every δ and gradient comes as `apply` takes
+            it, times η if the optimizer's rule is linear and nothing is to be clipped.
         """
         x, y, weights = batch
+        scale = 1.0
+        if scalars is not None and self.clip_norm is None:
+            scale = eta_of(self.optimizer, scalars)
         if self.augmentation is not None and self.image_shape is not None:
             x = augment(
                 x,
@@ -91,25 +99,29 @@ class StepRule(NamedTuple):
             y,
             weights=weights,
             masks=self._masks(x, number),
+            scale=scale,
             xp=self.xp,
         )
         if not self.penalty:
             return step
-        share: Any = 1.0
+        (value, tape, gradients), share = step, 1.0
         if self.penalty.per_batch:
             share = 1.0 / (x.shape[0] if weights is None else self.xp.sum(weights))
-            value = penalty_value(self.penalty, parameters, xp=self.xp)
-            step = step._replace(loss=step.loss + value * share)
-        layers = add_penalty(self.penalty, step.gradients.layers, parameters, share, xp=self.xp)
-        return step._replace(gradients=step.gradients._replace(layers=layers))
+            value = value + penalty_value(self.penalty, parameters, xp=self.xp) * share
+        layers = add_penalty(self.penalty, gradients.layers, parameters, share * scale, xp=self.xp)
+        return Step(value, tape, Gradients(layers, gradients.deltas))
 
     def apply(
         self, parameters: Parameters, gradients: Parameters, slots: list[Slots], scalars: Scalars
     ) -> tuple[Parameters, list[Slots]]:
-        """Return the parameters and the optimizer's arrays after the update; all are consumed."""
+        """Return the parameters and the optimizer's arrays after the update; all are consumed.
+
+        The gradients are those of `compute` with the same ``scalars``.
+        """
         xp = self.xp
         if self.clip_norm is not None:
-            gradients = clip_by_norm(gradients, self.clip_norm, xp=xp)
+            eta = eta_of(self.optimizer, scalars)
+            gradients = clip_by_norm(gradients, self.clip_norm, eta, xp=xp)
         parameters, slots = update(self.optimizer, parameters, gradients, slots, scalars, xp=xp)
         if self.max_norm is not None:
             parameters = bound_norms(parameters, self.max_norm, xp=xp)

@@ -73,6 +73,8 @@ def ratios_of(name: str, n: int, rounds: int) -> list[float]:
             nonlocal ours, slots
             for index, g in enumerate(spare):
                 scalars = optimizer.scalars(ETA, first + index + 1)
+                if optimizer.linear:  # in a training step this is done on the way
+                    g *= ETA
                 ours, slots = update(optimizer, ours, [Layer(g, None)], slots, scalars, xp=xp)
 
         def plain_way(first: int = turn * steps) -> None:

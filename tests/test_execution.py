@@ -31,7 +31,9 @@ ORDER = np.random.default_rng(5).permutation(N)
 
 def compute_with(xp):
     loss = get_loss("cross_entropy")
-    return lambda p, batch, number: loss_and_gradients(NETWORK, loss, p, *batch[:2], xp=xp)
+    return lambda p, batch, number, scalars: loss_and_gradients(
+        NETWORK, loss, p, *batch[:2], scale=scalars[0], xp=xp
+    )
 
 
 def apply_with(optimizer, xp):
@@ -119,7 +121,7 @@ def still(network, xp):
     """Return a compute that records the first column of each batch."""
     seen = []
 
-    def compute(parameters, batch, number):
+    def compute(parameters, batch, number, scalars):
         x, y, _ = batch
         seen.append((x[:, 0].tolist(), y[:, 0].tolist(), number))
         tape = forward(network, parameters, x, xp=xp)
@@ -188,9 +190,9 @@ def test_a_tape_is_let_go_before_the_next_is_made():
     tapes = []
     inner = compute_with(np)
 
-    def compute(parameters, batch, number):
+    def compute(parameters, batch, number, scalars):
         assert [tape for tape in tapes if tape() is not None] == []
-        step = inner(parameters, batch, number)
+        step = inner(parameters, batch, number, scalars)
         tapes.append(weakref.ref(step.tape.z[0]))
         return step
 
@@ -219,7 +221,7 @@ def test_only_a_library_on_the_host_is_asked_for_the_loss_of_each_step(library, 
     monkeypatch.setattr(Number, "read", 0)
     inner = compute_with(library.xp)
     runner = Runner(
-        lambda p, batch, number: inner(p, batch, number)._replace(loss=Number()),
+        lambda *given: inner(*given)._replace(loss=Number()),
         apply_with(momentum(MU), library.xp),
         library.xp,
     )

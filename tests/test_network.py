@@ -293,6 +293,25 @@ def test_nothing_that_is_handed_in_is_changed(backend, activations, loss, bias):
     assert backend.numpy(targets).tobytes() == y.tobytes()
 
 
+@pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5]])
+def test_a_scale_multiplies_every_error_and_gradient_and_leaves_the_loss(library, weights):
+    network, loss = Network((4, 3, 2), ("gelu", "softmax")), get_loss("cross_entropy")
+    start, x = smooth_case(network, 3)
+    given = library.layers(start), library.array(x), library.array(np.eye(2)[[0, 1, 1]])
+    told = {"weights": weights and library.array(weights), "xp": library.xp}
+    plain, scaled = (
+        loss_and_gradients(network, loss, *given, scale=scale, **told) for scale in (1.0, -0.25)
+    )
+    assert float(scaled.loss) == float(plain.loss)
+    assert [bytes_of([Layer(z, None)]) for z in scaled.tape.z] == [
+        bytes_of([Layer(z, None)]) for z in plain.tape.z
+    ]
+    quarter = [Layer(*(g * -0.25 for g in layer)) for layer in plain.gradients.layers]
+    assert bytes_of(scaled.gradients.layers) == bytes_of(quarter)  # a power of 2 is exact
+    for delta, wanted in zip(scaled.gradients.deltas, plain.gradients.deltas, strict=True):
+        assert error(delta, library.numpy(wanted) * -0.25) == 0.0
+
+
 def test_the_gradient_of_a_batch_is_the_mean_of_its_samples():
     network, parameters, x, y = case(("tanh", "softmax"), True)
     loss = get_loss("cross_entropy")

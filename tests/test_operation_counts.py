@@ -106,7 +106,7 @@ WORKLOADS = {
     "C": ((784, 256, 128, 10), ["relu", "relu", "softmax"], "cross_entropy", "adam", 128),
 }
 HELD = {
-    "A": {"gathers": 2, "products": 5, "reductions": 3, "elementwise": 22, "optimizer": 8},
+    "A": {"gathers": 2, "products": 5, "reductions": 3, "elementwise": 22, "optimizer": 4},
     "C": {"gathers": 2, "products": 8, "reductions": 9, "elementwise": 23, "optimizer": 60},
 }
 

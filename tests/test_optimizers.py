@@ -1,5 +1,6 @@
 """The optimizers against scalar formulas in plain Python, and on functions with known minima."""
 
+import functools
 import math
 
 import numpy as np
@@ -9,11 +10,12 @@ from helpers import bytes_of, error, errors
 from backprop_xp import execution
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.execution import initial_slots, update
-from backprop_xp.network import Layer
+from backprop_xp.network import Layer, map_arrays
 from backprop_xp.optimizers import (
     OPTIMIZERS,
     adam,
     adamw,
+    eta_of,
     get_optimizer,
     hyperparameters_of,
     momentum,
@@ -90,9 +92,9 @@ def run(backend, optimizer, parameters, gradients, dtype="float64"):
     slots = initial_slots(optimizer, layers, xp=backend.xp)
     change = backend.jit(lambda p, g, s, c: update(optimizer, p, g, s, c, xp=backend.xp))
     for step, given in enumerate(gradients, start=1):
-        layers, slots = change(
-            layers, backend.layers(given, dtype), slots, optimizer.scalars(ETA, step)
-        )
+        scalars = optimizer.scalars(ETA, step)
+        given = map_arrays(functools.partial(np.multiply, eta_of(optimizer, scalars)), given)
+        layers, slots = change(layers, backend.layers(given, dtype), slots, scalars)
     return layers
 
 
@@ -274,8 +276,9 @@ def descend(function, optimizer, learning_rate, steps):
     p = np.asarray([-1.0, 1.0])
     slots = tuple(np.zeros_like(p) for _ in optimizer.slots)
     for step in range(1, steps + 1):
-        g = function(p)[1]
-        p, slots = optimizer.rule(p, g, slots, optimizer.scalars(learning_rate, step), np)
+        scalars = optimizer.scalars(learning_rate, step)
+        g = function(p)[1] * eta_of(optimizer, scalars)
+        p, slots = optimizer.rule(p, g, slots, scalars, np)
     return p
 
 

@@ -134,6 +134,28 @@ def test_clipping_keeps_the_direction_and_bounds_the_norm(library, limit):
     assert error(after / np.linalg.norm(after), before / np.linalg.norm(before)) < 1e-12
 
 
+def test_clipped_gradients_come_multiplied_by_a_scale(library):
+    gradients = [library._replace(readonly=False).layers(parameters()) for _ in range(3)]
+    plain = clip_by_norm(gradients[0], 0.1, xp=library.xp)
+    halves = [Layer(*(p if p is None else p * 0.5 for p in layer)) for layer in plain]
+    halved = clip_by_norm(gradients[1], 0.1, 0.5, xp=library.xp)
+    assert errors(halved, halves) <= 1e-15
+    none = clip_by_norm(gradients[2], 0.1, 0.0, xp=library.xp)  # a learning rate of 0
+    assert all((p == 0.0).all() for p in numpy_of(none))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam"])
+def test_a_bound_that_clips_nothing_changes_nothing(library, optimizer):
+    told = {"optimizer": optimizer, "l2": 0.1, "penalty": "per_batch", "seed": 0, "epochs": 2}
+    x = np.random.default_rng(0).normal(size=(30, 4))
+    data = library.array(x), library.array([0, 1] * 15, "index")
+    free, bounded = (
+        fit(Network((4, 5, 2), ("tanh", "softmax")), data, batch_size=8, clip_norm=bound, **told)
+        for bound in (None, 1e9)
+    )
+    assert errors(free.parameters, bounded.parameters) <= 1e-14
+
+
 def test_clipping_gradients_of_zero_gives_zero():
     assert clip_by_norm([Layer(np.zeros((1, 1)), None)], 1.0, xp=np)[0].weights == 0.0
 

@@ -70,7 +70,7 @@ def test_a_hyperparameter_that_the_optimizer_has_not_is_refused():
 
 def test_a_hyperparameter_reaches_the_optimizer():
     plain = TrainingSettings(optimizer="adamw", beta1=0.5, weight_decay=0.25).optimizer_record()
-    eta, _, keep = plain.scalars(0.1, 2)
+    _, _, eta, _, keep = plain.scalars(0.1, 2)
     assert abs(keep - (1.0 - 0.1 * 0.25)) <= 1e-15
     assert abs(eta - 0.1 * math.sqrt(1.0 + 0.999) * 0.5 / (1.0 - 0.5**2)) <= 1e-15
 

@@ -11,7 +11,7 @@ from backprop_xp.dropout import dropout_mask
 from backprop_xp.execution import initial_slots, update
 from backprop_xp.losses import LOSSES, get_loss, output_error
 from backprop_xp.network import Layer, Network, initial_parameters, loss_and_gradients, map_arrays
-from backprop_xp.optimizers import get_optimizer
+from backprop_xp.optimizers import eta_of, get_optimizer
 from backprop_xp.training import fit
 
 F = torch.nn.functional
@@ -149,11 +149,11 @@ def test_a_hundred_steps_of_every_optimizer_equal_pytorchs(name):
         theirs.zero_grad()
         torch_step(network, "cross_entropy", layers, x, Y).backward()
         theirs.step()
-        gradients = loss_and_gradients(
-            network, get_loss("cross_entropy"), parameters, x, Y
-        ).gradients.layers
         scalars = ours.scalars(0.1, step)
-        parameters, slots = update(ours, parameters, gradients, slots, scalars, xp=np)
+        own = loss_and_gradients(
+            network, get_loss("cross_entropy"), parameters, x, Y, scale=eta_of(ours, scalars)
+        )
+        parameters, slots = update(ours, parameters, own.gradients.layers, slots, scalars, xp=np)
     wanted = [Layer(*(p.detach() for p in layer)) for layer in layers]
     assert errors(parameters, wanted) <= 1e-10  # 100 roundings, fed back through the gradients
     assert errors(parameters, start) > 0.1  # they have gone somewhere

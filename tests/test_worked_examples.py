@@ -56,10 +56,10 @@ def stepped(backend, dtype, parameters, gradients, learning_rate):
     change = backend.jit(lambda p, g: update(sgd(), p, g, slots, (learning_rate,), xp=backend.xp))
     own = [
         [
-            Layer(*(None if p is None else backend.xp.asarray(p, copy=True) for p in layer))
+            Layer(*(None if p is None else backend.xp.asarray(p, copy=True) * k for p in layer))
             for layer in layers
         ]
-        for layers in (parameters, gradients)
+        for layers, k in ((parameters, 1.0), (gradients, learning_rate))
     ]
     return change(*own)[0]
 

@@ -46,7 +46,7 @@ def minimise(
         batch = (x.take(slice(None)) if isinstance(x, SparseRows) else x, *others)
 
         def value_and_slope(vector: Any) -> tuple[float, Any]:
-            step = trainer.runner.compute(_unpack(vector, like, xp), batch, 0)
+            step = trainer.runner.compute(_unpack(vector, like, xp), batch, 0, (1.0,))
             return float(step.loss), _pack(step.gradients.layers)
 
         with few_threads(like, trainer.n, xp=xp):

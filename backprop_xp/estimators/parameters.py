@@ -97,8 +97,8 @@ def optimizer_of(estimator: Any) -> Optimizer:
     theirs = epsilon / math.sqrt(1.0 - beta_2)  # ours is added to √(v / (1 - β₂))
 
     def scalars(learning_rate: float, step: int) -> tuple[float, ...]:
-        eta, _, keep = ours.scalars(learning_rate, step)
-        return eta, theirs, keep
+        beta1, beta2, eta, _, keep = ours.scalars(learning_rate, step)
+        return beta1, beta2, eta, theirs, keep
 
     return ours._replace(scalars=scalars)
 

@@ -309,9 +309,9 @@ def trace_step(
             # All that the update consumes is copied to the host before.
             old, gradients = map_arrays(_host, parameters), map_arrays(_host, step.gradients.layers)
             slots_before = [tuple(map(_host, kept)) for kept in slots]
-            parameters, slots = rule.apply(
-                parameters, step.gradients.layers, slots, optimizer.scalars(eta, 1)
-            )
+            scalars = optimizer.scalars(eta, 1)  # as a training has it, to the last bit
+            own = rule._replace(network=network).compute(parameters, batch, 0, scalars)
+            parameters, slots = rule.apply(parameters, own.gradients.layers, slots, scalars)
             after = rule.compute(parameters, batch, 1)
         slopes = [
             None if f.slope is None else _host(f.slope(z, a, xp))
