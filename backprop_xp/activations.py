@@ -7,7 +7,8 @@ softmax, where every output depends on every input, brings its Jacobian from a f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from backprop_xp.arrays import Array, Namespace
@@ -103,10 +104,6 @@ def _identity(z: Array, xp: Namespace) -> Array:
 
 def _identity_slope(z: Array, a: Array, xp: Namespace) -> Array:
     return xp.ones_like(z)
-
-
-def _pass_on(da: Array, z: Array, a: Array, xp: Namespace) -> Array:
-    return da  # the product with ones, saved
 
 
 # --- sigmoid -------------------------------------------------------------------------------
@@ -309,7 +306,7 @@ STEP = elementwise(
 )
 IDENTITY = elementwise(
     "identity", _identity, _identity_slope, formula="z", derivative="1"
-)._replace(pull_back=_pass_on)
+)._replace(pull_back=lambda da, z, a, xp: da)  # the product with ones, saved
 SIGMOID = elementwise(
     "sigmoid",
     _sigmoid,
@@ -372,6 +369,18 @@ ACTIVATIONS: dict[str, Activation] = {
     )
 }
 
+EXP = elementwise(
+    "exp",
+    lambda z, xp: xp.exp(z),
+    lambda z, a, xp: a * 1.0,
+    formula="exp(z)",
+    derivative="a",
+    output_range=(0.0, _INF),
+)
+
+OUTPUTS: Mapping[str, Activation] = ChainMap({EXP.name: EXP}, ACTIVATIONS)
+"""What an output layer may have: also the exponential, of rates. Hidden, it would overflow."""
+
 
 def get_activation(activation: str | Activation) -> Activation:
     """Return the activation of that name (a record of one's own is returned as it is).
@@ -388,4 +397,4 @@ def get_activation(activation: str | Activation) -> Activation:
     """
     if isinstance(activation, Activation):
         return activation
-    return look_up("activation", activation, ACTIVATIONS)
+    return look_up("activation", activation, OUTPUTS)

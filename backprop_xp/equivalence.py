@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from backprop_xp import arrays, random
-from backprop_xp.activations import ACTIVATIONS, Activation
+from backprop_xp.activations import ACTIVATIONS, OUTPUTS, Activation
 from backprop_xp.devices import DTYPES, Placement, select
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.execution import initial_slots, update
@@ -63,7 +63,7 @@ class Row(NamedTuple):
 
 def allowed_pairs() -> Iterator[tuple[Activation, Loss]]:
     """Yield every output activation with every loss that can be computed from it."""
-    for activation in ACTIVATIONS.values():
+    for activation in OUTPUTS.values():
         for loss in LOSSES.values():
             try:
                 check_pair(loss, activation)

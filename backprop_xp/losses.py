@@ -371,7 +371,7 @@ def check_pair(loss: Loss, activation: Activation) -> None:
         raise ConfigurationError(
             f"the loss {loss.name!r} needs outputs above 0, "
             f"and {activation.name!r} gives values from {low:g} to {high:g}",
-            "take the output 'softplus', or the loss 'half_squared_error'",
+            "take the output 'exp' or 'softplus', or the loss 'half_squared_error'",
         )
 
 

@@ -22,7 +22,7 @@ import safetensors
 import safetensors.numpy
 
 from backprop_xp import arrays
-from backprop_xp.activations import ACTIVATIONS
+from backprop_xp.activations import OUTPUTS
 from backprop_xp.data.scaling import Scaling
 from backprop_xp.devices import Placement, select
 from backprop_xp.errors import ConfigurationError, ModelFileError
@@ -170,7 +170,7 @@ def _umask() -> int:
 def _describe(model: Model) -> dict[str, Any]:
     activations = [activation.name for activation in model.network.activations]
     for kind, registry, names in (
-        ("activation", ACTIVATIONS, zip(activations, model.network.activations, strict=True)),
+        ("activation", OUTPUTS, zip(activations, model.network.activations, strict=True)),
         ("loss", LOSSES, [(model.loss.name, model.loss)]),
     ):
         for name, record in names:

@@ -168,6 +168,17 @@ def test_a_model_file_gives_back_the_estimator(kind, tmp_path):
     assert again.n_iter_ > 1
 
 
+def test_a_model_of_counts_is_saved_with_its_exponential(tmp_path):
+    counts = np.arange(len(X)) % 4
+    model = MLPRegressor(loss="poisson", **SMALL).fit(X, counts)
+    model.save(tmp_path / "m.safetensors")
+    again = MLPRegressor.load(tmp_path / "m.safetensors")
+    assert (again.loss, again.out_activation_) == ("poisson", "exp")
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    opened = load_model(tmp_path / "m.safetensors")
+    np.testing.assert_allclose(np.ravel(opened.predict(X)), model.predict(X), rtol=1e-12)
+
+
 def test_the_command_line_opens_what_an_estimator_saved(tmp_path):
     table = written(tmp_path / "animals.csv", "\n".join(animals()))
     lines = [line.split(",") for line in table.read_text().split()]

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from backprop_xp.activations import ACTIVATIONS
+from backprop_xp.activations import ACTIVATIONS, OUTPUTS
 from backprop_xp.cli.options import Name, option
 from backprop_xp.cli.output import print_json
 from backprop_xp.data.augmentation import AUGMENTATIONS
@@ -110,7 +110,7 @@ _SETTINGS = [
     ),
     _setting(
         "--output",
-        type=Name(ACTIVATIONS),
+        type=Name(OUTPUTS),
         help="Activation of the output layer; by default softmax, for a regression identity.",
     ),
     _setting("--bias/--no-bias", help="Whether neurons have biases."),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from backprop_xp.activations import ACTIVATIONS, Activation, elementwise, get_activation
+from backprop_xp.activations import ACTIVATIONS, Activation, get_activation
 from backprop_xp.arrays import Array, Namespace
 from backprop_xp.devices import DTYPES
 from backprop_xp.losses import LOSSES, Loss, Terms, get_loss
@@ -24,15 +24,6 @@ from backprop_xp.schedules import SCHEDULES, get_schedule
 
 OURS = {"logistic": "sigmoid"}
 """scikit-learn's name of an activation, and ours, where they differ."""
-
-EXP = elementwise(
-    "exp",
-    lambda z, xp: xp.exp(z),
-    lambda z, a, xp: a * 1.0,
-    formula="exp(z)",
-    output_range=(0.0, float("inf")),
-)
-"""scikit-learn's output for Poisson's loss. It overflows, so hidden layers are not offered it."""
 
 THEIRS = {name: theirs for theirs, name in OURS.items()}
 
@@ -182,8 +173,6 @@ def network_of(estimator: Any, sizes: list[int], output: str | None = None) -> N
 
 
 def _activation(given: str | Activation) -> Activation:
-    if isinstance(given, str) and given == "exp":
-        return EXP
     if not isinstance(given, Activation):
         return get_activation(OURS.get(given, given))
     ours = ACTIVATIONS.get(given.name)
