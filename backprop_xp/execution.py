@@ -93,9 +93,9 @@ def keep_freed_memory() -> None:
     """Have the C library keep the memory that arrays give back, for the arrays of the next step.
 
     glibc returns the end of its heap to the system where more than a bound of it is free, and a
-    step that needs it again gets it page by page: 5 % of a step of 784-2048-2048-10. The bound is
-    twice the largest block that was ever freed (mallopt(3), M_TRIM_THRESHOLD and
-    M_MMAP_THRESHOLD), so one is taken and freed, untouched.
+    step that needs it again gets it page by page, which was measured to be a sixth of a step of
+    784-1000-1000-10. The bound is twice the largest block that was ever freed (mallopt(3),
+    M_TRIM_THRESHOLD and M_MMAP_THRESHOLD), so one is taken and freed, untouched.
     """
     import numpy as np
 
