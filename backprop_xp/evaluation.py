@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 
 from backprop_xp import arrays
 from backprop_xp.arrays import Array, Namespace
 from backprop_xp.data.placing import Placed, check_width
+from backprop_xp.execution import compiled
 from backprop_xp.losses import Loss, output_error
 from backprop_xp.metrics import correct
 from backprop_xp.network import Network, Parameters, forward
@@ -47,10 +49,8 @@ def predict(network: Network, parameters: Parameters, x: Array) -> Array:
     xp = arrays.namespace(x)
     check_width(x, network.sizes[0], "the data")
     with arrays.on_device_of(x):
-        parts = [
-            forward(network, parameters, x[rows, ...], xp=xp).a[-1]
-            for rows in chunks(network, x.shape[0])
-        ]
+        outputs = _outputs(network, xp)
+        parts = [outputs(parameters, x[rows, ...])[1] for rows in chunks(network, x.shape[0])]
         return parts[0] if len(parts) == 1 else xp.concat(parts, axis=0)
 
 
@@ -85,23 +85,33 @@ def evaluate(
     >>> evaluate(network, get_loss("cross_entropy"), parameters, x, y, xp=np)
     {'loss': 0.0, 'accuracy': 1.0, 'correct': 2, 'count': 2}
     """
-    n = x.shape[0]
+    n, outputs = x.shape[0], _outputs(network, xp)
     total, hits = 0.0, 0
     for rows in chunks(network, n):
         targets = y[rows, ...]
-        tape = forward(network, parameters, x[rows, ...], xp=xp)
-        value, _ = output_error(
-            loss, network.activations[-1], tape.z[-1], tape.a[-1], targets, xp=xp
-        )
+        z, a = outputs(parameters, x[rows, ...])
+        value, _ = output_error(loss, network.activations[-1], z, a, targets, xp=xp)
         # Sums stay on the device until all chunks are done.
         total = value * (targets.shape[0] / n) + total
-        hits = correct(tape.a[-1], targets, xp=xp) + hits
+        hits = correct(a, targets, xp=xp) + hits
     return {
         "loss": float(total),
         "accuracy": int(hits) / n,
         "correct": int(hits),
         "count": n,
     }
+
+
+@functools.lru_cache(maxsize=8)
+def _outputs(network: Network, xp: Namespace) -> Callable[..., tuple[Array, Array]]:
+    """Return the forward pass that keeps the outputs alone, z and a: on JAX it is compiled, once
+    for each shape, which takes less time than JAX needs to begin each operation by itself."""
+
+    def outputs(parameters: Parameters, x: Array) -> tuple[Array, Array]:
+        tape = forward(network, parameters, x, xp=xp)
+        return tape.z[-1], tape.a[-1]
+
+    return compiled(outputs, xp)
 
 
 def evaluate_parts(
