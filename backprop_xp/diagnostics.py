@@ -11,11 +11,11 @@ from typing import Any
 from backprop_xp import arrays
 from backprop_xp.activations import Activation
 from backprop_xp.arrays import Array, Namespace
-from backprop_xp.execution import Batch
 from backprop_xp.network import Layer, Network, Parameters, Step, map_arrays
 from backprop_xp.optimizers import Scalars, Slots, eta_of
 from backprop_xp.regularizers import clip_by_norm
 from backprop_xp.step import StepRule
+from backprop_xp.stepping import Batch
 
 MEASURES = ("delta", "gradient", "update", "saturated", "dead")
 """What is measured of each layer; see `measure`."""

@@ -13,7 +13,7 @@ from backprop_xp.data.placing import Placed, place
 from backprop_xp.data.streaming import some
 from backprop_xp.diagnostics import SAMPLE, describe, measure
 from backprop_xp.evaluation import evaluate, predict
-from backprop_xp.execution import quiet
+from backprop_xp.host import quiet
 from backprop_xp.losses import Loss
 from backprop_xp.metrics import classes_of
 from backprop_xp.network import Network, loss_and_gradients

@@ -2,33 +2,26 @@
 
 A step is a pure function from parameters and a batch to a loss and gradients, then an
 optimizer's rule on every parameter array. Here it is decided how a whole epoch of them is run:
-step by step on NumPy, CuPy, PyTorch and array_api_strict, in one compiled loop on JAX.
+step by step on NumPy, CuPy, PyTorch and array_api_strict, in one compiled loop on JAX. How one
+step is run, as written or as recorded, `backprop_xp.stepping` decides.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from backprop_xp.arrays import Array, Namespace, backend_name
 from backprop_xp.data.placing import SparseRows
+from backprop_xp.host import few_threads, keep_freed_memory, quiet, reads_freely
 from backprop_xp.network import Layer, Parameters, Step
 from backprop_xp.optimizers import Optimizer, Scalars, Slots
+from backprop_xp.stepping import Batch, Rule, RuleOn, Steps, rows_of
 
-Batch = tuple[Array, Array, Array | None]
-"""Inputs, targets and weights of samples; None where all weigh the same."""
-
-Compute = Callable[[Parameters, Batch, Any, Scalars], Step]
-"""``(parameters, batch, number of the step, scalars) -> Step``: the loss of a batch and its
-gradients, as the optimizer's rule takes them."""
-
-Apply = Callable[[Parameters, Parameters, list[Slots], Scalars], tuple[Parameters, list[Slots]]]
-"""``(parameters, gradients, slots, scalars) -> (parameters, slots)``; all arrays are consumed."""
-
-Watch = Callable[[int, Step], bool]
-"""``(place of the step in the epoch, step) -> stop``: looks at a step before its update."""
+Watch = Callable[[int, Any, Callable[[], Step]], bool]
+"""``(place of the step in the epoch, loss, look) -> stop``: is told the loss of a step before its
+update; ``look()`` returns all that was computed for it."""
 
 _SLICE = 32_768
 """Elements in a slice of an eager CPU update: so small that all its temporaries stay in cache."""
@@ -52,64 +45,6 @@ class Epoch(NamedTuple):
     slots: list[Slots]
     loss: Any
     steps: int
-
-
-def reads_freely(xp: Namespace) -> bool:
-    """Say whether a number of ``xp`` can be read at any step without making a device wait."""
-    return backend_name(xp) in ("numpy", "array_api_strict")
-
-
-_SMALL_PRODUCT = 1_000_000
-"""Multiplications in a matrix product below which a second BLAS thread was measured to gain
-nothing; where other work shares the cores it can then cost many times the step."""
-
-
-@functools.cache
-def _blas() -> Any:
-    import threadpoolctl
-
-    return threadpoolctl.ThreadpoolController()
-
-
-def few_threads(parameters: Parameters, rows: int, *, xp: Namespace) -> AbstractContextManager[Any]:
-    """Return a context with one BLAS thread, where NumPy's products are too small for more.
-
-    Products that are large enough keep the number of threads that the user's environment sets.
-    """
-    if backend_name(xp) != "numpy":
-        return nullcontext()
-    if rows * max(layer.weights.size for layer in parameters) > _SMALL_PRODUCT:
-        return nullcontext()
-    context: AbstractContextManager[Any] = _blas().limit(limits=1, user_api="blas")
-    return context
-
-
-_LARGEST_KEPT = 32_000_000
-"""Bytes in the largest block from which glibc still learns, a little below 32 MiB."""
-
-
-@functools.cache
-def keep_freed_memory() -> None:
-    """Have the C library keep the memory that arrays give back, for the arrays of the next step.
-
-    glibc returns the end of its heap to the system where more than a bound of it is free, and a
-    step that needs it again gets it page by page, which was measured to be a sixth of a step of
-    784-1000-1000-10. The bound is twice the largest block that was ever freed (mallopt(3),
-    M_TRIM_THRESHOLD and M_MMAP_THRESHOLD), so one is taken and freed, untouched.
-    """
-    import numpy as np
-
-    np.empty(_LARGEST_KEPT, dtype=np.uint8)
-
-
-def quiet(xp: Namespace) -> AbstractContextManager[Any]:
-    """Return a context without NumPy's overflow warnings: a loss that is not finite is an error
-    of its own, which names the layer and the step."""
-    if backend_name(xp) in ("numpy", "array_api_strict"):  # the latter computes by NumPy
-        import numpy as np
-
-        return np.errstate(over="ignore", invalid="ignore", divide="ignore")
-    return nullcontext()
 
 
 def compiled(function: Callable[..., Any], xp: Namespace) -> Callable[..., Any]:
@@ -196,16 +131,17 @@ class Runner:
 
     Parameters
     ----------
-    compute : callable ``(parameters, batch, number, scalars) -> Step``
-    apply : callable ``(parameters, gradients, slots, scalars) -> (parameters, slots)``
+    rule_on : callable ``(xp) -> Rule``
+        Makes the halves of a step for a namespace.
     xp : namespace
     """
 
-    def __init__(self, compute: Compute, apply: Apply, xp: Namespace) -> None:
-        self.compute = compute
-        self.apply = apply
+    def __init__(self, rule_on: RuleOn, xp: Namespace) -> None:
         self.xp = xp
-        self._compiled = _compile_epoch(compute, apply, xp) if backend_name(xp) == "jax" else None
+        self._steps = Steps(rule_on, xp)
+        self._compiled = None
+        if backend_name(xp) == "jax":
+            self._compiled = _compile_epoch(self._steps.rule, xp)
         if backend_name(xp) == "numpy":
             keep_freed_memory()
 
@@ -250,7 +186,7 @@ class Runner:
             return Epoch(parameters, slots, loss, len(scalars))
         with quiet(xp), few_threads(parameters, batch_size, xp=xp):
             return self._step_by_step(
-                parameters, slots, data, order, batch_size, scalars, first, watch or _go_on
+                parameters, slots, data, order, batch_size, scalars, first, watch
             )
 
     def windows(
@@ -301,55 +237,46 @@ class Runner:
         batch_size: int,
         scalars: Sequence[Scalars],
         first: int,
-        watch: Watch,
+        watch: Watch | None,
     ) -> Epoch:
-        xp, n = self.xp, data[0].shape[0]
-        number: Callable[[Array], Any] = float if reads_freely(xp) else _as_it_is
+        n = data[0].shape[0]
+        read: Callable[[Array], Any] = float if reads_freely(self.xp) else _as_it_is
         total: Any = 0.0  # of the means of the batches
+        steps, recorded = self._steps, self._steps.recorded
+
+        def look() -> Step:
+            return steps.look(*now)  # at the step that is being run
+
         for place, start in enumerate(range(0, n, batch_size)):
             size = min(batch_size, n - start)
-            batch = data
             # The whole set in one step needs no copy, and no order.
-            if size < n or isinstance(data[0], SparseRows):
-                batch = rows_of(data, order[start : start + size], xp)
-            step = self.compute(parameters, batch, first + place, scalars[place])
-            if watch(place, step):
+            whole = size == n and not isinstance(data[0], SparseRows)
+            rows = None if whole else order[start : start + size]
+            now = parameters, data, rows, first + place, scalars[place]
+            way = recorded.get((size, whole)) or steps.way(size, slots, *now)
+            loss, gradients = way.compute(*now)
+            loss = read(loss)
+            if watch is not None and watch(place, loss, look):
                 seen = start + size
-                loss = (total * batch_size + number(step.loss) * size) / seen
-                return Epoch(parameters, slots, loss, place)
-            loss = number(step.loss)
+                return Epoch(parameters, slots, (total * batch_size + loss * size) / seen, place)
             if size < batch_size:  # the last batch counts for as many samples as it has
                 loss = loss * (size / batch_size)
             total = loss + total
-            parameters, slots = self.apply(parameters, step.gradients.layers, slots, scalars[place])
-            del batch, step  # one tape at a time: this one goes before the next is made
+            parameters, slots = way.apply(parameters, gradients, slots, scalars[place])
+            del gradients  # these go before the next are made
         return Epoch(parameters, slots, total / (n / batch_size), len(scalars))
-
-
-def rows_of(data: Batch, rows: Array, xp: Namespace) -> Batch:
-    """Return the given rows of a data set."""
-    x, y, weights = data
-    return (
-        x.take(rows) if isinstance(x, SparseRows) else xp.take(x, rows, axis=0),
-        xp.take(y, rows, axis=0),
-        None if weights is None else xp.take(weights, rows, axis=0),
-    )
 
 
 def _later(watch: Watch, done: int) -> Watch:
     """Return a watch for a window before which steps of the epoch were done."""
-    return lambda place, step: watch(done + place, step)
-
-
-def _go_on(place: int, step: Step) -> bool:
-    return False
+    return lambda place, loss, look: watch(done + place, loss, look)
 
 
 def _as_it_is(x: Array) -> Array:
     return x
 
 
-def _compile_epoch(compute: Compute, apply: Apply, xp: Namespace) -> Callable[..., Any]:
+def _compile_epoch(rule: Rule, xp: Namespace) -> Callable[..., Any]:
     """Return a whole epoch as one compiled function of JAX: a scan over the full batches, then
     the short one. It is compiled once for each shape of the data."""
     import jax
@@ -367,8 +294,8 @@ def _compile_epoch(compute: Compute, apply: Apply, xp: Namespace) -> Callable[..
             rows, number, step_scalars = batch
             parameters, slots = state
             step_scalars = tuple(step_scalars)
-            result = compute(parameters, rows_of(data, rows, xp), number, step_scalars)
-            state = apply(parameters, result.gradients.layers, slots, step_scalars)
+            result = rule.compute(parameters, rows_of(data, rows, xp), number, step_scalars)
+            state = rule.apply(parameters, result.gradients.layers, slots, step_scalars)
             return state, result.loss * rows.shape[0]
 
         n = order.shape[0]

@@ -15,8 +15,8 @@ from backprop_xp.data.placing import (
     weights_of_classes,
 )
 from backprop_xp.data.streaming import Streamed
-from backprop_xp.execution import Batch, rows_of
 from backprop_xp.settings import TrainingSettings
+from backprop_xp.stepping import Batch, rows_of
 
 Shuffle = Callable[[int, int], Sequence[int]]
 """``(epoch, n) -> order``: the rows of the training set in the order of one epoch."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backprop_xp.doctor import Finding
-from backprop_xp.execution import quiet
+from backprop_xp.host import quiet
 from backprop_xp.review import points, review
 from backprop_xp.run import Run
 from backprop_xp.state import TrainState

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from backprop_xp.devices import Placement
@@ -180,9 +181,9 @@ class _RangeTest:
         done = len(self.losses)
         return self.rates[done : done + steps]
 
-    def watch(self, place: int, step: Step) -> bool:
+    def watch(self, place: int, loss: Any, look: Callable[[], Step]) -> bool:
         """Take the loss of a step, and say whether it was the last one."""
-        loss = float(step.loss)
+        loss = float(loss)
         grown = not math.isfinite(loss)
         if not grown:
             self.losses.append(loss)

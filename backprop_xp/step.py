@@ -12,7 +12,7 @@ from backprop_xp import random
 from backprop_xp.arrays import Array, Namespace
 from backprop_xp.data.augmentation import Augmentation, augment
 from backprop_xp.dropout import dropout_mask
-from backprop_xp.execution import Batch, update
+from backprop_xp.execution import update
 from backprop_xp.losses import Loss
 from backprop_xp.network import Gradients, Network, Parameters, Step, loss_and_gradients
 from backprop_xp.optimizers import Optimizer, Scalars, Slots, eta_of
@@ -23,6 +23,7 @@ from backprop_xp.regularizers import (
     clip_by_norm,
     penalty_value,
 )
+from backprop_xp.stepping import Batch
 
 
 class StepRule(NamedTuple):
@@ -33,6 +34,8 @@ class StepRule(NamedTuple):
     network : Network
     loss : Loss
     optimizer : Optimizer
+    xp, device
+        Where the step is done.
     penalty : Penalty
     dropout : tuple of float
         The rate of each hidden layer; empty for no dropout.
@@ -43,22 +46,20 @@ class StepRule(NamedTuple):
         Bounds on the norm of all gradients together, and of each neuron's incoming weights.
     seed : int
         From which the dropout masks follow.
-    xp, device
-        Where the step is done.
     """
 
     network: Network
     loss: Loss
     optimizer: Optimizer
-    penalty: Penalty
-    dropout: tuple[float, ...]
-    augmentation: Augmentation | None
-    image_shape: tuple[int, int] | None
-    clip_norm: float | None
-    max_norm: float | None
-    seed: int
     xp: Namespace
     device: Any
+    penalty: Penalty = Penalty()
+    dropout: tuple[float, ...] = ()
+    augmentation: Augmentation | None = None
+    image_shape: tuple[int, int] | None = None
+    clip_norm: float | None = None
+    max_norm: float | None = None
+    seed: int = 0
 
     def compute(
         self, parameters: Parameters, batch: Batch, number: Any, scalars: Scalars | None = None

@@ -16,17 +16,9 @@ from backprop_xp.data.streaming import Streamed, hold
 from backprop_xp.devices import Placement
 from backprop_xp.errors import ConfigurationError, DivergenceError
 from backprop_xp.evaluation import evaluate_parts
-from backprop_xp.execution import (
-    Epoch,
-    Runner,
-    Watch,
-    compiled,
-    few_threads,
-    initial_slots,
-    quiet,
-    reads_freely,
-)
+from backprop_xp.execution import Epoch, Runner, Watch, compiled, initial_slots
 from backprop_xp.feed import Feed, Shuffle
+from backprop_xp.host import few_threads, quiet, reads_freely
 from backprop_xp.losses import check_pair
 from backprop_xp.network import (
     Network,
@@ -141,6 +133,8 @@ class Trainer:
             network=self.network,
             loss=self.loss,
             optimizer=self.optimizer,
+            xp=self.xp,
+            device=self.device,
             penalty=self.penalty,
             dropout=self._dropout_rates(),
             augmentation=self.augmentation,
@@ -148,10 +142,9 @@ class Trainer:
             clip_norm=self.options.clip_norm,
             max_norm=self.options.max_norm,
             seed=state.seed,
-            xp=self.xp,
-            device=self.device,
         )
-        self.runner = Runner(rule.compute, rule.apply, self.xp)
+        self.rule = rule
+        self.runner = Runner(lambda xp: rule._replace(xp=xp), self.xp)
         if self.options.diagnostics:
             self.sample = self.feed.sample(state.seed, diagnostics.SAMPLE)
             self._preview = compiled(functools.partial(diagnostics.preview, rule), self.xp)
@@ -270,11 +263,11 @@ class Trainer:
     def _watch(self, state: TrainState) -> Watch:
         target = self.options.target_loss
 
-        def watch(place: int, step: Step) -> bool:
-            value = float(step.loss)
+        def watch(place: int, loss: Any, look: Callable[[], Step]) -> bool:
+            value = float(loss)
             if not math.isfinite(value):
                 where = f"step {state.step + place + 1} (epoch {state.epoch + 1})"
-                raise self._diverged(f"the loss is {value} at {where}", self._culprit(step))
+                raise self._diverged(f"the loss is {value} at {where}", self._culprit(look()))
             return target is not None and value <= target
 
         return watch

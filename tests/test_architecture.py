@@ -37,7 +37,8 @@ FLOORS = (
     ),
     ("network",),
     (
-        *("regularizers", "gradient_check", "execution", "step", "diagnostics", "evaluation"),
+        *("regularizers", "gradient_check", "host", "recording", "stepping", "execution", "step"),
+        *("diagnostics", "evaluation"),
         *("settings", "history", "state", "feed", "trainer", "training", "rate_finder"),
     ),
     (
@@ -88,7 +89,7 @@ PLACE = {
 
 HOST_ARRAYS = {
     "arrays",
-    "execution",
+    "host",
     "random",
     "model_file",
     "review",

@@ -5,6 +5,7 @@ import math
 import tracemalloc
 import warnings
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from helpers import bytes_of, error, errors, plain_epoch, smooth_case
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backprop_xp import execution
+from backprop_xp import host
 from backprop_xp.arrays import backend_name
-from backprop_xp.execution import Runner, few_threads, initial_slots, quiet, reads_freely, update
+from backprop_xp.execution import Runner, initial_slots, update
+from backprop_xp.host import few_threads, quiet, reads_freely
 from backprop_xp.losses import get_loss
 from backprop_xp.network import Layer, Network, Step, forward, loss_and_gradients, map_arrays
 from backprop_xp.optimizers import momentum, sgd
@@ -44,14 +46,18 @@ def update_by(optimizer, xp, parameters, gradients, slots, scalars):
     return update(optimizer, parameters, gradients, slots, scalars, xp=xp)
 
 
-def look_at(place, step):
+def look_at(place, loss, look):
     return False
+
+
+def runner_of(compute, apply, xp):
+    return Runner(lambda xp: SimpleNamespace(compute=compute, apply=apply), xp)
 
 
 def run(backend, dtype="float64", *, epochs=1, batch_size=BATCH, order=ORDER, watch=None):
     """Return what the last epoch left; JAX compiles it only where nobody looks at the steps."""
     optimizer = momentum(MU)
-    runner = Runner(compute_with(backend.xp), apply_with(optimizer, backend.xp), backend.xp)
+    runner = runner_of(compute_with(backend.xp), apply_with(optimizer, backend.xp), backend.xp)
     parameters = backend._replace(readonly=False).layers(PARAMETERS, dtype)
     slots = initial_slots(optimizer, parameters, xp=backend.xp)
     data = backend.array(X, dtype), backend.array(Y, dtype), None
@@ -94,8 +100,9 @@ def test_looking_at_each_step_changes_nothing(library, dtype, tolerance):
 def test_a_short_last_batch_counts_for_as_many_samples_as_it_has(backend):
     losses = []
 
-    def watch(place, step):
-        losses.append(float(step.loss))
+    def watch(place, loss, look):
+        losses.append(float(loss))
+        assert float(look().loss) == losses[-1]
         return False
 
     left = run(backend, watch=watch)
@@ -137,7 +144,7 @@ def test_every_row_is_used_once_with_its_own_target(n, batch_size, seed):
     x = np.arange(float(n))[:, None]
     compute, seen = still(Network((1, 1), "identity"), np)
     order = np.random.default_rng(seed).permutation(n)
-    left = Runner(compute, apply_with(sgd(), np), np).epoch(
+    left = runner_of(compute, apply_with(sgd(), np), np).epoch(
         [Layer(np.ones((1, 1)), np.zeros(1))],
         [(), ()],
         (x, x + 100.0, None),
@@ -158,7 +165,7 @@ def test_every_row_is_used_once_with_its_own_target(n, batch_size, seed):
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_watch_stops_before_the_update_of_its_step(backend, place):
-    stopped = run(backend, watch=lambda at, step: at == place)
+    stopped = run(backend, watch=lambda at, *_: at == place)
     assert stopped.steps == place
     seen = (place + 1) * BATCH if place < 2 else N
     done = ORDER[: place * BATCH]
@@ -176,7 +183,7 @@ def test_a_watch_stops_before_the_update_of_its_step(backend, place):
 def test_the_data_is_not_changed(library):
     x, y, order = library.array(X), library.array(Y), library.array(ORDER, "index")
     optimizer = sgd()
-    runner = Runner(compute_with(library.xp), apply_with(optimizer, library.xp), library.xp)
+    runner = runner_of(compute_with(library.xp), apply_with(optimizer, library.xp), library.xp)
     parameters = library._replace(readonly=False).layers(PARAMETERS)
     before = bytes_of(parameters)
     left = runner.epoch(parameters, [()] * 4, (x, y, None), order, BATCH, [(0.05,)] * 3, 0)
@@ -196,7 +203,7 @@ def test_a_tape_is_let_go_before_the_next_is_made():
         tapes.append(weakref.ref(step.tape.z[0]))
         return step
 
-    runner = Runner(compute, apply_with(sgd(), np), np)
+    runner = runner_of(compute, apply_with(sgd(), np), np)
     parameters = map_arrays(np.copy, PARAMETERS)
     runner.epoch(parameters, [()] * 4, (X, Y, None), ORDER, BATCH, [(0.05,)] * 3, 0)
     assert len(tapes) == 3
@@ -220,7 +227,7 @@ class Number:
 def test_only_a_library_on_the_host_is_asked_for_the_loss_of_each_step(library, monkeypatch):
     monkeypatch.setattr(Number, "read", 0)
     inner = compute_with(library.xp)
-    runner = Runner(
+    runner = runner_of(
         lambda *given: inner(*given)._replace(loss=Number()),
         apply_with(momentum(MU), library.xp),
         library.xp,
@@ -237,7 +244,7 @@ def test_only_a_library_on_the_host_is_asked_for_the_loss_of_each_step(library, 
 @pytest.mark.parametrize("rows", [1, 1_000_000])
 def test_small_products_are_left_to_one_thread_and_large_ones_to_the_environment(rows):
     def threads():
-        pools = execution._blas().info()  # without libraries that other tests loaded later
+        pools = host._blas().info()  # without libraries that other tests loaded later
         return [pool["num_threads"] for pool in pools if pool["user_api"] == "blas"]
 
     with threadpoolctl.threadpool_limits(limits=2, user_api="blas"):

@@ -9,6 +9,7 @@ import functools
 import re
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,6 @@ from backprop_xp.execution import Runner, initial_slots
 from backprop_xp.losses import get_loss
 from backprop_xp.network import Network, initial_parameters, map_arrays
 from backprop_xp.optimizers import get_optimizer
-from backprop_xp.regularizers import Penalty
 from backprop_xp.step import StepRule
 
 KINDS = {"matmul": "products", "sum": "reductions", "max": "reductions", "take": "gathers"}
@@ -65,20 +65,7 @@ def operations(sizes, activations, loss, optimizer, batch_size, steps):
     """Return how many operations an epoch of some steps takes, those of the optimizer apart."""
     xp, network = Counting(), Network(sizes, activations)
     optimizer = get_optimizer(optimizer)
-    rule = StepRule(
-        network,
-        get_loss(loss),
-        optimizer,
-        Penalty(0.0, 0.0, False),
-        dropout=(),
-        augmentation=None,
-        image_shape=None,
-        clip_norm=None,
-        max_norm=None,
-        seed=0,
-        xp=xp,
-        device=None,
-    )
+    rule = StepRule(network, get_loss(loss), optimizer, xp, device=None)
     parameters = initial_parameters(network, 0, xp=np, dtype=np.float32)
     slots = [tuple(map(counted, kept)) for kept in initial_slots(optimizer, parameters, xp=np)]
     rows = steps * batch_size
@@ -95,7 +82,8 @@ def operations(sizes, activations, loss, optimizer, batch_size, steps):
     DONE.clear()
     scalars = [optimizer.scalars(0.1, step) for step in range(1, steps + 1)]
     order = counted(np.arange(rows))
-    Runner(rule.compute, apply, xp).epoch(
+    halves = SimpleNamespace(compute=rule.compute, apply=apply)
+    Runner(lambda xp: halves, xp).epoch(
         map_arrays(counted, parameters), slots, data, order, batch_size, scalars, 0
     )
     return DONE - in_apply + Counter(optimizer=in_apply.total())

@@ -1,7 +1,6 @@
 """The learning-rate finder: its steps are those of a training, and its suggestion trains."""
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -195,7 +194,7 @@ def test_losses_that_are_almost_too_large_are_no_error():
 def watched(curve):
     """Return what a range test finds whose loss is the given function of the rate."""
     test = _RangeTest(1e-6, 10.0, 400)
-    next(rate for rate in test.rates if test.watch(0, SimpleNamespace(loss=curve(rate))))
+    next(rate for rate in test.rates if test.watch(0, curve(rate), None))
     return test.finding()
 
 

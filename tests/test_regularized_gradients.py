@@ -63,7 +63,7 @@ def computed(kind, library, **told):
     rows = library.array(ROWS, "index")
     data = trainer.feed.whole
     batch = tuple(None if a is None else library.xp.take(a, rows, axis=0) for a in data)
-    return trainer.runner.compute(state.parameters, batch, STEP)
+    return trainer.rule.compute(state.parameters, batch, STEP)
 
 
 # --- the objective, written out ---------------------------------------------------------------

@@ -11,7 +11,7 @@ from sklearn.utils.optimize import _check_optimize_result
 from backprop_xp import arrays
 from backprop_xp.data.placing import SparseRows
 from backprop_xp.devices import Placement
-from backprop_xp.execution import few_threads, quiet
+from backprop_xp.host import few_threads, quiet
 from backprop_xp.network import Network, Parameters, map_arrays
 from backprop_xp.settings import TrainingSettings
 from backprop_xp.trainer import Trainer
@@ -46,7 +46,7 @@ def minimise(
         batch = (x.take(slice(None)) if isinstance(x, SparseRows) else x, *others)
 
         def value_and_slope(vector: Any) -> tuple[float, Any]:
-            step = trainer.runner.compute(_unpack(vector, like, xp), batch, 0, (1.0,))
+            step = trainer.rule.compute(_unpack(vector, like, xp), batch, 0, (1.0,))
             return float(step.loss), _pack(step.gradients.layers)
 
         with few_threads(like, trainer.n, xp=xp):

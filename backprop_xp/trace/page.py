@@ -16,7 +16,7 @@ from typing import Any
 
 from backprop_xp.activations import Activation
 from backprop_xp.arrays import Array, backend_namespace
-from backprop_xp.execution import quiet
+from backprop_xp.host import quiet
 from backprop_xp.network import Layer, Parameters
 from backprop_xp.trace.record import Trace
 

@@ -10,7 +10,8 @@ from backprop_xp.activations import Activation
 from backprop_xp.arrays import Array
 from backprop_xp.data.placing import check_targets, place
 from backprop_xp.devices import Placement, select
-from backprop_xp.execution import few_threads, initial_slots, quiet
+from backprop_xp.execution import initial_slots
+from backprop_xp.host import few_threads, quiet
 from backprop_xp.losses import Loss, check_pair, fused_form, get_loss, output_error
 from backprop_xp.metrics import classes_of
 from backprop_xp.network import (
@@ -289,15 +290,9 @@ def trace_step(
             network=_listening(network, arriving),
             loss=loss,
             optimizer=optimizer,
-            penalty=Penalty() if penalty is None else penalty,
-            dropout=(),
-            augmentation=None,
-            image_shape=None,
-            clip_norm=None,
-            max_norm=None,
-            seed=0,
             xp=xp,
             device=placement.device,
+            penalty=Penalty() if penalty is None else penalty,
         )
         batch = (data.x, data.y, None)
         with few_threads(parameters, data.n, xp=xp):

@@ -1,0 +1,179 @@
+"""How one step is run: as it is written or, on NumPy and once that has paid, as recorded."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple, Protocol
+
+from backprop_xp.arrays import Array, Namespace, backend_name
+from backprop_xp.data.placing import SparseRows
+from backprop_xp.network import Parameters, Step, map_arrays
+from backprop_xp.optimizers import Scalars, Slots
+from backprop_xp.recording import record
+
+Batch = tuple[Array, Array, Array | None]
+"""Inputs, targets and weights of samples; None where all weigh the same."""
+
+_RECORD_AFTER = 100
+"""Steps of one size that are run as written: what a recording takes, they could have saved."""
+
+_RECORD_UP_TO = 300_000
+"""Parameters in a network beyond which Python's share of a step is not seen, and a recording,
+which is made on copies, would need memory."""
+
+
+class Rule(Protocol):
+    """The two halves of a training step, on one namespace."""
+
+    def compute(self, parameters: Parameters, batch: Batch, number: Any, scalars: Scalars) -> Step:
+        """Return the loss of a batch and its gradients, as the optimizer's rule takes them;
+        ``number`` is that of the step."""
+
+    def apply(
+        self, parameters: Parameters, gradients: Parameters, slots: list[Slots], scalars: Scalars
+    ) -> tuple[Parameters, list[Slots]]:
+        """Return parameters and slots after the update; all arrays are consumed."""
+
+
+RuleOn = Callable[[Namespace], Rule]
+"""``(xp) -> rule``: makes the halves of a step for a namespace."""
+
+
+class Way(NamedTuple):
+    """The two halves of a step as they are run.
+
+    Attributes
+    ----------
+    compute : callable ``(parameters, data, rows, number, scalars) -> (loss, gradients)``
+        Those rows of the data are the batch; None for all of it.
+    apply : callable ``(parameters, gradients, slots, scalars) -> (parameters, slots)``
+    """
+
+    compute: Callable[..., tuple[Any, Parameters]]
+    apply: Callable[..., tuple[Parameters, list[Slots]]]
+
+
+class Steps:
+    """The steps of one training, each size of batch by itself.
+
+    Parameters
+    ----------
+    rule_on : callable ``(xp) -> Rule``
+    xp : namespace
+
+    Attributes
+    ----------
+    rule : Rule
+        On the namespace itself.
+    recorded : dict of (int, bool) to Way
+        How batches of a size are run for good; True where a batch is all of the data.
+    """
+
+    def __init__(self, rule_on: RuleOn, xp: Namespace) -> None:
+        self.rule = rule_on(xp)
+        self._rule_on = rule_on
+        self._xp = xp
+        self._written = Way(_compute_on(rule_on)(xp), self.rule.apply)
+        self.recorded: dict[tuple[int, bool], Way] = {}
+        self._seen: Counter[tuple[int, bool]] = Counter()
+
+    def way(
+        self,
+        size: int,
+        slots: list[Slots],
+        parameters: Parameters,
+        data: Batch,
+        rows: Array | None,
+        number: int,
+        scalars: Scalars,
+    ) -> Way:
+        """Return how the step of a batch of ``size`` rows is run; nothing is consumed."""
+        kind = size, rows is None
+        self._seen[kind] += 1
+        if self._seen[kind] <= _RECORD_AFTER or backend_name(self._xp) != "numpy":
+            return self._written
+        self.recorded[kind] = self._written
+        if sum(p.size for layer in parameters for p in layer if p is not None) <= _RECORD_UP_TO:
+            # What cannot be recorded, with functions of one's own for example, stays as it is.
+            with suppress(Exception):
+                self.recorded[kind] = self._record(slots, parameters, data, rows, number, scalars)
+        return self.recorded[kind]
+
+    def look(
+        self, parameters: Parameters, data: Batch, rows: Array | None, number: Any, scalars: Scalars
+    ) -> Step:
+        """Return all that a step computes before its update."""
+        return self.rule.compute(parameters, rows_of(data, rows, self._xp), number, scalars)
+
+    def _record(
+        self,
+        slots: list[Slots],
+        parameters: Parameters,
+        data: Batch,
+        rows: Array | None,
+        number: int,
+        scalars: Scalars,
+    ) -> Way:
+        """Return the step as recorded, if it does the same as the one as written."""
+        xp = self._xp
+        parameters, slots = _copies(parameters, slots, xp)
+        compute, (_, gradients) = record(
+            _compute_on(self._rule_on), (parameters, data, rows, number, scalars), xp
+        )
+        apply, (parameters, slots) = record(
+            lambda xp: self._rule_on(xp).apply, (parameters, gradients, slots, scalars), xp
+        )
+        recorded = Way(compute, apply)
+
+        def run(way: Way, parameters: Parameters, slots: list[Slots]) -> list[Array]:
+            loss, gradients = way.compute(parameters, data, rows, number + 1, scalars)
+            layers, slots = way.apply(parameters, gradients, slots, scalars)
+            return [loss, *(p for kept in (*layers, *slots) for p in kept if p is not None)]
+
+        # A function of one's own may draw numbers or keep some: then another step shows it.
+        pairs = zip(
+            run(self._written, *_copies(parameters, slots, xp)),
+            run(recorded, parameters, slots),
+            strict=True,
+        )
+        return recorded if all(xp.all(a == b) for a, b in pairs) else self._written
+
+
+def _compute_on(rule_on: RuleOn) -> Callable[[Namespace], Callable[..., tuple[Any, Parameters]]]:
+    """Return what makes the first half of a step for a namespace, which takes the batch from the
+    data and leaves the tape behind."""
+
+    def on(xp: Namespace) -> Callable[..., tuple[Any, Parameters]]:
+        rule = rule_on(xp)
+
+        def compute(
+            parameters: Parameters, data: Batch, rows: Array | None, number: Any, scalars: Scalars
+        ) -> tuple[Any, Parameters]:
+            step = rule.compute(parameters, rows_of(data, rows, xp), number, scalars)
+            return step.loss, step.gradients.layers
+
+        return compute
+
+    return on
+
+
+def _copies(
+    parameters: Parameters, slots: list[Slots], xp: Namespace
+) -> tuple[Parameters, list[Slots]]:
+    copy = functools.partial(xp.asarray, copy=True)
+    return map_arrays(copy, parameters), [tuple(map(copy, kept)) for kept in slots]
+
+
+def rows_of(data: Batch, rows: Array | None, xp: Namespace) -> Batch:
+    """Return the given rows of a data set, or the set itself where none are given."""
+    if rows is None:
+        return data
+    x, y, weights = data
+    return (
+        x.take(rows) if isinstance(x, SparseRows) else xp.take(x, rows, axis=0),
+        xp.take(y, rows, axis=0),
+        None if weights is None else xp.take(weights, rows, axis=0),
+    )

@@ -1,0 +1,248 @@
+"""A step that is recorded trains exactly as the one that is written, or is not recorded."""
+
+import numpy as np
+import pytest
+from helpers import bytes_of
+
+from backprop_xp import stepping
+from backprop_xp.activations import ACTIVATIONS, OUTPUTS, RELU, elementwise
+from backprop_xp.data.augmentation import AUGMENTATIONS
+from backprop_xp.errors import DivergenceError
+from backprop_xp.execution import Runner
+from backprop_xp.losses import LOSSES, default_loss, quantile
+from backprop_xp.network import Layer, Network, initial_parameters
+from backprop_xp.optimizers import OPTIMIZERS, sgd
+from backprop_xp.step import StepRule
+from backprop_xp.training import fit
+
+rng = np.random.default_rng(11)
+X = rng.random((64, 25))
+CLASSES = rng.integers(0, 3, 64)
+ONE_HOT = np.eye(3)[CLASSES]
+SIZES, SHAPE = (25, 7, 3), (5, 5)
+
+
+@pytest.fixture
+def ways(monkeypatch):
+    """What became of the recordings: True where a step was recorded."""
+    found, record = [], stepping.Steps._record
+
+    def spy(self, *given):
+        found.append(False)
+        way = record(self, *given)
+        found[-1] = way is not self._written
+        return way
+
+    monkeypatch.setattr(stepping.Steps, "_record", spy)
+    return found
+
+
+def trained(monkeypatch, after, network, targets, **settings):
+    monkeypatch.setattr(stepping, "_RECORD_AFTER", after)
+    told = {"epochs": 3, "batch_size": 10, "seed": 1, "learning_rate": 0.01, **settings}
+    return fit(network, (X, targets), image_shape=SHAPE, **told)
+
+
+def numbers_of(state):
+    """All that a training leaves, but for the time it took."""
+    slots = [kept.tobytes() for slots in state.slots for kept in slots]
+    losses = [{**record, "seconds": 0.0} for record in state.history]
+    return bytes_of(state.parameters), slots, losses, state.step, state.stopped
+
+
+def assert_recorded(monkeypatch, ways, network, targets=ONE_HOT, **settings):
+    written = trained(monkeypatch, 10**9, network, targets, **settings)
+    assert ways == []
+    recorded = trained(monkeypatch, 2, network, targets, **settings)
+    assert ways
+    assert all(ways)
+    assert numbers_of(recorded) == numbers_of(written)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_is_recorded(activation, ways, monkeypatch, dtype):
+    assert_recorded(monkeypatch, ways, Network(SIZES, (activation, "softmax")), dtype=dtype)
+
+
+def outputs_of(loss):
+    """The output activations with which the tests train a loss: those with a form of their own."""
+    if loss.of_rates:
+        return ("exp", "softplus")
+    return ("softmax", "sigmoid") if loss.of_probabilities else ("identity", "sigmoid")
+
+
+@pytest.mark.parametrize(
+    ("loss", "output"),
+    [(loss, output) for loss in (*LOSSES.values(), quantile(0.3)) for output in outputs_of(loss)],
+    ids=lambda part: getattr(part, "name", part),
+)
+def test_every_loss_is_recorded(loss, output, ways, monkeypatch):
+    assert_recorded(monkeypatch, ways, Network(SIZES, ("tanh", output)), loss=loss)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_every_output_is_recorded_with_the_loss_that_belongs_to_it(output, ways, monkeypatch):
+    network = Network(SIZES, ("tanh", output))
+    assert_recorded(monkeypatch, ways, network, loss=default_loss(network.activations[-1]))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_is_recorded(optimizer, ways, monkeypatch, dtype):
+    network = Network(SIZES, ("relu", "softmax"))
+    assert_recorded(monkeypatch, ways, network, optimizer=optimizer, dtype=dtype)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "nesterov"])
+def test_updates_in_slices_are_recorded(optimizer, ways, monkeypatch):
+    monkeypatch.setattr("backprop_xp.execution._SLICE", 4)
+    assert_recorded(monkeypatch, ways, Network(SIZES, ("relu", "softmax")), optimizer=optimizer)
+
+
+SETTINGS = {
+    "l1": {"l1": 1.0},
+    "l2": {"l2": 1.0},
+    "penalty per batch": {"l1": 0.1, "l2": 0.1, "penalty": "per_batch", "penalize_biases": True},
+    "dropout": {"dropout": 0.3},
+    "max_norm": {"max_norm": 0.5},
+    "clip_norm": {"clip_norm": 0.01},
+    "label_smoothing": {"label_smoothing": 0.1},
+    "sample_weight": {"sample_weight": np.arange(64.0) + 1.0},
+    "schedule": {"schedule": "cosine", "warm_up": 5},
+    "all rows in a step": {"batch_size": 64, "epochs": 6},
+    "diagnostics": {"diagnostics": True},
+    "target_loss": {"target_loss": 1.05, "epochs": 9},
+    **{f"augment {name}": {"augment": name} for name in AUGMENTATIONS},
+}
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "nesterov"])
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_everything_that_changes_a_step_is_recorded(settings, optimizer, ways, monkeypatch):
+    network = Network(SIZES, ("relu", "softmax"))
+    told = {"optimizer": optimizer, **SETTINGS[settings]}
+    assert_recorded(monkeypatch, ways, network, **told)
+
+
+def test_class_weights_are_recorded(ways, monkeypatch):
+    network = Network(SIZES, ("relu", "softmax"))
+    assert_recorded(monkeypatch, ways, network, CLASSES, class_weight="balanced")
+
+
+def test_a_network_without_biases_is_recorded(ways, monkeypatch):
+    assert_recorded(monkeypatch, ways, Network(SIZES, ("relu", "softmax"), bias=False))
+
+
+def test_weights_in_fortran_order_are_recorded(ways, monkeypatch):
+    network = Network(SIZES, ("relu", "softmax"))
+    drawn = fit(network, (X, ONE_HOT), epochs=0, seed=0).parameters
+    layers = [Layer(np.asfortranarray(w), b) for w, b in drawn]
+    assert_recorded(monkeypatch, ways, network, parameters=layers, optimizer="adam")
+
+
+def test_a_window_that_is_one_batch_is_recorded_apart_from_batches_of_that_size(ways, monkeypatch):
+    network = Network(SIZES, ("relu", "softmax"))
+    rule = StepRule(network, default_loss(network.activations[-1]), sgd(), np, None)
+    whole, order = (X, ONE_HOT, None), rng.permutation(48)
+    last = tuple(part if part is None else part[48:] for part in whole)
+    windows = [(tuple(part if part is None else part[:48] for part in whole), order)]
+    windows.append((last, rng.permutation(16)))  # needs no order, as the first does
+
+    def trained(after):
+        monkeypatch.setattr(stepping, "_RECORD_AFTER", after)
+        runner = Runner(lambda xp: rule._replace(xp=xp), np)
+        parameters = initial_parameters(network, 0, xp=np, dtype=np.float64)
+        for epoch in range(6):
+            left = runner.windows(parameters, [()] * 4, windows, 16, [(0.1,)] * 4, 4 * epoch)
+            parameters = left.parameters
+        return bytes_of(parameters), left.loss
+
+    assert trained(4) == trained(10**9)
+    assert ways == [True, True]
+
+
+def test_each_size_of_batch_is_recorded_once_and_only_where_it_comes_often(ways, monkeypatch):
+    network = Network(SIZES, ("relu", "softmax"))  # six full batches and a short one
+    trained(monkeypatch, 4, network, ONE_HOT, epochs=4)
+    assert ways == [True]
+    trained(monkeypatch, 4, network, ONE_HOT, epochs=9)
+    assert ways == [True, True, True]
+
+
+def test_a_large_network_is_not_recorded(ways, monkeypatch):
+    monkeypatch.setattr(stepping, "_RECORD_UP_TO", 100)
+    trained(monkeypatch, 2, Network(SIZES, ("relu", "softmax")), ONE_HOT)
+    assert ways == []
+
+
+def own(function):
+    return elementwise("own", function, lambda z, a, xp: xp.ones_like(z))
+
+
+def choosing(z, xp):
+    return z * 0.5 if float(xp.max(z)) > 0.0 else z
+
+
+def test_a_function_that_chooses_by_its_numbers_is_run_as_it_is_written(ways, monkeypatch):
+    network = Network(SIZES, (own(choosing), "softmax"))
+    state = trained(monkeypatch, 2, network, ONE_HOT, batch_size=16)
+    assert ways == [False]
+    plain = trained(monkeypatch, 10**9, network, ONE_HOT, batch_size=16)
+    assert numbers_of(state) == numbers_of(plain)
+
+
+def test_a_function_that_draws_numbers_goes_on_drawing_them(ways, monkeypatch):
+    draws = []
+
+    def noisy(z, xp):
+        draws.append(0)
+        return z + 1e-3 * np.random.default_rng(len(draws)).random(z.shape)
+
+    network = Network(SIZES, (own(noisy), "softmax"))
+    trained(monkeypatch, 10**9, network, ONE_HOT, batch_size=16)
+    usual = len(draws)
+    trained(monkeypatch, 2, network, ONE_HOT, batch_size=16)
+    assert ways == [False]
+    assert len(draws) == 2 * usual + 2  # a step for the recording, and one to compare it with
+
+
+def test_a_pure_function_of_ones_own_is_recorded(ways, monkeypatch):
+    network = Network(SIZES, (own(lambda z, xp: np.arctan(z) + xp.where(z > 0, z, 0.1 * z)), RELU))
+    assert_recorded(monkeypatch, ways, network, loss="half_squared_error")
+
+
+def test_an_optimizer_that_makes_new_arrays_is_recorded(ways, monkeypatch):
+    def rule(p, eta_g, slots, scalars, xp):
+        return p - eta_g, ()
+
+    optimizer = sgd()._replace(name="anew", rule=rule)
+    network = Network(SIZES, ("relu", "softmax"))
+    assert_recorded(monkeypatch, ways, network, optimizer=optimizer)
+
+
+def test_divergence_is_told_as_where_it_is_not_recorded(ways, monkeypatch):
+    network = Network(SIZES, ("identity", "identity"))
+
+    def told(after):
+        with pytest.raises(DivergenceError) as caught:
+            trained(
+                monkeypatch,
+                after,
+                network,
+                ONE_HOT,
+                batch_size=16,
+                optimizer="sgd",
+                loss="half_squared_error",
+                learning_rate=10.0,
+            )
+        return str(caught.value)
+
+    assert told(2) == told(10**9)
+    assert ways == [True]
+    assert "is inf at step 6 (epoch 2): the weighted inputs of layer 2" in told(2)
+
+
+def test_nothing_but_numpy_is_recorded(library, ways, monkeypatch):
+    monkeypatch.setattr(stepping, "_RECORD_AFTER", 1)
+    x, y = library.array(X), library.array(ONE_HOT)
+    fit(Network(SIZES, ("relu", "softmax")), (x, y), epochs=2, batch_size=10, seed=0)
+    assert bool(ways) is (library.placement.backend == "numpy")
