@@ -114,15 +114,15 @@ def update(
 def _in_slices(
     rule: Callable[..., Any], p: Array, g: Array, kept: Slots, scalars: Scalars, xp: Namespace
 ) -> tuple[Array, Slots]:
-    """Apply a rule to slices of a large array, in place: each slice is a view."""
-    # Weights that came in Fortran order cannot be sliced as one row of numbers without a copy.
+    """Apply a rule to some rows of a large array after the other, in place: each slice is a view."""
+    # Rows of weights that came in Fortran order do not lie together.
     if p.size <= _SLICE or not all(a.flags.c_contiguous for a in (p, g, *kept)):
         changed: tuple[Array, Slots] = rule(p, g, kept, scalars, xp)
         return changed
-    all_p, all_g, *slots = (xp.reshape(array, (-1,), copy=False) for array in (p, g, *kept))
-    for start in range(0, p.size, _SLICE):
-        part = slice(start, start + _SLICE)
-        rule(all_p[part], all_g[part], tuple(slot[part] for slot in slots), scalars, xp)
+    rows = max(1, _SLICE * p.shape[0] // p.size)
+    for start in range(0, p.shape[0], rows):
+        part = slice(start, start + rows)
+        rule(p[part], g[part], tuple(slot[part] for slot in kept), scalars, xp)
     return p, kept
 
 

@@ -13,9 +13,11 @@ and ``__array_function__``, NEP 13 and NEP 18).
 
 from __future__ import annotations
 
+import keyword
 import operator
 import re
 from collections.abc import Callable, Iterable
+from numbers import Number
 from typing import Any
 
 from backprop_xp.arrays import Namespace
@@ -88,7 +90,7 @@ class _Lines:
 
     def __init__(self, xp: Namespace) -> None:
         self._lines: list[str] = []
-        self._things: dict[str, Any] = {}
+        self._things: dict[str, Any] = {"given": None, "slice": slice, "abs": abs}
         self._names: dict[int, str] = {}
         self._numbers: dict[Any, Any] = {}
         self._count = 0
@@ -100,7 +102,7 @@ class _Lines:
         if isinstance(tree, (list, tuple)):
             parts = [self.take(part) for part in tree]
             return _like(tree, [part for part, _ in parts]), _tuple(name for _, name in parts)
-        if type(tree) in (int, float) or isinstance(tree, self._array):
+        if isinstance(tree, (self._array, Number)) and not isinstance(tree, bool):
             taken = self._new(tree)
             return taken, taken.name
         return tree, "_"
@@ -134,7 +136,10 @@ class _Lines:
     def _thing(self, value: Any) -> str:
         """Return the name of what is the same in every replay: a function, a type, a number."""
         if id(value) not in self._names:
-            stem = name = re.sub(r"\W", "", getattr(value, "__name__", "number")) or "function"
+            stem = re.sub(r"\W", "", getattr(value, "__name__", "number"))
+            if keyword.iskeyword(stem) or _NAMES.fullmatch(stem) or not stem.isidentifier():
+                stem = f"function_{stem}"
+            name = stem
             while name in self._things:
                 name = f"{stem}_{len(self._things)}"
             self._things[name], self._names[id(value)] = value, name

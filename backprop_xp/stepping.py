@@ -17,8 +17,9 @@ from backprop_xp.recording import record
 Batch = tuple[Array, Array, Array | None]
 """Inputs, targets and weights of samples; None where all weigh the same."""
 
-_RECORD_AFTER = 100
-"""Steps of one size that are run as written: what a recording takes, they could have saved."""
+_RECORD_AFTER = 50
+"""Steps of one size that are run as written. A recording takes some 2.5 ms and saves 15 to 50 µs a
+step; so it is made for trainings that will probably gain by it, and costs the others little."""
 
 _RECORD_UP_TO = 300_000
 """Parameters in a network beyond which Python's share of a step is not seen, and a recording,

@@ -238,7 +238,7 @@ def test_a_large_array_is_worked_on_in_slices_where_the_rule_keeps_arrays(
 
     monkeypatch.setattr(execution, "_SLICE", 4)
     spy = optimizer._replace(rule=rule)
-    layers = [Layer(np.zeros((2, 5)), np.zeros(4))]
+    layers = [Layer(np.zeros((5, 2)), np.zeros(4))]
     update(spy, layers, layers, initial_slots(spy, layers, xp=np), (ETA,), xp=np)
     assert seen == sizes
 

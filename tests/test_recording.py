@@ -124,6 +124,35 @@ def test_numbers_among_the_arguments_are_taken_anew():
     assert same(replay(Y, (0.7, 5)), function_on(np)(Y, (0.7, 5)))
 
 
+@pytest.mark.parametrize("number", [np.float64, np.float32, np.int64])
+def test_numbers_of_numpy_are_taken_anew_as_well(number):
+    def function_on(xp):
+        return lambda x, told: x * told + told * 0.1
+
+    replay, _ = record(function_on, (X, number(3)), np)
+    assert same(replay(Y, number(7)), function_on(np)(Y, number(7)))
+
+
+def given(x):
+    return np.tanh(x)
+
+
+def a1(x):
+    return x + 1.0
+
+
+@pytest.mark.parametrize("function", [given, a1, lambda x: x * 2.0])
+def test_a_function_may_have_any_name(function):
+    class Odd:  # as NumPy's functions do, it asks its argument
+        __name__ = function.__name__
+
+        def __call__(self, x):
+            return x.__array_function__(function, (), (x,), {}) if hasattr(x, "lines") else x
+
+    replay, _ = record(lambda xp: Odd(), (X,), np)
+    assert same(replay(Y), function(Y))
+
+
 def test_what_is_neither_array_nor_number_is_taken_as_it_is():
     def function_on(xp):
         return lambda x, weights, name: x if weights is None else x * weights

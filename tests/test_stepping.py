@@ -108,6 +108,7 @@ SETTINGS = {
     "label_smoothing": {"label_smoothing": 0.1},
     "sample_weight": {"sample_weight": np.arange(64.0) + 1.0},
     "schedule": {"schedule": "cosine", "warm_up": 5},
+    "a rate of NumPy's": {"learning_rate": np.float64(0.01), "schedule": "cosine"},
     "all rows in a step": {"batch_size": 64, "epochs": 6},
     "diagnostics": {"diagnostics": True},
     "target_loss": {"target_loss": 1.05, "epochs": 9},
