@@ -23,7 +23,7 @@ Watch = Callable[[int, Any, Callable[[], Step]], bool]
 """``(place of the step in the epoch, loss, look) -> stop``: is told the loss of a step before its
 update; ``look()`` returns all that was computed for it."""
 
-_SLICE = 32_768
+_SLICE = 65_536
 """Elements in a slice of an eager CPU update: so small that all its temporaries stay in cache."""
 
 
@@ -114,7 +114,7 @@ def update(
 def _in_slices(
     rule: Callable[..., Any], p: Array, g: Array, kept: Slots, scalars: Scalars, xp: Namespace
 ) -> tuple[Array, Slots]:
-    """Apply a rule to some rows of a large array after the other, in place: each slice is a view."""
+    """Apply a rule to some rows of a large array at a time, in place: each slice is a view."""
     # Rows of weights that came in Fortran order do not lie together.
     if p.size <= _SLICE or not all(a.flags.c_contiguous for a in (p, g, *kept)):
         changed: tuple[Array, Slots] = rule(p, g, kept, scalars, xp)
