@@ -53,7 +53,6 @@ def backend_namespace(backend: str) -> Namespace:
     return importlib.import_module({"jax": "jax.numpy"}.get(backend, backend))
 
 
-@functools.cache
 def backend_name(xp: Namespace) -> str:
     """Return the name of the library behind a namespace.
 
@@ -62,7 +61,12 @@ def backend_name(xp: Namespace) -> str:
     >>> backend_name(backend_namespace("numpy"))
     'numpy'
     """
-    parts = xp.__name__.split(".")  # "jax.numpy" is JAX, so NumPy is asked for last
+    return _backend_of(xp.__name__)
+
+
+@functools.cache
+def _backend_of(name: str) -> str:
+    parts = name.split(".")  # "jax.numpy" is JAX, so NumPy is asked for last
     return next((backend for backend in BACKENDS[1:] if backend in parts), "numpy")
 
 

@@ -122,7 +122,11 @@ def _in_slices(
     rows = max(1, _SLICE * p.shape[0] // p.size)
     for start in range(0, p.shape[0], rows):
         part = slice(start, start + rows)
-        rule(p[part], g[part], tuple(slot[part] for slot in kept), scalars, xp)
+        old = p[part], *(slot[part] for slot in kept)
+        new, slots = rule(old[0], g[part], old[1:], scalars, xp)
+        for place, array in zip(old, (new, *slots), strict=True):
+            if array is not place:  # a rule of one's own may make new arrays
+                place[...] = array
     return p, kept
 
 

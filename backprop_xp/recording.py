@@ -1,11 +1,13 @@
 """Recording: a function of arrays is run once, written down, and replayed without its Python.
 
 A step of a small network is some forty calls of half a microsecond each, and nearly as much again
-goes by between them, in records, loops over layers and choices of namespaces. Which calls are
-made follows from shapes alone. So a function is run on arrays that write down what is done with
-them, and what they wrote is a straight line of the same calls on the same numbers: its results
-are the same to the last bit. What depends on the numbers in an array, as an ``if`` on them does,
-cannot be written down and is refused.
+goes by between them, in records, loops over layers and choices of namespaces. In this library
+the calls that are made follow from shapes alone. So a function is run on arrays that write down
+what is done with them, and what they wrote is a straight line of the same calls on the same
+numbers: its results are the same to the last bit. An ``if`` on the numbers of an array is refused.
+What cannot be seen from the arrays is taken for good as it was: a number of the function's own
+that changes between calls, a shape that follows from numbers, an array that it has made by
+another namespace and writes into. So only functions that are known to be pure are recorded.
 
 It works for libraries whose functions ask their arguments (NumPy's protocols ``__array_ufunc__``
 and ``__array_function__``, NEP 13 and NEP 18).
@@ -44,8 +46,8 @@ def record(
         Makes the function for a namespace. It must be pure, but for arrays that it consumes.
     given : tuple
         Its arguments: arrays and numbers, in lists, tuples and named tuples as deep as need be.
-        A replay takes others of the same shapes and types. What else there is, None for example,
-        is taken as it is, for good.
+        A replay takes others of the same shapes, orders and types. What else there is, as None,
+        a bool or a dict, is taken as it is, for good.
     xp : namespace
         NumPy's, or `backprop_xp.arrays.direct` of it.
 
@@ -59,8 +61,8 @@ def record(
     Raises
     ------
     NotRecordable
-        Or whatever else the function raises where it is handed arrays of a strange type. Those
-        that it consumes may have been changed by then.
+        Where it can be seen that it cannot be recorded; or whatever else the function raises when
+        it is handed arrays of a strange type. Those that it consumes may have been changed by then.
 
     Examples
     --------
@@ -90,7 +92,7 @@ class _Lines:
 
     def __init__(self, xp: Namespace) -> None:
         self._lines: list[str] = []
-        self._things: dict[str, Any] = {"given": None, "slice": slice, "abs": abs}
+        self._things: dict[str, Any] = {"given": None, "replay": None, "slice": slice, "abs": abs}
         self._names: dict[int, str] = {}
         self._numbers: dict[Any, Any] = {}
         self._count = 0
@@ -124,10 +126,10 @@ class _Lines:
         if isinstance(value, slice):
             return "slice" + _tuple(map(self.text, (value.start, value.stop, value.step)))
         if value is None or type(value) in (bool, int):
-            return repr(value)
+            return f"({value!r})"  # (-1) ** n is not -1 ** n
         if type(value) is float and isinstance(beside, self._array) and beside.dtype.kind == "f":
             # As an array of shape () NumPy need not look for its type: half the time of the call.
-            key = value, beside.dtype
+            key = str(value), beside.dtype  # 0.0 equals -0.0
             if key not in self._numbers:
                 self._numbers[key] = self._asarray(value, dtype=beside.dtype)
             value = self._numbers[key]
@@ -222,6 +224,7 @@ class _Namespace:
 class _Recorded:
     """An array, or a number, that writes down what is done with it."""
 
+    __slots__ = ("T", "lines", "mT", "name", "value")  # nothing else of an array can be set
     __iter__ = __contains__ = None
 
     def __init__(self, lines: _Lines, name: str, value: Any) -> None:
@@ -232,10 +235,11 @@ class _Recorded:
         if method != "__call__":
             name += f".{method}"
         if out := options.pop("out", None):
-            if options or method != "__call__" or not isinstance(out[0], _Recorded):
-                raise NotRecordable("an array was changed that is not one of the recording")
-            self.lines.call(function, (*given, out[0]), {}, name, changes=True)
-            return out[0]
+            [target] = out if len(out) == 1 else [None]
+            if options or method != "__call__" or not isinstance(target, _Recorded):
+                raise NotRecordable("a result was put where that cannot be written down")
+            self.lines.call(function, (*given, target), {}, name, changes=True)
+            return target
         if method == "reduce" and options.keys() == {"axis", "dtype", "keepdims"}:
             # Options take NumPy less time where they are told by their places.
             given = (*given, options["axis"], options["dtype"], None, options["keepdims"])

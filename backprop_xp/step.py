@@ -61,6 +61,13 @@ class StepRule(NamedTuple):
     max_norm: float | None = None
     seed: int = 0
 
+    @property
+    def recordable(self) -> bool:
+        """Whether all functions of the step are this library's own, which are pure."""
+        parts = (*self.network.activations, self.loss, self.optimizer, self.loss.fused.values())
+        functions = (part for record in parts for part in record if callable(part))
+        return all(str(getattr(f, "__module__", "")).startswith("backprop_xp.") for f in functions)
+
     def compute(
         self, parameters: Parameters, batch: Batch, number: Any, scalars: Scalars | None = None
     ) -> Step:

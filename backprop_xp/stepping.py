@@ -29,6 +29,10 @@ which is made on copies, would need memory."""
 class Rule(Protocol):
     """The two halves of a training step, on one namespace."""
 
+    @property
+    def recordable(self) -> bool:
+        """Whether both are known to be pure, but for arrays that they consume."""
+
     def compute(self, parameters: Parameters, batch: Batch, number: Any, scalars: Scalars) -> Step:
         """Return the loss of a batch and its gradients, as the optimizer's rule takes them;
         ``number`` is that of the step."""
@@ -97,9 +101,9 @@ class Steps:
         if self._seen[kind] <= _RECORD_AFTER or backend_name(self._xp) != "numpy":
             return self._written
         self.recorded[kind] = self._written
-        if sum(p.size for layer in parameters for p in layer if p is not None) <= _RECORD_UP_TO:
-            # What cannot be recorded, with functions of one's own for example, stays as it is.
-            with suppress(Exception):
+        total = sum(p.size for layer in parameters for p in layer if p is not None)
+        if self.rule.recordable and total <= _RECORD_UP_TO:
+            with suppress(Exception):  # what cannot be recorded, as sparse rows, stays as it is
                 self.recorded[kind] = self._record(slots, parameters, data, rows, number, scalars)
         return self.recorded[kind]
 
@@ -134,7 +138,7 @@ class Steps:
             layers, slots = way.apply(parameters, gradients, slots, scalars)
             return [loss, *(p for kept in (*layers, *slots) for p in kept if p is not None)]
 
-        # A function of one's own may draw numbers or keep some: then another step shows it.
+        # It is trusted once it has done another step to the last bit.
         pairs = zip(
             run(self._written, *_copies(parameters, slots, xp)),
             run(recorded, parameters, slots),

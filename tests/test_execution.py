@@ -51,7 +51,7 @@ def look_at(place, loss, look):
 
 
 def runner_of(compute, apply, xp):
-    return Runner(lambda xp: SimpleNamespace(compute=compute, apply=apply), xp)
+    return Runner(lambda xp: SimpleNamespace(compute=compute, apply=apply, recordable=False), xp)
 
 
 def run(backend, dtype="float64", *, epochs=1, batch_size=BATCH, order=ORDER, watch=None):

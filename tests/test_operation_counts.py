@@ -82,7 +82,7 @@ def operations(sizes, activations, loss, optimizer, batch_size, steps):
     DONE.clear()
     scalars = [optimizer.scalars(0.1, step) for step in range(1, steps + 1)]
     order = counted(np.arange(rows))
-    halves = SimpleNamespace(compute=rule.compute, apply=apply)
+    halves = SimpleNamespace(compute=rule.compute, apply=apply, recordable=False)
     Runner(lambda xp: halves, xp).epoch(
         map_arrays(counted, parameters), slots, data, order, batch_size, scalars, 0
     )

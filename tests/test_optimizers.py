@@ -243,6 +243,21 @@ def test_a_large_array_is_worked_on_in_slices_where_the_rule_keeps_arrays(
     assert seen == sizes
 
 
+def test_a_rule_that_makes_new_arrays_is_applied_to_large_arrays_too(monkeypatch):
+    monkeypatch.setattr(execution, "_SLICE", 4)
+
+    def rule(p, g, slots, scalars, xp):
+        return p - g, (slots[0] + 1.0,)
+
+    optimizer = momentum()._replace(rule=rule)
+    start, g = draw((5, 2), 0), draw((5, 2), 1)
+    parameters = [Layer(start.copy(), None)]
+    slots = initial_slots(optimizer, parameters, xp=np)
+    parameters, slots = update(optimizer, parameters, [Layer(g, None)], slots, (ETA,), xp=np)
+    assert parameters[0].weights.tolist() == (start - g).tolist()
+    assert slots[0][0].tolist() == np.ones((5, 2)).tolist()
+
+
 @every_rule
 def test_large_weights_in_fortran_order_are_updated_too(monkeypatch, name):
     monkeypatch.setattr(execution, "_SLICE", 4)

@@ -1,15 +1,18 @@
 """A step that is recorded trains exactly as the one that is written, or is not recorded."""
 
+import functools
+import gc
+
 import numpy as np
 import pytest
 from helpers import bytes_of
 
-from backprop_xp import stepping
-from backprop_xp.activations import ACTIVATIONS, OUTPUTS, RELU, elementwise
+from backprop_xp import recording, stepping
+from backprop_xp.activations import ACTIVATIONS, OUTPUTS, RELU, elementwise, leaky_relu
 from backprop_xp.data.augmentation import AUGMENTATIONS
 from backprop_xp.errors import DivergenceError
 from backprop_xp.execution import Runner
-from backprop_xp.losses import LOSSES, default_loss, quantile
+from backprop_xp.losses import LOSSES, Loss, default_loss, huber, quantile
 from backprop_xp.network import Layer, Network, initial_parameters
 from backprop_xp.optimizers import OPTIMIZERS, sgd
 from backprop_xp.step import StepRule
@@ -179,45 +182,98 @@ def own(function):
     return elementwise("own", function, lambda z, a, xp: xp.ones_like(z))
 
 
-def choosing(z, xp):
-    return z * 0.5 if float(xp.max(z)) > 0.0 else z
+def annealed(memory):
+    def function(z, xp):
+        memory["scale"] *= 0.999
+        return xp.tanh(z) * memory["scale"]
+
+    return {"network": Network(SIZES, (own(function), "softmax"))}
 
 
-def test_a_function_that_chooses_by_its_numbers_is_run_as_it_is_written(ways, monkeypatch):
-    network = Network(SIZES, (own(choosing), "softmax"))
-    state = trained(monkeypatch, 2, network, ONE_HOT, batch_size=16)
-    assert ways == [False]
-    plain = trained(monkeypatch, 10**9, network, ONE_HOT, batch_size=16)
-    assert numbers_of(state) == numbers_of(plain)
+def with_a_running_mean(memory):
+    def function(z, xp):
+        memory["mean"] = 0.9 * memory["mean"] + 0.1 * xp.sum(z, axis=0)
+        return z - memory["mean"]
+
+    return {"network": Network(SIZES, (own(function), "softmax"))}
 
 
-def test_a_function_that_draws_numbers_goes_on_drawing_them(ways, monkeypatch):
-    draws = []
-
-    def noisy(z, xp):
-        draws.append(0)
-        return z + 1e-3 * np.random.default_rng(len(draws)).random(z.shape)
-
-    network = Network(SIZES, (own(noisy), "softmax"))
-    trained(monkeypatch, 10**9, network, ONE_HOT, batch_size=16)
-    usual = len(draws)
-    trained(monkeypatch, 2, network, ONE_HOT, batch_size=16)
-    assert ways == [False]
-    assert len(draws) == 2 * usual + 2  # a step for the recording, and one to compare it with
+def drawing(memory):
+    noisy = own(lambda z, xp: z + 1e-3 * memory["draws"].random(z.shape))
+    return {"network": Network(SIZES, (noisy, "softmax"))}
 
 
-def test_a_pure_function_of_ones_own_is_recorded(ways, monkeypatch):
-    network = Network(SIZES, (own(lambda z, xp: np.arctan(z) + xp.where(z > 0, z, 0.1 * z)), RELU))
-    assert_recorded(monkeypatch, ways, network, loss="half_squared_error")
+def by_way_of_a_library_function(memory):
+    scaled = functools.partial(RELU.function)
+    return {"network": Network(SIZES, (RELU._replace(name="own", function=scaled), "softmax"))}
 
 
-def test_an_optimizer_that_makes_new_arrays_is_recorded(ways, monkeypatch):
+def with_a_slope_of_ones_own(memory):
+    mixed = elementwise("own", RELU.function, lambda z, a, xp: xp.astype(z > 0.1, z.dtype))
+    return {"network": Network(SIZES, (mixed, "softmax"))}
+
+
+def with_a_loss_that_counts(memory):
+    def from_outputs(a, y, xp):
+        met = y > 0.5
+        difference = xp.where(met, a - y, 0.1 * (a - y))
+        return 0.5 * difference * difference * y[met].shape[0], difference * y[met].shape[0]
+
+    return {"loss": Loss("own", "", from_outputs, {}, False)}
+
+
+def with_a_fused_loss(memory):
+    loss = LOSSES["cross_entropy"]
+    fused = loss.fused["softmax"]
+    return {"loss": loss._replace(fused={"softmax": lambda z, a, y, xp: fused(z, a, y, xp)})}
+
+
+def with_an_optimizer_that_skips(memory):
     def rule(p, eta_g, slots, scalars, xp):
-        return p - eta_g, ()
+        return (p - eta_g if scalars[1] else p), ()
 
-    optimizer = sgd()._replace(name="anew", rule=rule)
+    return {"optimizer": sgd()._replace(name="own", rule=rule, scalars=lambda r, t: (r, t % 3 > 0))}
+
+
+def with_other_scalars(memory):
+    return {"optimizer": sgd()._replace(name="own", scalars=lambda rate, step: (rate / step,))}
+
+
+OWN = (
+    *(annealed, with_a_running_mean, drawing, by_way_of_a_library_function),
+    *(with_a_slope_of_ones_own, with_a_loss_that_counts, with_a_fused_loss),
+    *(with_an_optimizer_that_skips, with_other_scalars),
+)
+
+
+@pytest.mark.parametrize("make", OWN)
+def test_a_step_with_a_function_of_ones_own_is_run_as_it_is_written(make, ways, monkeypatch):
+    def run(after):
+        # What a function of one's own keeps starts anew for each training.
+        memory = {"scale": 1.0, "mean": 0.0, "draws": np.random.default_rng(0)}
+        told = {"network": Network(SIZES, ("relu", "softmax")), **make(memory)}
+        return trained(monkeypatch, after, told.pop("network"), ONE_HOT, **told)
+
+    assert numbers_of(run(2)) == numbers_of(run(10**9))
+    assert ways == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"loss": quantile(0.3)}, {"loss": huber(0.5)}, {"optimizer": OPTIMIZERS["adam"](beta1=0.8)}],
+)
+def test_what_the_library_makes_to_measure_is_recorded(settings, ways, monkeypatch):
+    network = Network(SIZES, (leaky_relu(0.2), "identity"))
+    assert_recorded(monkeypatch, ways, network, **{"loss": "squared_error", **settings})
+
+
+def test_recordings_leave_nothing_behind(ways, monkeypatch):
     network = Network(SIZES, ("relu", "softmax"))
-    assert_recorded(monkeypatch, ways, network, optimizer=optimizer)
+    trained(monkeypatch, 2, network, ONE_HOT)
+    gc.collect()
+    assert ways
+    left = (recording._Lines, recording._Namespace, recording._Recorded)
+    assert [thing for thing in gc.get_objects() if type(thing) in left] == []
 
 
 def test_divergence_is_told_as_where_it_is_not_recorded(ways, monkeypatch):
