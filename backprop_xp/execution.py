@@ -249,7 +249,7 @@ class Runner:
         steps, recorded = self._steps, self._steps.recorded
 
         def look() -> Step:
-            return steps.look(*now)  # at the step that is being run
+            return steps.look(now)  # at the step that is being run
 
         for place, start in enumerate(range(0, n, batch_size)):
             size = min(batch_size, n - start)
@@ -257,7 +257,7 @@ class Runner:
             whole = size == n and not isinstance(data[0], SparseRows)
             rows = None if whole else order[start : start + size]
             now = parameters, data, rows, first + place, scalars[place]
-            way = recorded.get((size, whole)) or steps.way(size, slots, *now)
+            way = recorded.get((size, whole)) or steps.way(size, slots, now)
             loss, gradients = way.compute(*now)
             loss = read(loss)
             if watch is not None and watch(place, loss, look):

@@ -17,6 +17,10 @@ from backprop_xp.recording import record
 Batch = tuple[Array, Array, Array | None]
 """Inputs, targets and weights of samples; None where all weigh the same."""
 
+Now = tuple[Parameters, Batch, Array | None, Any, Scalars]
+"""``(parameters, data, rows, number, scalars)``: what a step starts from. Those rows of the data
+are its batch, all of them for None; its number is that in the training."""
+
 _RECORD_AFTER = 50
 """Steps of one size that are run as written. A recording takes some 2.5 ms and saves 15 to 50 µs a
 step; so it is made for trainings that will probably gain by it, and costs the others little."""
@@ -53,7 +57,6 @@ class Way(NamedTuple):
     Attributes
     ----------
     compute : callable ``(parameters, data, rows, number, scalars) -> (loss, gradients)``
-        Those rows of the data are the batch; None for all of it.
     apply : callable ``(parameters, gradients, slots, scalars) -> (parameters, slots)``
     """
 
@@ -85,17 +88,9 @@ class Steps:
         self.recorded: dict[tuple[int, bool], Way] = {}
         self._seen: Counter[tuple[int, bool]] = Counter()
 
-    def way(
-        self,
-        size: int,
-        slots: list[Slots],
-        parameters: Parameters,
-        data: Batch,
-        rows: Array | None,
-        number: int,
-        scalars: Scalars,
-    ) -> Way:
+    def way(self, size: int, slots: list[Slots], now: Now) -> Way:
         """Return how the step of a batch of ``size`` rows is run; nothing is consumed."""
+        parameters, _, rows, *_ = now
         kind = size, rows is None
         self._seen[kind] += 1
         if self._seen[kind] <= _RECORD_AFTER or backend_name(self._xp) != "numpy":
@@ -104,25 +99,17 @@ class Steps:
         total = sum(p.size for layer in parameters for p in layer if p is not None)
         if self.rule.recordable and total <= _RECORD_UP_TO:
             with suppress(Exception):  # what cannot be recorded, as sparse rows, stays as it is
-                self.recorded[kind] = self._record(slots, parameters, data, rows, number, scalars)
+                self.recorded[kind] = self._record(slots, now)
         return self.recorded[kind]
 
-    def look(
-        self, parameters: Parameters, data: Batch, rows: Array | None, number: Any, scalars: Scalars
-    ) -> Step:
+    def look(self, now: Now) -> Step:
         """Return all that a step computes before its update."""
+        parameters, data, rows, number, scalars = now
         return self.rule.compute(parameters, rows_of(data, rows, self._xp), number, scalars)
 
-    def _record(
-        self,
-        slots: list[Slots],
-        parameters: Parameters,
-        data: Batch,
-        rows: Array | None,
-        number: int,
-        scalars: Scalars,
-    ) -> Way:
+    def _record(self, slots: list[Slots], now: Now) -> Way:
         """Return the step as recorded, if it does the same as the one as written."""
+        parameters, data, rows, number, scalars = now
         xp = self._xp
         parameters, slots = _copies(parameters, slots, xp)
         compute, (_, gradients) = record(
