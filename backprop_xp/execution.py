@@ -23,7 +23,7 @@ Watch = Callable[[int, Any, Callable[[], Step]], bool]
 """``(place of the step in the epoch, loss, look) -> stop``: is told the loss of a step before its
 update; ``look()`` returns all that was computed for it."""
 
-_SLICE = 65_536
+_SLICE = 32_768
 """Elements in a slice of an eager CPU update: so small that all its temporaries stay in cache."""
 
 
