@@ -165,10 +165,10 @@ class _Lines:
         value = function(*_plain(given), **_plain(options))
         texts = [*map(self.text, given), *(f"{key}={self.text(v)}" for key, v in options.items())]
         text = f"{name or self._thing(function)}({', '.join(texts)})"
-        return self.changed(text) if changes else self.made(text, value)
+        return self.made(text, None if changes else value)
 
     def made(self, text: str, value: Any) -> Any:
-        """Write down an expression, and return what stands for its value."""
+        """Write down an expression, and return what stands for its value, if it has one."""
         if value is None:
             self._lines.append(text)
             return None
@@ -177,10 +177,6 @@ class _Lines:
         result = self._new(value)
         self._lines.append(f"{result.name} = {text}")
         return result
-
-    def changed(self, text: str) -> None:
-        """Write down that an array was changed in place."""
-        self._lines.append(text)
 
     def is_array(self, value: Any) -> bool:
         """Say whether a value can be changed in place."""
@@ -198,6 +194,8 @@ class _Lines:
         body = "".join(f"    {line}\n" for line in [f"{pattern} = given", *reversed(lines)])
         source = f"def replay(*given):\n{body}"
         space = dict(self._things)
+        # No text from outside comes in: names are made here or are those of functions, without all
+        # but letters, and of values only whole numbers are written out.
         exec(compile(source, "<recording>", "exec"), space)
         replay: Any = space["replay"]
         replay.source = source.rstrip("\n")
@@ -295,7 +293,7 @@ def _operator_in_place(name: str, sign: str) -> Any:
         if not self.lines.is_array(self.value):  # a number cannot be changed, only replaced
             return anew(self, other)
         function(self.value, _plain(other))
-        self.lines.changed(self.lines.operation(self, f"{sign}=", other))
+        self.lines.made(self.lines.operation(self, f"{sign}=", other), None)
         return self
 
     return method

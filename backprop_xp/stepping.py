@@ -84,7 +84,7 @@ class Steps:
         self.rule = rule_on(xp)
         self._rule_on = rule_on
         self._xp = xp
-        self._written = Way(_compute_on(rule_on)(xp), self.rule.apply)
+        self._written = _as_written(self.rule, xp)
         self.recorded: dict[tuple[int, bool], Way] = {}
         self._seen: Counter[tuple[int, bool]] = Counter()
 
@@ -93,13 +93,14 @@ class Steps:
         parameters, _, rows, *_ = now
         kind = size, rows is None
         self._seen[kind] += 1
-        if self._seen[kind] <= _RECORD_AFTER or backend_name(self._xp) != "numpy":
+        if self._seen[kind] <= _RECORD_AFTER:
             return self._written
         self.recorded[kind] = self._written
-        total = sum(p.size for layer in parameters for p in layer if p is not None)
-        if self.rule.recordable and total <= _RECORD_UP_TO:
-            with suppress(Exception):  # what cannot be recorded, as sparse rows, stays as it is
-                self.recorded[kind] = self._record(slots, now)
+        if backend_name(self._xp) == "numpy" and self.rule.recordable:
+            total = sum(p.size for layer in parameters for p in layer if p is not None)
+            if total <= _RECORD_UP_TO:
+                with suppress(Exception):  # what cannot be recorded, as sparse rows, stays as it is
+                    self.recorded[kind] = self._record(slots, now)
         return self.recorded[kind]
 
     def look(self, now: Now) -> Step:
@@ -112,11 +113,15 @@ class Steps:
         parameters, data, rows, number, scalars = now
         xp = self._xp
         parameters, slots = _copies(parameters, slots, xp)
+
+        def way_on(xp: Namespace) -> Way:
+            return _as_written(self._rule_on(xp), xp)
+
         compute, (_, gradients) = record(
-            _compute_on(self._rule_on), (parameters, data, rows, number, scalars), xp
+            lambda xp: way_on(xp).compute, (parameters, data, rows, number, scalars), xp
         )
         apply, (parameters, slots) = record(
-            lambda xp: self._rule_on(xp).apply, (parameters, gradients, slots, scalars), xp
+            lambda xp: way_on(xp).apply, (parameters, gradients, slots, scalars), xp
         )
         recorded = Way(compute, apply)
 
@@ -134,22 +139,17 @@ class Steps:
         return recorded if all(xp.all(a == b) for a, b in pairs) else self._written
 
 
-def _compute_on(rule_on: RuleOn) -> Callable[[Namespace], Callable[..., tuple[Any, Parameters]]]:
-    """Return what makes the first half of a step for a namespace, which takes the batch from the
-    data and leaves the tape behind."""
+def _as_written(rule: Rule, xp: Namespace) -> Way:
+    """Return the halves of a rule, the first of which takes its batch from the data and leaves the
+    tape behind."""
 
-    def on(xp: Namespace) -> Callable[..., tuple[Any, Parameters]]:
-        rule = rule_on(xp)
+    def compute(
+        parameters: Parameters, data: Batch, rows: Array | None, number: Any, scalars: Scalars
+    ) -> tuple[Any, Parameters]:
+        step = rule.compute(parameters, rows_of(data, rows, xp), number, scalars)
+        return step.loss, step.gradients.layers
 
-        def compute(
-            parameters: Parameters, data: Batch, rows: Array | None, number: Any, scalars: Scalars
-        ) -> tuple[Any, Parameters]:
-            step = rule.compute(parameters, rows_of(data, rows, xp), number, scalars)
-            return step.loss, step.gradients.layers
-
-        return compute
-
-    return on
+    return Way(compute, rule.apply)
 
 
 def _copies(
