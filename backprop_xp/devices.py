@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import importlib
+import functools
 import importlib.metadata
 import importlib.util
 import os
@@ -20,7 +20,6 @@ from backprop_xp.arrays import BACKENDS, Namespace
 from backprop_xp.errors import ConfigurationError, DeviceError, unknown_name
 
 DTYPES = ("float32", "float64")
-
 _CPU_ONLY = ("numpy", "array_api_strict")
 _CPU_DEVICES = {"cupy": (), "array_api_strict": ("cpu", "device1")}  # the others have "cpu"
 _TITLES = dict(zip(BACKENDS, ("NumPy", "CuPy", "JAX", "PyTorch", "array-api-strict"), strict=True))
@@ -191,8 +190,7 @@ def select(
             placement = _on_gpu(backend or "cupy", gpu, asked)
         except DeviceError as error:
             if name != "auto" or backend == "cupy":
-                message = f"{gpu} cannot be used: {error.message}"
-                raise DeviceError(message, error.hint) from error
+                raise DeviceError(f"{gpu} cannot be used: {error.message}", error.hint) from error
             placement = _on_cpu(backend or "numpy", "cpu", f"no usable GPU: {error.message}")
 
     if placement.backend == "jax":
@@ -262,6 +260,7 @@ def _device_name(device: str, backend: str | None) -> str:
     return f"cuda:{int(match['index'] or 0)}" if device.startswith("cuda") else device
 
 
+@functools.cache  # an estimator asks at every prediction
 def _on_cpu(backend: str, name: str, why: str = "") -> Placement:
     """Return the CPU for a library that computes there."""
     with _plain_words(backend):
@@ -277,6 +276,7 @@ def _on_cpu(backend: str, name: str, why: str = "") -> Placement:
     return Placement(backend, name, xp, device, f"device: {name} ({_TITLES[backend]}); {why}")
 
 
+@functools.cache
 def _on_gpu(backend: str, name: str, why: str = "") -> Placement:
     """Return a GPU that has just computed something, and rightly."""
     with _plain_words(backend):

@@ -46,7 +46,7 @@ def predict(network: Network, parameters: Parameters, x: Array) -> Array:
            [2.],
            [2.]])
     """
-    xp = arrays.namespace(x)
+    xp = arrays.direct(arrays.namespace(x))
     check_width(x, network.sizes[0], "the data")
     with arrays.on_device_of(x):
         outputs = _outputs(network, xp)

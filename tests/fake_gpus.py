@@ -1,6 +1,7 @@
 """Imitated machines: libraries with GPUs that work, fail in chosen ways, or are not there."""
 
 import ctypes
+import functools
 import importlib.metadata
 import importlib.util
 import sys
@@ -11,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from backprop_xp import arrays
+from backprop_xp import arrays, devices
 
 
 class FakeArray:
@@ -70,6 +71,13 @@ def fake_module(monkeypatch, name, **attributes):
     return module
 
 
+def forget(monkeypatch):
+    """Let the selector know nothing of the machine from before, or from this test afterwards."""
+    for name in ("_on_cpu", "_on_gpu"):
+        find = getattr(devices, name).__wrapped__
+        monkeypatch.setattr(devices, name, functools.cache(find))
+
+
 def fake_namespace(monkeypatch, backend, *, asarray=None, multiply=None, matmul=None):
     """Make `arrays` hand out a namespace whose functions raise what they are given."""
 
@@ -83,6 +91,7 @@ def fake_namespace(monkeypatch, backend, *, asarray=None, multiply=None, matmul=
             raise matmul
         return FakeArray(x.rows @ y.rows if matmul is None else matmul)
 
+    forget(monkeypatch)
     fake = SimpleNamespace(float32="<f4", float64="<f8", asarray=make, matmul=product)
     real = arrays.backend_namespace
     monkeypatch.setattr(

@@ -17,6 +17,7 @@ from fake_gpus import (
     OutOfMemoryError,
     fake_module,
     fake_namespace,
+    forget,
 )
 from fake_gpus import machine as imitated
 
@@ -153,6 +154,15 @@ def test_auto_takes_a_gpu_that_works(machine):
     assert placement.dtype("float64") == "<f8"
 
 
+def test_a_gpu_that_works_is_looked_at_once_and_a_broken_one_again(machine, monkeypatch):
+    machine(driver=OSError("libcuda.so.1"))
+    assert devices.select().backend == "numpy"
+    machine()
+    placement = devices.select()
+    monkeypatch.setattr(devices, "_load", None)
+    assert devices.select() is placement
+
+
 @pytest.mark.parametrize(("device", "index"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1)])
 def test_a_gpu_is_taken_by_its_number(machine, device, index):
     machine(gpus=2)
@@ -251,6 +261,7 @@ def test_numpy_computes_on_the_cpu(device):
     ],
 )
 def test_a_library_that_is_not_installed_is_never_replaced(monkeypatch, extra, backend):
+    forget(monkeypatch)
     monkeypatch.setitem(sys.modules, backend, None)
     for device in ("auto", "cpu"):
         with pytest.raises(DeviceError, match="is not installed") as failure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -40,19 +41,21 @@ def minimise(
             TrainingSettings.of({**settings, "batch_size": 0}),
         )
         trainer.take(False, weights, None)
-        like = trainer.start(parameters, None).parameters
+        state = trainer.start(parameters, None)
         assert trainer.feed.whole is not None  # checked inputs are no file
         x, *others = trainer.feed.whole
         batch = (x.take(slice(None)) if isinstance(x, SparseRows) else x, *others)
+        like = state.parameters
 
         def value_and_slope(vector: Any) -> tuple[float, Any]:
-            step = trainer.rule.compute(_unpack(vector, like, xp), batch, 0, (1.0,))
-            return float(step.loss), _pack(step.gradients.layers)
+            layers = _unpack(vector, like, xp)
+            loss, gradients = trainer.runner.gradients(layers, state.slots, batch, (1.0,))
+            return float(loss), _pack(gradients, xp)
 
         with few_threads(like, trainer.n, xp=xp):
             found = minimize(
                 value_and_slope,
-                _pack(like),
+                _pack(like, xp),
                 method="L-BFGS-B",
                 jac=True,
                 options={
@@ -71,21 +74,22 @@ def minimise(
         return _unpack(found.x, like, xp)
 
 
-def _pack(parameters: Parameters) -> Any:
+def _pack(parameters: Parameters, xp: Any) -> Any:
     """Return all parameters, or their gradients, as one vector on the host."""
-    flat = [np.ravel(arrays.to_numpy(p)) for layer in parameters for p in layer if p is not None]
-    return np.concatenate(flat).astype(np.float64)
+    flat = [xp.reshape(p, (-1,)) for layer in parameters for p in layer if p is not None]
+    return arrays.to_numpy(xp.concat(flat)).astype(np.float64, copy=False)
 
 
 def _unpack(vector: Any, like: Parameters, xp: Any) -> Parameters:
     """Return the parameters that a vector holds, shaped and placed like those given."""
+    first = like[0].weights
+    flat = arrays.asarray(vector, xp=xp, dtype=first.dtype, device=arrays.device(first))
     at = 0
 
     def one(p: Any) -> Any:
         nonlocal at
-        size = int(np.prod(p.shape))
-        part = vector[at : at + size].reshape(tuple(p.shape))
-        at += size
-        return arrays.asarray(part, xp=xp, dtype=p.dtype, device=arrays.device(p), copy=True)
+        part = flat[at : at + math.prod(p.shape)]
+        at += part.shape[0]
+        return xp.reshape(part, p.shape)
 
     return map_arrays(one, like)
