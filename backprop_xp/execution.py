@@ -142,7 +142,7 @@ class Runner:
 
     def __init__(self, rule_on: RuleOn, xp: Namespace) -> None:
         self.xp = xp
-        self._steps = Steps(rule_on, xp)
+        self._steps = Steps(rule_on, xp, functools.partial(compiled, xp=xp))
         self._compiled = None
         if backend_name(xp) == "jax":
             self._compiled = _compile_epoch(self._steps.rule, xp)

@@ -1,4 +1,4 @@
-"""How one step is run: as it is written or, on NumPy and once that has paid, as recorded."""
+"""How one step is run: as it is written, on JAX compiled, or on NumPy, once it has paid, recorded."""
 
 from __future__ import annotations
 
@@ -71,6 +71,8 @@ class Steps:
     ----------
     rule_on : callable ``(xp) -> Rule``
     xp : namespace
+    compiled : callable ``(function) -> function``
+        What makes of a pure function of arrays one that does the same, and takes less time.
 
     Attributes
     ----------
@@ -80,11 +82,13 @@ class Steps:
         How batches of a size are run for good; True where a batch is all of the data.
     """
 
-    def __init__(self, rule_on: RuleOn, xp: Namespace) -> None:
+    def __init__(
+        self, rule_on: RuleOn, xp: Namespace, compiled: Callable[[Callable[..., Any]], Any]
+    ) -> None:
         self.rule = rule_on(xp)
         self._rule_on = rule_on
         self._xp = xp
-        self._written = _as_written(self.rule, xp)
+        self._written = Way(*map(compiled, _as_written(self.rule, xp)))
         self.recorded: dict[tuple[int, bool], Way] = {}
         self._seen: Counter[tuple[int, bool]] = Counter()
 

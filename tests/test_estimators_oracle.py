@@ -5,7 +5,9 @@ import pytest
 from sklearn import neural_network
 from sklearn.exceptions import ConvergenceWarning
 
-from backprop_xp import estimators
+from backprop_xp import estimators, stepping
+from backprop_xp.estimators import lbfgs
+from backprop_xp.estimators.lbfgs import _scipys_blas
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -96,6 +98,39 @@ def test_lbfgs_comes_to_the_same_minimum(kind):
     assert abs(ours.loss_ / theirs.loss_ - 1.0) <= 1e-8
     assert difference(theirs, ours) <= 1e-6
     assert ours.n_iter_ == theirs.n_iter_
+
+
+@every_kind
+def test_lbfgs_comes_to_the_same_bits_by_recorded_steps(kind, monkeypatch):
+    told = {"solver": "lbfgs", "max_iter": 25}
+    written = both(kind, **told)[1]
+    monkeypatch.setattr(stepping, "_RECORD_AFTER", 2)
+    recorded, record = [], stepping.Steps._record
+    monkeypatch.setattr(
+        stepping.Steps, "_record", lambda *given: recorded.append(record(*given)) or recorded[-1]
+    )
+    again = both(kind, **told)[1]
+    assert all("def replay" in way.compute.source for way in recorded)
+    assert len(recorded) == 1
+    assert difference(written, again) == 0.0
+    assert again.loss_ == written.loss_
+
+
+def test_lbfgs_gives_scipy_one_thread_and_its_threads_back(monkeypatch):
+    def threads():
+        return [library["num_threads"] for library in _scipys_blas().info()]
+
+    during, minimize = [], lbfgs.minimize
+    monkeypatch.setattr(
+        lbfgs,
+        "minimize",
+        lambda *given, **told: during.append(threads()) or minimize(*given, **told),
+    )
+    with _scipys_blas().limit(limits=2):
+        before = threads()
+        both("multiclass", solver="lbfgs", max_iter=2)
+        assert threads() == before
+    assert during == [[1] * len(before)]
 
 
 @every_kind
