@@ -129,9 +129,10 @@ def evaluate_parts(
     }
 
 
-def chunks(network: Network, n: int) -> Iterator[slice]:
+def chunks(network: Network, n: int, *, inputs: bool = False) -> Iterator[slice]:
     """Yield slices that cover ``n`` rows, so large that the work is done in big products and
-    so small that the activations of one stay within a few megabytes."""
-    rows = max(256, _CHUNK // sum(network.sizes[1:]))
+    so small that the activations of one stay within a few megabytes; those of the inputs count
+    too where ``inputs`` are made for each slice."""
+    rows = max(256, _CHUNK // sum(network.sizes[0 if inputs else 1 :]))
     for start in range(0, max(n, 1), rows):
         yield slice(start, min(start + rows, n))

@@ -1,4 +1,4 @@
-"""How one step is run: as it is written, on JAX compiled, or on NumPy, once it has paid, recorded."""
+"""How one step is run: as it is written, compiled (JAX), or recorded (NumPy, once that pays)."""
 
 from __future__ import annotations
 

@@ -215,7 +215,10 @@ def test_sparse_rows_are_made_dense_batch_by_batch(monkeypatch):
     assert sizes == [(20, 4), (20, 4), (10, 4)] * 5
 
 
-def test_sparse_rows_are_predicted_in_chunks(monkeypatch):
+@pytest.mark.parametrize(
+    ("hidden", "copies", "wanted"), [(4000, 1, [523, 523, 454]), (10, 2000, [261, 239])]
+)
+def test_sparse_rows_are_predicted_in_chunks(monkeypatch, hidden, copies, wanted):
     sizes = []
     whole = sparse.csr_array.toarray
 
@@ -223,12 +226,14 @@ def test_sparse_rows_are_predicted_in_chunks(monkeypatch):
         sizes.append(self.shape[0])
         return whole(self, *args, **options)
 
-    model = MLPRegressor(**{**SMALL, "hidden_layer_sizes": (4000,)}).fit(ROWS, NUMBERS[:, 0])
-    many = sparse.csr_array(np.tile(ROWS, (30, 1)))
-    wanted = np.tile(model.predict(ROWS), 30)
+    rows = np.tile(ROWS, (1, copies))
+    model = MLPRegressor(**{**SMALL, "hidden_layer_sizes": (hidden,)}).fit(rows, NUMBERS[:, 0])
+    times = sum(wanted) // len(ROWS)
+    outputs = np.tile(model.predict(rows), times)
+    many = sparse.csr_array(np.tile(rows, (times, 1)))
     monkeypatch.setattr(sparse.csr_array, "toarray", watched)
-    assert close(model.predict(many), wanted)
-    assert sizes == [524, 524, 452]
+    assert close(model.predict(many), outputs)
+    assert sizes == wanted
 
 
 def test_sparse_rows_are_worked_on_by_other_libraries_but_not_compiled(library):

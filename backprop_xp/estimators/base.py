@@ -244,7 +244,7 @@ class BaseMLP(BaseEstimator):
             if sparse.issparse(X):
                 parts = [
                     arrays.to_numpy(predict(network, parameters, dense(X[rows], placement, real)))
-                    for rows in chunks(network, X.shape[0])
+                    for rows in chunks(network, X.shape[0], inputs=True)
                 ]
                 return np.concatenate(parts)
             outputs = predict(network, parameters, X)
