@@ -134,6 +134,8 @@ def direct(xp: Namespace) -> Namespace:
 
     def matmul(x: Array, y: Array) -> Array:
         # dot fills its result with zeros before, which a large one should be spared.
+        if type(x) is not type(y):  # sparse rows, which know how they are multiplied
+            return x @ y
         if x.ndim == y.ndim == 2 and (x.shape[0] * y.shape[1] <= _SMALL or y.shape[0] == 1):
             return x.dot(y)
         return xp.matmul(x, y)
@@ -206,6 +208,17 @@ def asarray(
 
         return jax.device_put(x if dtype is None else x.astype(dtype, copy=False), device)
     return xp.asarray(x, dtype=dtype, device=device, copy=copy)
+
+
+def from_sparse(rows: Any, *, xp: Namespace, dtype: Any, device: Any = None) -> Any:
+    """Return SciPy's sparse rows as something to multiply by in ``direct(xp)``.
+
+    On NumPy they are that already, and a product with them takes as long as they have numbers;
+    other libraries get a dense array.
+    """
+    if backend_name(xp) == "numpy":
+        return rows.astype(dtype, copy=False)
+    return asarray(rows.toarray(), xp=xp, dtype=dtype, device=device)
 
 
 def index_dtype(xp: Namespace) -> Any:

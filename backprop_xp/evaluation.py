@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from backprop_xp import arrays
 from backprop_xp.arrays import Array, Namespace
-from backprop_xp.data.placing import Placed, check_width
+from backprop_xp.data.placing import Placed, SparseRows, check_width
 from backprop_xp.execution import compiled
 from backprop_xp.losses import Loss, output_error
 from backprop_xp.metrics import correct
@@ -17,14 +17,14 @@ _CHUNK = 1 << 21
 """Numbers in the activations of one chunk: 8 MB in float32."""
 
 
-def predict(network: Network, parameters: Parameters, x: Array) -> Array:
+def predict(network: Network, parameters: Parameters, x: Array | SparseRows) -> Array:
     """Return the outputs of a network.
 
     Parameters
     ----------
     network : Network
     parameters : list of Layer
-    x : array, shape (n, n_inputs)
+    x : array or `SparseRows`, shape (n, n_inputs)
         Of the library, the data type and on the device of the parameters.
 
     Returns
@@ -46,11 +46,12 @@ def predict(network: Network, parameters: Parameters, x: Array) -> Array:
            [2.],
            [2.]])
     """
-    xp = arrays.direct(arrays.namespace(x))
+    weights = parameters[0].weights
+    xp = arrays.direct(arrays.namespace(weights))
     check_width(x, network.sizes[0], "the data")
-    with arrays.on_device_of(x):
+    with arrays.on_device_of(weights):
         outputs = _outputs(network, xp)
-        parts = [outputs(parameters, x[rows, ...])[1] for rows in chunks(network, x.shape[0])]
+        parts = [outputs(parameters, x[rows, ...])[1] for rows in chunks(network, x)]
         return parts[0] if len(parts) == 1 else xp.concat(parts, axis=0)
 
 
@@ -64,7 +65,7 @@ def evaluate(
     network : Network
     loss : Loss
     parameters : list of Layer
-    x : array, shape (n, n_inputs)
+    x : array or `SparseRows`, shape (n, n_inputs)
     y : array, shape (n, n_outputs)
         Targets; classes as one-hot rows.
     xp : namespace
@@ -87,7 +88,7 @@ def evaluate(
     """
     n, outputs = x.shape[0], _outputs(network, xp)
     total, hits = 0.0, 0
-    for rows in chunks(network, n):
+    for rows in chunks(network, x):
         targets = y[rows, ...]
         z, a = outputs(parameters, x[rows, ...])
         value, _ = output_error(loss, network.activations[-1], z, a, targets, xp=xp)
@@ -129,10 +130,11 @@ def evaluate_parts(
     }
 
 
-def chunks(network: Network, n: int, *, inputs: bool = False) -> Iterator[slice]:
-    """Yield slices that cover ``n`` rows, so large that the work is done in big products and
-    so small that the activations of one stay within a few megabytes; those of the inputs count
-    too where ``inputs`` are made for each slice."""
-    rows = max(256, _CHUNK // sum(network.sizes[0 if inputs else 1 :]))
+def chunks(network: Network, x: Array | SparseRows) -> Iterator[slice]:
+    """Yield slices that cover the rows of ``x``, so large that the work is done in big products
+    and so small that what is made for one stays within a few megabytes: its activations, and of
+    sparse rows the inputs, too."""
+    n = x.shape[0]
+    rows = max(256, _CHUNK // sum(network.sizes[0 if isinstance(x, SparseRows) else 1 :]))
     for start in range(0, max(n, 1), rows):
         yield slice(start, min(start + rows, n))

@@ -115,16 +115,17 @@ def _in_slices(
     rule: Callable[..., Any], p: Array, g: Array, kept: Slots, scalars: Scalars, xp: Namespace
 ) -> tuple[Array, Slots]:
     """Apply a rule to some rows of a large array at a time, in place: each slice is a view."""
-    # Rows of weights that came in Fortran order do not lie together.
-    if p.size <= _SLICE or not all(a.flags.c_contiguous for a in (p, g, *kept)):
+    flat = p, g, *kept
+    if not all(a.flags.c_contiguous for a in flat):  # in Fortran order the columns lie together
+        flat = tuple(a.T for a in flat)
+    if p.size <= _SLICE or not all(a.flags.c_contiguous for a in flat):
         changed: tuple[Array, Slots] = rule(p, g, kept, scalars, xp)
         return changed
-    rows = max(1, _SLICE * p.shape[0] // p.size)
-    for start in range(0, p.shape[0], rows):
-        part = slice(start, start + rows)
-        old = p[part], *(slot[part] for slot in kept)
-        new, slots = rule(old[0], g[part], old[1:], scalars, xp)
-        for place, array in zip(old, (new, *slots), strict=True):
+    rows = max(1, _SLICE * flat[0].shape[0] // p.size)
+    for start in range(0, flat[0].shape[0], rows):
+        old, gradient, *others = (a[start : start + rows] for a in flat)
+        new, slots = rule(old, gradient, tuple(others), scalars, xp)
+        for place, array in zip((old, *others), (new, *slots), strict=True):
             if array is not place:  # a rule of one's own may make new arrays
                 place[...] = array
     return p, kept

@@ -8,7 +8,6 @@ import sklearn
 from scipy import sparse
 
 from backprop_xp import arrays
-from backprop_xp.data.placing import SparseRows
 from backprop_xp.estimators import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -201,39 +200,63 @@ def test_sparse_rows_give_what_dense_ones_give(kind, told, form):
     assert close(model.activations(form(ROWS))[0], dense.activations(ROWS)[0])
 
 
-def test_sparse_rows_are_made_dense_batch_by_batch(monkeypatch):
-    sizes = []
-    take = SparseRows.take
+def made_dense(monkeypatch):
+    """The shapes of all that was made dense from here on."""
+    shapes, whole = [], sparse.csr_array.toarray
 
-    def watched(self, rows):
-        dense = take(self, rows)
-        sizes.append(dense.shape)
-        return dense
+    def watched(self, *given, **told):
+        shapes.append(self.shape)
+        return whole(self, *given, **told)
 
-    monkeypatch.setattr(SparseRows, "take", watched)
-    MLPRegressor(**SMALL).fit(sparse.csr_array(ROWS), NUMBERS)
-    assert sizes == [(20, 4), (20, 4), (10, 4)] * 5
+    monkeypatch.setattr(sparse.csr_array, "toarray", watched)
+    return shapes
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"solver": "sgd"}, {"solver": "lbfgs"}, {"early_stopping": True}], ids=str
+)
+def test_numpy_never_makes_sparse_rows_dense(monkeypatch, told):
+    told = {**SMALL, **told}
+    dense, rows = MLPRegressor(**told).fit(ROWS, NUMBERS), sparse.csr_array(ROWS)
+    shapes = made_dense(monkeypatch)
+    model = MLPRegressor(**told).fit(rows, NUMBERS)
+    assert close(model.coefs_[0], dense.coefs_[0])
+    for fitted in (model, dense):
+        assert close(fitted.predict(rows), dense.predict(ROWS))
+        assert close(fitted.activations(rows)[0], dense.activations(ROWS)[0])
+    assert shapes == []
+
+
+def test_the_weights_of_sparse_rows_lie_as_their_products_need_them():
+    rows, told = sparse.csr_array(ROWS), {**SMALL, "warm_start": True}
+    model = MLPRegressor(**told).fit(rows, NUMBERS).fit(rows, NUMBERS)
+    assert model.coefs_[0].flags.c_contiguous
+    assert model._state.slots[0][0].flags.f_contiguous
+    dense = MLPRegressor(**told).fit(ROWS, NUMBERS).fit(rows, NUMBERS).fit(ROWS, NUMBERS)
+    assert close(model.fit(rows, NUMBERS).coefs_[0], dense.coefs_[0])
+
+
+def test_sparse_rows_are_made_dense_batch_by_batch_where_they_must(monkeypatch):
+    shapes = made_dense(monkeypatch)
+    MLPRegressor(**SMALL, backend="array_api_strict").fit(sparse.csr_array(ROWS), NUMBERS)
+    assert shapes == [(20, 4), (20, 4), (10, 4)] * 5
 
 
 @pytest.mark.parametrize(
     ("hidden", "copies", "wanted"), [(4000, 1, [523, 523, 454]), (10, 2000, [261, 239])]
 )
-def test_sparse_rows_are_predicted_in_chunks(monkeypatch, hidden, copies, wanted):
-    sizes = []
-    whole = sparse.csr_array.toarray
-
-    def watched(self, *args, **options):
-        sizes.append(self.shape[0])
-        return whole(self, *args, **options)
-
+def test_sparse_rows_are_predicted_in_chunks_where_they_are_made_dense(
+    monkeypatch, hidden, copies, wanted
+):
     rows = np.tile(ROWS, (1, copies))
-    model = MLPRegressor(**{**SMALL, "hidden_layer_sizes": (hidden,)}).fit(rows, NUMBERS[:, 0])
+    told = {**SMALL, "hidden_layer_sizes": (hidden,), "backend": "array_api_strict"}
+    model = MLPRegressor(**told).fit(rows, NUMBERS[:, 0])
     times = sum(wanted) // len(ROWS)
     outputs = np.tile(model.predict(rows), times)
     many = sparse.csr_array(np.tile(rows, (times, 1)))
-    monkeypatch.setattr(sparse.csr_array, "toarray", watched)
+    shapes = made_dense(monkeypatch)
     assert close(model.predict(many), outputs)
-    assert sizes == wanted
+    assert [shape[0] for shape in shapes] == wanted
 
 
 def test_sparse_rows_are_worked_on_by_other_libraries_but_not_compiled(library):

@@ -227,8 +227,9 @@ def test_a_large_array_is_updated_as_in_one_piece_bit_for_bit(monkeypatch, name,
 @pytest.mark.parametrize(
     ("optimizer", "sizes"), [(sgd(), [10, 4]), (momentum(), [4, 4, 2, 4])], ids=["sgd", "momentum"]
 )
+@pytest.mark.parametrize("order", ["C", "F"])
 def test_a_large_array_is_worked_on_in_slices_where_the_rule_keeps_arrays(
-    monkeypatch, optimizer, sizes
+    monkeypatch, optimizer, sizes, order
 ):
     seen = []
 
@@ -238,7 +239,8 @@ def test_a_large_array_is_worked_on_in_slices_where_the_rule_keeps_arrays(
 
     monkeypatch.setattr(execution, "_SLICE", 4)
     spy = optimizer._replace(rule=rule)
-    layers = [Layer(np.zeros((5, 2)), np.zeros(4))]
+    shape = (5, 2) if order == "C" else (2, 5)
+    layers = [Layer(np.zeros(shape, order=order), np.zeros(4))]
     update(spy, layers, layers, initial_slots(spy, layers, xp=np), (ETA,), xp=np)
     assert seen == sizes
 
@@ -259,14 +261,16 @@ def test_a_rule_that_makes_new_arrays_is_applied_to_large_arrays_too(monkeypatch
 
 
 @every_rule
-def test_large_weights_in_fortran_order_are_updated_too(monkeypatch, name):
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_large_weights_in_fortran_order_are_updated_too(monkeypatch, name, order):
     monkeypatch.setattr(execution, "_SLICE", 4)
     optimizer = get_optimizer(name)
     start, g = draw((3, 5), 0), draw((3, 5), 1)
     parameters = [Layer(np.asfortranarray(start), None)]
     slots = initial_slots(optimizer, parameters, xp=np)
     scalars = optimizer.scalars(ETA, 1)
-    found, _ = update(optimizer, parameters, [Layer(g.copy(), None)], slots, scalars, xp=np)
+    gradients = [Layer(g.copy(order), None)]  # of the same order in sparse products
+    found, _ = update(optimizer, parameters, gradients, slots, scalars, xp=np)
     wanted, _ = unsliced(optimizer, start.copy(), [g])
     assert found[0].weights.tolist() == wanted.tolist()
 

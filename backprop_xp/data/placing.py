@@ -38,13 +38,14 @@ class Placed(NamedTuple):
 
 
 class SparseRows:
-    """Inputs to train on that stay sparse on the host, and are made dense a batch at a time.
+    """Inputs that stay sparse on the host. NumPy multiplies by them as they are; for other
+    libraries they are made dense, a batch or a chunk at a time.
 
     Parameters
     ----------
     matrix : SciPy's sparse rows (CSR), shape (n, n_inputs)
     xp, dtype, device
-        Where each batch shall be, and in which data type.
+        Where each part shall be, and in which data type.
     """
 
     ndim = 2
@@ -55,11 +56,15 @@ class SparseRows:
         self.dtype = dtype
         self._xp, self._device = xp, device
 
-    def take(self, rows: Array | slice) -> Array:
-        """Return the rows of these numbers as a dense array."""
+    def take(self, rows: Array | slice) -> Any:
+        """Return the rows of these numbers, as `backprop_xp.arrays.from_sparse` does."""
         rows = rows if isinstance(rows, slice) else arrays.to_numpy(rows)
-        dense = self.matrix[rows].toarray()
-        return arrays.asarray(dense, xp=self._xp, dtype=self.dtype, device=self._device)
+        part = self.matrix[rows]
+        return arrays.from_sparse(part, xp=self._xp, dtype=self.dtype, device=self._device)
+
+    def __getitem__(self, index: tuple[slice, Any]) -> Any:
+        """Return some rows, as ``x[start:stop, ...]`` does of an array."""
+        return self.take(index[0])
 
 
 def place(

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from backprop_xp import arrays
 from backprop_xp.arrays import Array
+from backprop_xp.data.placing import SparseRows
 from backprop_xp.data.scaling import Scaling
 from backprop_xp.devices import Placement
 from backprop_xp.estimators import files
@@ -24,8 +25,8 @@ from backprop_xp.estimators.fitting import optimize, split
 from backprop_xp.estimators.inputs import (
     check_inputs,
     check_weights,
-    dense,
     lives_elsewhere,
+    placed,
     placement_of,
     without_zeros,
 )
@@ -35,7 +36,7 @@ from backprop_xp.estimators.parameters import (
     initial_weights,
     network_of,
 )
-from backprop_xp.evaluation import chunks, predict
+from backprop_xp.evaluation import predict
 from backprop_xp.network import Layer, Network, Parameters, forward, map_arrays
 from backprop_xp.state import TrainState
 
@@ -189,12 +190,16 @@ class BaseMLP(BaseEstimator):
         self.coefs_ = [layer.weights.T for layer in parameters]
         self.intercepts_ = [layer.bias for layer in parameters]
 
-    def _parameters(self) -> Parameters:
+    def _parameters(self, X: Any) -> Parameters:
         """Return the parameters as the core has them, each weight matrix row by row in memory:
-        mixed with arrays that lie row by row, a transposed one is several times slower."""
+        mixed with arrays that lie row by row, a transposed one is several times slower. Only the
+        product of sparse rows takes the first weights, and leaves their gradient, transposed."""
         layers = []
-        for w, b in zip(self.coefs_, self.intercepts_, strict=True):
+        for place, (w, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
             xp = arrays.namespace(w)
+            if place == 0 and sparse.issparse(X):
+                layers.append(Layer(np.ascontiguousarray(arrays.to_numpy(w)).T, b))
+                continue
             flat = xp.reshape(w.T, (-1,))
             layers.append(Layer(xp.reshape(flat, (w.shape[1], w.shape[0])), b))
         return layers
@@ -228,10 +233,9 @@ class BaseMLP(BaseEstimator):
         like = {"xp": placement.xp, "dtype": placement.dtype(dtype), "device": placement.device}
         with placement.activate():
             parameters = [
-                Layer(*(arrays.asarray(p, **like) for p in layer)) for layer in self._parameters()
+                Layer(*(arrays.asarray(p, **like) for p in layer)) for layer in self._parameters(X)
             ]
-            if not sparse.issparse(X):
-                X = arrays.asarray(X, **like)
+            X = placed(X, placement, like["dtype"])
         sizes = [parameters[0].weights.shape[1], *(p.weights.shape[0] for p in parameters)]
         return network_of(self, sizes, output), parameters, X, placement
 
@@ -239,14 +243,7 @@ class BaseMLP(BaseEstimator):
         """Return what the network says, shape (n, n_outputs), where the inputs live; with another
         output activation than its own, if one is named."""
         network, parameters, X, placement = self._ready(X, method, output)
-        real = parameters[0].weights.dtype
         with placement.activate():
-            if sparse.issparse(X):
-                parts = [
-                    arrays.to_numpy(predict(network, parameters, dense(X[rows], placement, real)))
-                    for rows in chunks(network, X.shape[0], inputs=True)
-                ]
-                return np.concatenate(parts)
             outputs = predict(network, parameters, X)
         return outputs if lives_elsewhere(X) and self._elsewhere else arrays.to_numpy(outputs)
 
@@ -259,9 +256,8 @@ class BaseMLP(BaseEstimator):
         """
         network, parameters, X, placement = self._ready(X, "activations")
         with placement.activate():
-            if sparse.issparse(X):
-                X = dense(X, placement, parameters[0].weights.dtype)
-            hidden = forward(network, parameters, X, xp=placement.xp).a[1:-1]
+            X = X.take(slice(None)) if isinstance(X, SparseRows) else X
+            hidden = forward(network, parameters, X, xp=arrays.direct(placement.xp)).a[1:-1]
         return list(hidden) if self._elsewhere else [arrays.to_numpy(a) for a in hidden]
 
     # --- files ------------------------------------------------------------------------------

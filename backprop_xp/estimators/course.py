@@ -11,6 +11,7 @@ import numpy as np
 
 from backprop_xp import arrays
 from backprop_xp.arrays import Array
+from backprop_xp.data.placing import SparseRows
 from backprop_xp.estimators.parameters import rates_of
 from backprop_xp.evaluation import predict
 from backprop_xp.network import Network, Parameters
@@ -20,7 +21,7 @@ from backprop_xp.state import TrainState
 class Validation(NamedTuple):
     """The rows that are measured and never trained on, on the device, with targets on the host."""
 
-    x: Array
+    x: Array | SparseRows
     y: Array
     weights: Array | None
 

@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 from backprop_xp.devices import Placement
 from backprop_xp.errors import DivergenceError
 from backprop_xp.estimators.course import Course, Validation
-from backprop_xp.estimators.inputs import dense, feed, rows_of
+from backprop_xp.estimators.inputs import feed, placed, rows_of
 from backprop_xp.estimators.lbfgs import minimise
 from backprop_xp.estimators.parameters import optimizer_of, settings_of
 from backprop_xp.network import Network
@@ -75,14 +75,14 @@ def optimize(
     where: dict[str, Any] = {"dtype": dtype, "placement": placement}
     data = feed(X, placement, dtype), y
     if isinstance(estimator.solver, str) and estimator.solver == "lbfgs":
-        start = estimator._parameters()
+        start = estimator._parameters(X)
         estimator._expose(
             minimise(estimator, network, data, start, weights=weights, settings=settings, **where)
         )
         return
     measured, validation = None, None
     if held_out is not None:
-        measured = dense(held_out[0], placement, placement.dtype(dtype)), held_out[1]
+        measured = placed(held_out[0], placement, placement.dtype(dtype)), held_out[1]
         validation = Validation(*measured, held_out[2])
         if estimator.validation_loss_curve_ is None:
             estimator.validation_loss_curve_ = []
@@ -106,7 +106,7 @@ def optimize(
             dtype=dtype,
             sample_weight=weights,
             state=state,
-            parameters=state.parameters or estimator._parameters(),
+            parameters=state.parameters or estimator._parameters(X),
             shuffle=course.order,
             rates=course.rates,
             on_epoch=course.epoch_end,

@@ -111,7 +111,7 @@ def placement_of(estimator: Any, X: Any) -> tuple[Placement, str]:
 
 
 def feed(X: Any, placement: Placement, dtype: str) -> Any:
-    """Return checked inputs as the training takes them: sparse rows are made dense by the batch.
+    """Return checked inputs as the training takes them, sparse rows by the batch.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def feed(X: Any, placement: Placement, dtype: str) -> Any:
         raise ConfigurationError(
             "sparse inputs cannot be trained on by JAX", "take another backend, or X.toarray()"
         )
-    return SparseRows(X, xp=placement.xp, dtype=placement.dtype(dtype), device=placement.device)
+    return placed(X, placement, placement.dtype(dtype))
 
 
 def rows_of(data: Any, rows: Any) -> Any:
@@ -144,7 +144,7 @@ def without_zeros(X: Any, targets: Any, weights: Any) -> tuple[Any, Any, Any]:
     return rows_of(X, rows), rows_of(targets, rows), weights[rows]
 
 
-def dense(X: Any, placement: Placement, dtype: Any) -> Array:
-    """Return checked inputs as an array on a device."""
-    X = X.toarray() if sparse.issparse(X) else X
-    return arrays.asarray(X, xp=placement.xp, dtype=dtype, device=placement.device)
+def placed(X: Any, placement: Placement, dtype: Any) -> Array | SparseRows:
+    """Return checked inputs where they are predicted."""
+    like = {"xp": placement.xp, "dtype": dtype, "device": placement.device}
+    return SparseRows(X, **like) if sparse.issparse(X) else arrays.asarray(X, **like)
