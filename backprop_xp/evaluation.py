@@ -132,9 +132,9 @@ def evaluate_parts(
 
 def chunks(network: Network, x: Array | SparseRows) -> Iterator[slice]:
     """Yield slices that cover the rows of ``x``, so large that the work is done in big products
-    and so small that what is made for one stays within a few megabytes: its activations, and of
-    sparse rows the inputs, too."""
-    n = x.shape[0]
-    rows = max(256, _CHUNK // sum(network.sizes[0 if isinstance(x, SparseRows) else 1 :]))
+    and so small that what is made for one stays within a few megabytes: its activations, and the
+    inputs where sparse rows are made dense."""
+    n, dense = x.shape[0], isinstance(x, SparseRows) and x.made_dense
+    rows = max(256, _CHUNK // sum(network.sizes[0 if dense else 1 :]))
     for start in range(0, max(n, 1), rows):
         yield slice(start, min(start + rows, n))

@@ -54,6 +54,7 @@ class SparseRows:
         self.matrix = matrix
         self.shape = tuple(matrix.shape)
         self.dtype = dtype
+        self.made_dense = arrays.backend_name(xp) != "numpy"
         self._xp, self._device = xp, device
 
     def take(self, rows: Array | slice) -> Any:
