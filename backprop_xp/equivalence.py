@@ -6,7 +6,9 @@ apart by rounding alone. The reference is always NumPy in float64.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -18,7 +20,6 @@ from backprop_xp.execution import initial_slots, update
 from backprop_xp.gradient_check import check_gradients
 from backprop_xp.losses import LOSSES, Loss, check_pair
 from backprop_xp.network import (
-    Layer,
     Network,
     Parameters,
     forward,
@@ -192,12 +193,12 @@ def _optimizer_rows(placement: Placement, dtype: str) -> Iterator[Row]:
         results = []
         for place, precision in ((reference, "float64"), (placement, dtype)):
             p, g = (
-                [Layer(*(_on(place, q, precision) for q in layer)) for layer in layers]
+                map_arrays(functools.partial(_on, place, dtype=precision), layers)
                 for layers in (parameters, gradients)
             )
             slots = initial_slots(optimizer, p, xp=place.xp)
             eta = eta_of(optimizer, scalars)
-            g = [Layer(*(a * eta for a in layer)) for layer in g]
+            g = map_arrays(functools.partial(operator.mul, eta), g)
             layers, slots = update(optimizer, p, g, slots, scalars, xp=place.xp)
             results.append(
                 [*(a for layer in layers for a in layer), *(s for k in slots for s in k)]

@@ -129,6 +129,7 @@ def _report(
     findings: list[Finding] | None,
     json: bool,
 ) -> None:
+    from backprop_xp.history import counted
     from backprop_xp.outcome import headline
 
     data, settings = run.dataset, run.settings
@@ -166,7 +167,7 @@ def _report(
     sizes = "-".join(map(str, run.network.sizes))
     click.echo(
         f"{data.name}: {sizes}, {run.network.n_parameters:,} parameters, {settings.optimizer}, "
-        f"{state.epoch} epoch{'s' * (state.epoch != 1)} in {seconds:.1f} s on {run.placement.name} "
+        f"{counted(state.epoch, 'epoch')} in {seconds:.1f} s on {run.placement.name} "
         f"({run.placement.backend}), seed {state.seed}"
     )
     name = headline(measured) or ""
