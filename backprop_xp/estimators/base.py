@@ -191,7 +191,7 @@ class BaseMLP(BaseEstimator):
         self.intercepts_ = [layer.bias for layer in parameters]
 
     def _parameters(self, X: Any) -> Parameters:
-        """Return the parameters as the core has them, each weight matrix row by row in memory:
+        """Return the parameters to train, each weight matrix row by row in memory:
         mixed with arrays that lie row by row, a transposed one is several times slower. Only the
         product of sparse rows takes the first weights, and leaves their gradient, transposed."""
         layers = []
@@ -233,7 +233,8 @@ class BaseMLP(BaseEstimator):
         like = {"xp": placement.xp, "dtype": placement.dtype(dtype), "device": placement.device}
         with placement.activate():
             parameters = [
-                Layer(*(arrays.asarray(p, **like) for p in layer)) for layer in self._parameters(X)
+                Layer(arrays.asarray(w.T, **like), arrays.asarray(b, **like))
+                for w, b in zip(self.coefs_, self.intercepts_, strict=True)
             ]
             X = placed(X, placement, like["dtype"])
         sizes = [parameters[0].weights.shape[1], *(p.weights.shape[0] for p in parameters)]
