@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from backprop_xp.arrays import Namespace, backend_name
@@ -24,7 +26,37 @@ nothing; where other work shares the cores it can then cost many times the step.
 def _blas() -> Any:
     import threadpoolctl
 
-    return threadpoolctl.ThreadpoolController()
+    return threadpoolctl.ThreadpoolController().select(user_api="blas")
+
+
+_LIMITED: dict[str, tuple[int, int]] = {}
+"""How many contexts keep a library to one thread, and how many it had before the first of them."""
+
+_LIMITING = threading.Lock()
+
+
+@contextmanager
+def one_thread(libraries: Any) -> Iterator[None]:
+    """Keep libraries to one thread each.
+
+    The number is one for the whole process. Where contexts of several threads overlap, the last
+    one to end gives it back as it was before the first, which threadpoolctl's own do not.
+    """
+    with _LIMITING:
+        for library in libraries.lib_controllers:
+            users, before = _LIMITED.get(library.filepath, (0, library.get_num_threads()))
+            _LIMITED[library.filepath] = users + 1, before
+            library.set_num_threads(1)
+    try:
+        yield
+    finally:
+        with _LIMITING:
+            for library in libraries.lib_controllers:
+                users, before = _LIMITED.pop(library.filepath)
+                if users > 1:
+                    _LIMITED[library.filepath] = users - 1, before
+                else:
+                    library.set_num_threads(before)
 
 
 def few_threads(parameters: Parameters, rows: int, *, xp: Namespace) -> AbstractContextManager[Any]:
@@ -36,8 +68,7 @@ def few_threads(parameters: Parameters, rows: int, *, xp: Namespace) -> Abstract
         return nullcontext()
     if rows * max(layer.weights.size for layer in parameters) > _SMALL_PRODUCT:
         return nullcontext()
-    context: AbstractContextManager[Any] = _blas().limit(limits=1, user_api="blas")
-    return context
+    return one_thread(_blas())
 
 
 _LARGEST_KEPT = 32_000_000

@@ -261,6 +261,21 @@ def test_small_products_are_left_to_one_thread_and_large_ones_to_the_environment
         assert threads() == before
 
 
+def test_trainings_that_overlap_give_all_threads_back():
+    def threads():
+        return [library.get_num_threads() for library in host._blas().lib_controllers]
+
+    with threadpoolctl.threadpool_limits(limits=2, user_api="blas"):
+        before = threads()
+        first, second = (host.one_thread(host._blas()) for _ in range(2))
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert threads() == [1] * len(before)
+        second.__exit__(None, None, None)
+        assert threads() == before
+
+
 def test_overflow_is_quiet_inside_and_loud_outside():
     big = np.asarray([1e308])
     with warnings.catch_warnings(record=True) as seen:

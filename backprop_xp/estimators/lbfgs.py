@@ -15,7 +15,7 @@ from sklearn.utils.optimize import _check_optimize_result
 from backprop_xp import arrays
 from backprop_xp.data.placing import SparseRows
 from backprop_xp.devices import Placement
-from backprop_xp.host import few_threads, quiet
+from backprop_xp.host import few_threads, one_thread, quiet
 from backprop_xp.network import Network, Parameters, map_arrays
 from backprop_xp.settings import TrainingSettings
 from backprop_xp.trainer import Trainer
@@ -55,7 +55,7 @@ def minimise(
             loss, gradients = trainer.runner.gradients(layers, state.slots, batch, (1.0,))
             return float(loss), _pack(gradients, xp)
 
-        with _scipys_blas().limit(limits=1), few_threads(like, trainer.n, xp=xp):
+        with one_thread(_scipys_blas()), few_threads(like, trainer.n, xp=xp):
             found = minimize(
                 value_and_slope,
                 _pack(like, xp),
