@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn import neural_network
 from sklearn.base import clone
 
 from backprop_xp.activations import elementwise
@@ -139,12 +140,66 @@ def test_early_stopping_restores_the_best_weights_and_goes_on_from_the_last(by_p
     assert model.score(held_out["X_val"], held_out["y_val"]) == scores[best]
     short = MLPClassifier(**SMALL, shuffle=False, max_iter=best + 1).fit(X[:40], LABELS[:40])
     assert difference(model, short) == 0.0
+    if not by_parts:
+        return
     last = [layer.weights.T for layer in model._state.parameters]
     np.testing.assert_array_equal(last[0], plain.coefs_[0])
     model.partial_fit(X[:40], LABELS[:40], **held_out)
     plain.partial_fit(X[:40], LABELS[:40])
     np.testing.assert_array_equal(model._state.parameters[0].weights.T, plain.coefs_[0])
     assert model.loss_ == plain.loss_
+
+
+def shown(model):
+    return [w.copy() for w in weights_of(model)]
+
+
+@pytest.mark.parametrize("how", ["lbfgs", "by hand", "in place"])
+@pytest.mark.parametrize("incremental", [False, True])
+def test_after_early_stopping_a_training_goes_on_from_weights_that_came_since(how, incremental):
+    held_out = {"X_val": X[40:], "y_val": LABELS[::-1][40:]}
+    model = MLPClassifier(**SMALL, early_stopping=True, warm_start=True, max_iter=12)
+    if incremental:
+        for _ in range(12):
+            model.partial_fit(X[:40], LABELS[:40], classes=[0, 1, 2], **held_out)
+    else:
+        model.fit(X[:40], LABELS[:40], **held_out)
+    other = MLPClassifier(**SMALL, solver="lbfgs", max_iter=50).fit(X, LABELS)
+    if how == "lbfgs":
+        model.set_params(solver="lbfgs", max_iter=50).fit(X, LABELS)
+    elif how == "by hand":
+        model.coefs_, model.intercepts_ = other.coefs_, other.intercepts_
+    else:
+        for mine, theirs in zip(weights_of(model), weights_of(other), strict=True):
+            mine[...] = theirs
+    before = shown(model)
+    model.set_params(solver="sgd", learning_rate_init=1e-9, max_iter=1)
+    (model.partial_fit if incremental else model.fit)(X, LABELS, **held_out)
+    for one, now in zip(before, weights_of(model), strict=True):
+        np.testing.assert_allclose(one, now, atol=1e-3)
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+def test_early_stopping_does_not_hold_a_model_to_other_data(incremental):
+    told = {**SMALL, "early_stopping": True, "warm_start": True}
+    model = MLPClassifier(max_iter=30, **told).fit(X, LABELS, X_val=X, y_val=LABELS)
+    assert model.score(X, LABELS) > 0.8
+    other = {"X_val": X, "y_val": (LABELS + 1) % 3}
+    for _ in range(60):
+        (model.partial_fit if incremental else model.fit)(X, other["y_val"], **other)
+    assert model.score(X, other["y_val"]) > 0.7
+    if incremental:
+        assert model.score(X, other["y_val"]) == model.best_validation_score_
+
+
+def test_a_warm_start_after_early_stopping_is_scikit_learns():
+    told = {**SMALL, "early_stopping": True, "warm_start": True, "max_iter": 5}
+    theirs, ours = neural_network.MLPClassifier(**told), MLPClassifier(**told)
+    for labels in (LABELS, (LABELS + 1) % 3, LABELS):
+        theirs.fit(X, labels)
+        ours.fit(X, labels)
+        assert difference(theirs, ours) <= 1e-10
+        assert ours.validation_scores_ == theirs.validation_scores_
 
 
 def test_validation_rows_are_measured_without_early_stopping_too():

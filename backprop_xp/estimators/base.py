@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -87,7 +88,23 @@ class BaseMLP(BaseEstimator):
             For data or parameters that are wrong, and for a training that diverges; the model
             is then that of the last good epoch.
         """
-        return self._fit(X, y, sample_weight, X_val, y_val, incremental=False)
+        with self._as_before_if_refused():
+            return self._fit(X, y, sample_weight, X_val, y_val, incremental=False)
+
+    @contextmanager
+    def _as_before_if_refused(self) -> Iterator[None]:
+        """Undo what checks have noted down, as the classes, where no training has come of them."""
+        before = dict(vars(self))
+        self._learned = False
+        try:
+            yield
+        except BaseException:
+            if not self._learned:
+                vars(self).clear()
+                vars(self).update(before)
+            raise
+        finally:
+            vars(self).pop("_learned", None)
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, *, incremental: bool
@@ -108,6 +125,8 @@ class BaseMLP(BaseEstimator):
         weights = check_weights(sample_weight, X)
         rng = check_random_state(self.random_state)
         placement, dtype = placement_of(self, X)
+        if not first:
+            dtype = self.dtype or self._precision()
         sizes = [int(X.shape[1]), *hidden, self.n_outputs_]
         network = network_of(self, sizes)
         if first:
@@ -174,19 +193,42 @@ class BaseMLP(BaseEstimator):
         self.validation_scores_: list[float] | None = [] if self.early_stopping else None
         self.best_validation_score_ = -np.inf if self.early_stopping else None
 
-    def _settle(self, state: TrainState | None) -> None:
-        """Keep what a training left: the weights to predict with, and the state to go on from."""
+    def _settle(self, state: TrainState | None, *, incremental: bool) -> None:
+        """Keep what a training left: the weights to predict with, and the state to go on from.
+
+        All go on from the weights that are shown, with the optimizer's state; after a ``fit`` with
+        early stopping it starts anew, since those may be weights of an earlier epoch. Only where
+        they are the best of several calls of ``partial_fit``, the next goes on from the last ones.
+        """
         if state is None:
             return
+        self._learned = True
         best = self._best if self.early_stopping else None
         self._expose(state.parameters if best is None else best)
-        last = [] if best is None else state.parameters
+        self._best = best if incremental else None
+        last = [] if self._best is None else state.parameters
         self._state = state._replace(parameters=last, history=(), stopped="")
+        if self.early_stopping and not incremental:
+            self._state = self._state._replace(slots=[], step=0)
+
+    def _shows_the_best(self) -> bool:
+        """Say whether the weights that are shown are still the best ones of ``partial_fit``."""
+        if self._best is None:
+            return False
+        shown = zip(self.coefs_, self.intercepts_, strict=True)
+        return all(
+            np.array_equal(arrays.to_numpy(w).T, arrays.to_numpy(layer.weights))
+            and np.array_equal(arrays.to_numpy(b), arrays.to_numpy(layer.bias))
+            for (w, b), layer in zip(shown, self._best, strict=True)
+        )
 
     def _expose(self, parameters: Parameters) -> None:
         """Show parameters as scikit-learn does: weights of the shape (n_in, n_out)."""
         if not self._elsewhere:
-            parameters = map_arrays(arrays.to_numpy, parameters)
+            # JAX lends its memory to be read alone.
+            parameters = map_arrays(
+                lambda p: np.require(arrays.to_numpy(p), requirements="W"), parameters
+            )
         self.coefs_ = [layer.weights.T for layer in parameters]
         self.intercepts_ = [layer.bias for layer in parameters]
 
@@ -221,6 +263,9 @@ class BaseMLP(BaseEstimator):
     def _first_weights(self) -> Array:
         return self.coefs_[0]  # scikit-learn compares where an attribute lives, not a list
 
+    def _precision(self) -> str:
+        return "float32" if "float32" in str(self.coefs_[0].dtype) else "float64"
+
     def _ready(
         self, X: Any, method: str, output: str | None = None
     ) -> tuple[Network, Parameters, Any, Placement]:
@@ -229,14 +274,14 @@ class BaseMLP(BaseEstimator):
         check_same_namespace(X, self, attribute="_first_weights", method=method)
         X = check_inputs(self, X, reset=False)
         placement, _ = placement_of(self, X)
-        dtype = "float32" if "float32" in str(self.coefs_[0].dtype) else "float64"
-        like = {"xp": placement.xp, "dtype": placement.dtype(dtype), "device": placement.device}
+        real = placement.dtype(self._precision())
+        like = {"xp": placement.xp, "dtype": real, "device": placement.device}
         with placement.activate():
             parameters = [
                 Layer(arrays.asarray(w.T, **like), arrays.asarray(b, **like))
                 for w, b in zip(self.coefs_, self.intercepts_, strict=True)
             ]
-            X = placed(X, placement, like["dtype"])
+            X = placed(X, placement, real)
         sizes = [parameters[0].weights.shape[1], *(p.weights.shape[0] for p in parameters)]
         return network_of(self, sizes, output), parameters, X, placement
 

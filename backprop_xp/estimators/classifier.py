@@ -176,7 +176,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"`classes={classes!r}` is not the same as on last call to partial_fit, "
                 f"was: {known!r}"
             )
-        return self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
+        with self._as_before_if_refused():
+            return self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
 
     def predict(self, X: Any) -> Array:
         """Return the class of each row, shape (n,), or its labels as 0 and 1, (n, n_labels).

@@ -50,6 +50,13 @@ class Course:
         elif not estimator.early_stopping and estimator.best_loss_ is None:
             estimator.best_loss_ = np.inf
 
+    def compare_with_the_best(self) -> None:
+        """Measure the best weights of earlier calls on the validation rows of this one."""
+        est = self.estimator
+        if est.early_stopping:
+            best = est._best
+            est.best_validation_score_ = -np.inf if best is None else self._score(best)
+
     def order(self, epoch: int, n: int) -> Any:
         """Return the order of the rows in the next epoch: that of the last one, shuffled."""
         if self.estimator.shuffle:

@@ -68,6 +68,8 @@ def optimize(
         If the training diverges; the estimator is then that of the last good epoch.
     """
     X, y, weights = train
+    if not (incremental and estimator._shows_the_best()):
+        estimator._best = None
     n, batch_size = int(X.shape[0]), estimator.batch_size
     if not isinstance(batch_size, str) and batch_size > n and not incremental:
         _warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
@@ -75,6 +77,9 @@ def optimize(
     where: dict[str, Any] = {"dtype": dtype, "placement": placement}
     data = feed(X, placement, dtype), y
     if isinstance(estimator.solver, str) and estimator.solver == "lbfgs":
+        if estimator.max_iter == 0:
+            estimator.n_iter_ = 0
+            return
         start = estimator._parameters(X)
         estimator._expose(
             minimise(estimator, network, data, start, weights=weights, settings=settings, **where)
@@ -86,17 +91,24 @@ def optimize(
         validation = Validation(*measured, held_out[2])
         if estimator.validation_loss_curve_ is None:
             estimator.validation_loss_curve_ = []
+    state = estimator._state
+    if estimator._best is None:
+        state = state._replace(parameters=[])
     slots = optimizer_of(estimator).slots
     if slots != estimator._slots:  # another solver, which starts anew
         estimator._slots = slots
-        estimator._state = estimator._state._replace(slots=[], step=0)
+        state = state._replace(slots=[], step=0)
     estimator.n_iter_ = 0
     if not incremental:
         estimator._eta, estimator._rounds = float(estimator.learning_rate_init), 0
-    if estimator.callback is not None and estimator.callback(estimator, {"epoch": 0}):
-        return
+    if estimator.callback is not None:
+        estimator._learned = True  # whatever it raises, the weights that it was shown stay
+        if estimator.callback(estimator, {"epoch": 0}):
+            return
     course = Course(estimator, network, rng, n, validation)
-    state, epochs = estimator._state, 1 if incremental else int(estimator.max_iter)
+    if incremental:
+        course.compare_with_the_best()
+    epochs = 1 if incremental else int(estimator.max_iter)
     try:
         fit(
             network,
@@ -123,7 +135,7 @@ def optimize(
         course.state = interrupt.state
         _warn("Training interrupted by user.")
     finally:
-        estimator._settle(course.state)
+        estimator._settle(course.state, incremental=incremental)
     if not incremental and not course.stopped and 0 < estimator.n_iter_ == estimator.max_iter:
         _warn(
             f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the "
