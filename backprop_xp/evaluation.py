@@ -50,7 +50,7 @@ def predict(network: Network, parameters: Parameters, x: Array | SparseRows) -> 
     xp = arrays.direct(arrays.namespace(weights))
     check_width(x, network.sizes[0], "the data")
     with arrays.on_device_of(weights):
-        outputs = _outputs(network, xp)
+        outputs = _outputs_of(network, xp)
         parts = [outputs(parameters, x[rows, ...])[1] for rows in chunks(network, x)]
         return parts[0] if len(parts) == 1 else xp.concat(parts, axis=0)
 
@@ -86,7 +86,7 @@ def evaluate(
     >>> evaluate(network, get_loss("cross_entropy"), parameters, x, y, xp=np)
     {'loss': 0.0, 'accuracy': 1.0, 'correct': 2, 'count': 2}
     """
-    n, outputs = x.shape[0], _outputs(network, xp)
+    n, outputs = x.shape[0], _outputs_of(network, xp)
     total, hits = 0.0, 0
     for rows in chunks(network, x):
         targets = y[rows, ...]
@@ -101,6 +101,13 @@ def evaluate(
         "correct": int(hits),
         "count": n,
     }
+
+
+def _outputs_of(network: Network, xp: Namespace) -> Callable[..., tuple[Array, Array]]:
+    try:
+        return _outputs(network, xp)
+    except TypeError:  # a function of one's own cannot be hashed
+        return _outputs.__wrapped__(network, xp)
 
 
 @functools.lru_cache(maxsize=8)

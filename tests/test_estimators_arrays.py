@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import sklearn
 from scipy import sparse
+from sklearn.neural_network import MLPClassifier as TheirClassifier
 
 from backprop_xp import arrays
+from backprop_xp.activations import elementwise
 from backprop_xp.estimators import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -198,6 +200,48 @@ def test_sparse_rows_give_what_dense_ones_give(kind, told, form):
     assert close(model.coefs_[0], dense.coefs_[0])
     assert close(model.predict(form(ROWS)), dense.predict(ROWS))
     assert close(model.activations(form(ROWS))[0], dense.activations(ROWS)[0])
+
+
+def test_the_precision_is_that_of_the_first_training():
+    wide, narrow = ROWS, ROWS.astype(np.float32)
+    for one, other in ((wide, narrow), (narrow, wide)):
+        model = MLPRegressor(**SMALL, warm_start=True).fit(one, NUMBERS)
+        model.partial_fit(other, NUMBERS).fit(other, NUMBERS)
+        assert model.coefs_[0].dtype == one.dtype
+    assert MLPRegressor(**SMALL).fit(wide, NUMBERS).fit(narrow, NUMBERS).coefs_[0].dtype == "f4"
+
+
+def test_weights_can_be_changed_in_place(library):
+    where = {"backend": library.placement.backend, "device": library.placement.name}
+    model = MLPRegressor(**SMALL, **where).fit(X, NUMBERS)
+    for p in (*model.coefs_, *model.intercepts_):
+        p *= 0.0
+    np.testing.assert_array_equal(model.predict(X), np.zeros_like(NUMBERS))
+
+
+@pytest.mark.parametrize("form", [sparse.csr_array, sparse.csr_matrix, np.asarray])
+def test_labels_come_back_sparse_where_they_were_given_so(form):
+    y = form((X[:, :3] > 0.0).astype(int))
+    told = {**SMALL, "max_iter": 40}
+    theirs, ours = (m(**told).fit(X, y).predict(X) for m in (TheirClassifier, MLPClassifier))
+    assert type(ours) is type(theirs)
+    assert (ours != theirs).sum() == 0
+
+
+class Unhashable:
+    """A function that cannot be hashed."""
+
+    __hash__ = None
+
+    def __call__(self, z, xp):
+        return xp.tanh(z)
+
+
+def test_a_function_of_ones_own_need_not_be_hashable():
+    own = elementwise("own", Unhashable(), lambda z, a, xp: 1.0 - a * a)
+    model = MLPRegressor(**SMALL, activation=own).fit(X, NUMBERS)
+    wanted = MLPRegressor(**SMALL, activation="tanh").fit(X, NUMBERS)
+    assert close(model.predict(X), wanted.predict(X))
 
 
 def made_dense(monkeypatch):

@@ -6,6 +6,7 @@ from scipy import sparse
 from sklearn import neural_network
 
 from backprop_xp import estimators
+from backprop_xp.errors import DeviceError
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -189,3 +190,78 @@ def test_another_number_of_outputs_is_refused_in_partial_fit(name):
 def test_partial_fit_is_hidden_from_a_solver_without_steps():
     assert not hasattr(made("MLPClassifier", solver="lbfgs"), "partial_fit")
     assert hasattr(made("MLPClassifier"), "partial_fit")
+
+
+# --- what is refused changes nothing -----------------------------------------------------------
+
+TWO = np.stack((NUMBERS, NUMBERS), axis=1)
+OTHER = {"MLPClassifier": np.where(LABELS == 0, "x", "y"), "MLPRegressor": TWO}
+REFUSED = {
+    "other length": {"X": X[:-1]},
+    "other weights": {"sample_weight": np.ones(39)},
+    "validation of other width": {"X_val": X[:, :2], "y_val": "y"},
+    "a device that is not there": {"device": "cuda:999"},
+    "an activation too many": {"activation": ["relu", "tanh", "relu"]},
+    "a loss that does not fit": {"class_weight": {9: 1.0}, "loss": "kullback"},
+    "batches of nothing": {"batch_size": -1},
+}
+
+
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("what", REFUSED)
+@both
+def test_a_training_that_is_refused_leaves_the_model_as_it_was(name, what, warm):
+    model = made(name, warm_start=warm).fit(X, targets(name))
+    wanted, known = model.predict(X), dict(vars(model))
+    told = dict(REFUSED[what])
+    own = {key: told.pop(key) for key in list(told) if key in model.get_params()}
+    known.update(own)
+    y = OTHER[name]
+    given = {"X": X, "y": y, **{k: y if v is y or k == "y_val" else v for k, v in told.items()}}
+    with pytest.raises((ValueError, TypeError, DeviceError)):
+        model.set_params(**own).fit(**given)
+    assert vars(model) == known
+    model.set_params(device="cpu")
+    model.activation = "relu"
+    np.testing.assert_array_equal(model.predict(X), wanted)
+
+
+def test_a_first_partial_fit_that_is_refused_leaves_no_classes():
+    model = made("MLPClassifier")
+    with pytest.raises(ValueError, match="inconsistent numbers"):
+        model.partial_fit(X[:-1], LABELS, classes=[0, 1, 2])
+    assert not hasattr(model, "classes_")
+    with pytest.raises(ValueError, match="y has 4 labels, and classes has 3"):
+        model.partial_fit(X, np.ones((40, 4), dtype=int), classes=[0, 1, 2])
+
+
+# --- what L-BFGS has no use for ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("told", "given", "words"),
+    [
+        ({"dropout": 0.5}, {}, "dropout"),
+        ({"dropout": (0.5,), "max_norm": 2.0}, {}, "dropout, max_norm"),
+        ({"callback": print}, {}, "callback"),
+        ({}, {"X_val": X, "y_val": NUMBERS}, "X_val"),
+    ],
+)
+def test_lbfgs_refuses_what_belongs_to_steps_and_epochs(told, given, words):
+    model = made("MLPRegressor", solver="lbfgs", **told)
+    with pytest.raises(ValueError, match=f"no steps and epochs, so {words} would have no effect"):
+        model.fit(X, NUMBERS, **given)
+
+
+def test_lbfgs_of_no_iterations_leaves_the_initial_weights():
+    one, other = (made("MLPRegressor", solver=s, max_iter=0) for s in ("lbfgs", "adam"))
+    np.testing.assert_array_equal(one.fit(X, NUMBERS).coefs_[0], other.fit(X, NUMBERS).coefs_[0])
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+def test_sparse_numbers_too_large_for_the_type_are_told_with_their_place():
+    x = with_value(1e39)
+    for rows in (x, sparse.csr_array(x)):
+        for solver in ("adam", "lbfgs"):
+            with pytest.raises(ValueError, match="row 7, column 1"):
+                made("MLPRegressor", solver=solver, dtype="float32").fit(rows, NUMBERS)

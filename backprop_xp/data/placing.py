@@ -51,7 +51,8 @@ class SparseRows:
     ndim = 2
 
     def __init__(self, matrix: Any, *, xp: Namespace, dtype: Any, device: Any = None) -> None:
-        self.matrix = matrix
+        # A number too large for the type becomes infinite, which `place` then tells.
+        self.matrix = matrix.astype("float64" if dtype == xp.float64 else "float32", copy=False)
         self.shape = tuple(matrix.shape)
         self.dtype = dtype
         self.made_dense = arrays.backend_name(xp) != "numpy"
@@ -62,6 +63,20 @@ class SparseRows:
         rows = rows if isinstance(rows, slice) else arrays.to_numpy(rows)
         part = self.matrix[rows]
         return arrays.from_sparse(part, xp=self._xp, dtype=self.dtype, device=self._device)
+
+    def check_finite(self, what: str, first: int = 0) -> None:
+        """Refuse infinite numbers, with the place of the first one.
+
+        Raises
+        ------
+        DataError
+        """
+        host = arrays.namespace(self.matrix.data)
+        finite = host.isfinite(self.matrix.data)
+        if not bool(host.all(finite)):
+            place = host.argmin(finite)  # the first False
+            row = int(host.searchsorted(self.matrix.indptr, place, side="right")) - 1
+            _check_finite(self.matrix[[row]].toarray(), host, what, first + row)
 
     def __getitem__(self, index: tuple[slice, Any]) -> Any:
         """Return some rows, as ``x[start:stop, ...]`` does of an array."""
@@ -140,6 +155,8 @@ def place_inputs(
     """
     if isinstance(inputs, SparseRows):
         check_width(inputs, n_inputs, what)
+        if not checked:
+            inputs.check_finite(f"the inputs of {what}", first)
         return inputs
     inputs = mapped(inputs)
     if isinstance(inputs, Mapped):

@@ -33,6 +33,7 @@ from backprop_xp.estimators.inputs import (
 )
 from backprop_xp.estimators.parameters import (
     CONSTRAINTS,
+    check_solver,
     hidden_of,
     initial_weights,
     network_of,
@@ -94,17 +95,17 @@ class BaseMLP(BaseEstimator):
     @contextmanager
     def _as_before_if_refused(self) -> Iterator[None]:
         """Undo what checks have noted down, as the classes, where no training has come of them."""
-        before = dict(vars(self))
+        before = dict(self.__dict__)
         self._learned = False
         try:
             yield
         except BaseException:
             if not self._learned:
-                vars(self).clear()
-                vars(self).update(before)
+                self.__dict__.clear()
+                self.__dict__.update(before)
             raise
         finally:
-            vars(self).pop("_learned", None)
+            self.__dict__.pop("_learned", None)
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, *, incremental: bool
@@ -117,6 +118,7 @@ class BaseMLP(BaseEstimator):
             raise ValueError(
                 "partial_fit does not support early_stopping=True without X_val and y_val."
             )
+        check_solver(self, X_val)
         if first:
             self._scaling: Scaling | None = None
         X = self._check_table(X, y, reset=first)

@@ -165,18 +165,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 "class_weight 'balanced' is not supported for partial_fit, which does not see all "
                 "classes at once. Pass the weights as a dict, or sample_weight."
             )
-        given = None if classes is None else np.unique(np.asarray(on_host(classes)))
-        known = on_host(getattr(self, "classes_", None))
-        if known is None and given is None:
-            raise ValueError("classes must be passed on the first call to partial_fit.")
-        if known is None:
-            self._take_classes(on_host(y), given)
-        elif given is not None and given.tolist() != known.tolist():
-            raise ValueError(
-                f"`classes={classes!r}` is not the same as on last call to partial_fit, "
-                f"was: {known!r}"
-            )
         with self._as_before_if_refused():
+            given = None if classes is None else np.unique(np.asarray(on_host(classes)))
+            known = on_host(getattr(self, "classes_", None))
+            if known is None and given is None:
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+            if known is None:
+                self._take_classes(on_host(y), given)
+            elif given is not None and given.tolist() != known.tolist():
+                raise ValueError(
+                    f"`classes={classes!r}` is not the same as on last call to partial_fit, "
+                    f"was: {known!r}"
+                )
             return self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
 
     def predict(self, X: Any) -> Array:
@@ -190,7 +190,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         xp = arrays.namespace(outputs)
         found = self._indices(outputs, xp)
         if self._multilabel:
-            return found
+            return sparse.csr_matrix(found) if self._sparse_labels else found
         if lives_elsewhere(outputs) and lives_elsewhere(self.classes_):
             return xp.take(self.classes_, found, axis=0)
         return on_host(self.classes_)[arrays.to_numpy(found)]
@@ -259,6 +259,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             input_name="y",
             estimator=self,
         )
+        if first:
+            self._sparse_labels = sparse.issparse(y)
         if sparse.issparse(y):
             y = y.toarray()
         if y.ndim == 2 and y.shape[1] == 1:
@@ -293,6 +295,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """Learn the classes, and with them the network's outputs."""
         self._multilabel = type_of_target(y).startswith("multilabel")
         if self._multilabel:
+            if classes is not None and len(classes) != np.shape(y)[1]:
+                raise ValueError(f"y has {np.shape(y)[1]} labels, and classes has {len(classes)}.")
             classes = np.arange(np.shape(y)[1])
         elif type_of_target(y) == "multiclass-multioutput":
             raise ValueError("Multioutput target data is not supported with label binarization")
@@ -308,7 +312,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _take_model(self, names: Any, output: str, n_outputs: int) -> None:
         """Learn the classes from a model file."""
-        self._multilabel = names is None and output == "logistic"
+        self._multilabel, self._sparse_labels = names is None and output == "logistic", False
         if names is None and not self._multilabel:
             raise ValueError("The file holds a regression: open it with MLPRegressor.load.")
         self.classes_ = np.arange(n_outputs) if self._multilabel else class_labels(names)

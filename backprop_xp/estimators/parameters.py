@@ -169,7 +169,11 @@ def network_of(estimator: Any, sizes: list[int], output: str | None = None) -> N
     given = estimator.activation
     if isinstance(given, (str, Activation)):
         given = [given] * (len(sizes) - 2)
-    return _network((*sizes,), (*given, output or estimator.out_activation_))
+    key = (*sizes,), (*given, output or estimator.out_activation_)
+    try:
+        return _network(*key)
+    except TypeError:  # a function of one's own cannot be hashed
+        return _network.__wrapped__(*key)
 
 
 @functools.lru_cache(maxsize=8)  # checking it anew takes a tenth of a prediction of one row
@@ -220,6 +224,29 @@ def settings_of(estimator: Any, network: Network, n: int) -> dict[str, Any]:
         "evaluate_training": False,
         "diagnostics": False,
     }
+
+
+def check_solver(estimator: Any, X_val: Any) -> None:
+    """Refuse with L-BFGS what belongs to steps and epochs.
+
+    Raises
+    ------
+    ValueError
+    """
+    if isinstance(estimator.solver, Optimizer) or estimator.solver != "lbfgs":
+        return
+    given = {
+        "dropout": np.any(estimator.dropout),
+        "max_norm": estimator.max_norm is not None,
+        "callback": estimator.callback is not None,
+        "X_val": X_val is not None,
+    }
+    found = [name for name, there in given.items() if there]
+    if found:
+        raise ValueError(
+            f"The solver 'lbfgs' knows no steps and epochs, so {', '.join(found)} would have no "
+            "effect: leave that out, or take another solver."
+        )
 
 
 def class_weights(
