@@ -84,13 +84,15 @@ def namespace(*arrays: Array | None) -> Namespace:
     """
     kinds = {type(x) for x in arrays}
     kind = kinds.pop() if len(kinds) == 1 else None
-    if kind not in _NAMESPACES:  # to ask takes 5 µs, and a prediction of one row asks ten times
-        xp = array_api_compat.array_namespace(*arrays)
-        xp = backend_namespace("numpy") if backend_name(xp) == "numpy" else xp
-        if kind is None:
-            return xp
+    if kind in _NAMESPACES:  # to ask takes 5 µs, and a prediction of one row asks ten times
+        return _NAMESPACES[kind]
+    xp = array_api_compat.array_namespace(*arrays)
+    if backend_name(xp) == "numpy":
+        xp = backend_namespace("numpy")
+        _NAMESPACES[type(xp.empty(0))] = xp
+    elif kind is not None and kind.__module__ != "numpy":  # JAX knows empty arrays of NumPy's type
         _NAMESPACES[kind] = xp
-    return _NAMESPACES[kind]
+    return xp
 
 
 @functools.cache
@@ -111,10 +113,10 @@ def direct(xp: Namespace) -> Namespace:
     >>> float(xp.sum(xp.asarray([1.0, 2.0])))
     3.0
     """
-    if backend_name(xp) != "numpy":
+    if backend_name(xp) != "numpy" or hasattr(xp, "_direct"):
         return xp
     short = types.ModuleType(xp.__name__)
-    vars(short).update(vars(xp))
+    vars(short).update(vars(xp), _direct=True)
 
     def reduction(ufunc: Any) -> Any:
         def reduce(x: Array, *, axis: Any = None, keepdims: bool = False) -> Array:
@@ -208,17 +210,6 @@ def asarray(
 
         return jax.device_put(x if dtype is None else x.astype(dtype, copy=False), device)
     return xp.asarray(x, dtype=dtype, device=device, copy=copy)
-
-
-def from_sparse(rows: Any, *, xp: Namespace, dtype: Any, device: Any = None) -> Any:
-    """Return SciPy's sparse rows as something to multiply by in ``direct(xp)``.
-
-    On NumPy they are that already, and a product with them takes as long as they have numbers;
-    other libraries get a dense array.
-    """
-    if backend_name(xp) == "numpy":
-        return rows.astype(dtype, copy=False)
-    return asarray(rows.toarray(), xp=xp, dtype=dtype, device=device)
 
 
 def index_dtype(xp: Namespace) -> Any:

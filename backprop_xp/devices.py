@@ -233,7 +233,7 @@ def list_devices() -> list[DeviceReport]:
 
 def _fault(backend: str, device: str) -> DeviceError | None:
     try:
-        (_on_gpu if device.startswith("cuda") else _on_cpu)(backend, device)
+        (_on_gpu if device.startswith("cuda") else _on_cpu).__wrapped__(backend, device)
     except DeviceError as error:
         return error
     return None
@@ -278,7 +278,7 @@ def _on_cpu(backend: str, name: str, why: str = "") -> Placement:
 
 @functools.cache
 def _on_gpu(backend: str, name: str, why: str = "") -> Placement:
-    """Return a GPU that has just computed something, and rightly."""
+    """Return a GPU that has computed something, and rightly, when it was first asked for."""
     with _plain_words(backend):
         _load(backend)
         gpus = dict(enumerate(_gpus(backend)))

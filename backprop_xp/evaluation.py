@@ -86,6 +86,7 @@ def evaluate(
     >>> evaluate(network, get_loss("cross_entropy"), parameters, x, y, xp=np)
     {'loss': 0.0, 'accuracy': 1.0, 'correct': 2, 'count': 2}
     """
+    xp = arrays.direct(xp)
     n, outputs = x.shape[0], _outputs_of(network, xp)
     total, hits = 0.0, 0
     for rows in chunks(network, x):
@@ -139,8 +140,8 @@ def evaluate_parts(
 
 def chunks(network: Network, x: Array | SparseRows) -> Iterator[slice]:
     """Yield slices that cover the rows of ``x``, so large that the work is done in big products
-    and so small that what is made for one stays within a few megabytes: its activations, and the
-    inputs where sparse rows are made dense."""
+    and, from 256 rows on, so small that what is made for one stays within a few megabytes: its
+    activations, and the inputs where sparse rows are made dense."""
     n, dense = x.shape[0], isinstance(x, SparseRows) and x.made_dense
     rows = max(256, _CHUNK // sum(network.sizes[0 if dense else 1 :]))
     for start in range(0, max(n, 1), rows):

@@ -103,7 +103,7 @@ class Steps:
         if backend_name(self._xp) == "numpy" and self.rule.recordable:
             total = sum(p.size for layer in parameters for p in layer if p is not None)
             if total <= _RECORD_UP_TO:
-                with suppress(Exception):  # what cannot be recorded, as sparse rows, stays as it is
+                with suppress(Exception):  # what cannot be recorded, as batches of sparse rows
                     self.recorded[kind] = self._record(slots, now)
         return self.recorded[kind]
 

@@ -211,6 +211,17 @@ def test_the_precision_is_that_of_the_first_training():
     assert MLPRegressor(**SMALL).fit(wide, NUMBERS).fit(narrow, NUMBERS).coefs_[0].dtype == "f4"
 
 
+def test_early_stopping_in_partial_fit_may_change_its_library(library):
+    where = {"backend": library.placement.backend, "device": library.placement.name}
+    held_out = {"X_val": X[40:], "y_val": NUMBERS[40:]}
+    one, other = (MLPRegressor(**SMALL, early_stopping=True) for _ in range(2))
+    for place in ({}, where, where, {"backend": None, "device": "cpu"}):
+        one.set_params(**place).partial_fit(X[:40], NUMBERS[:40], **held_out)
+        other.partial_fit(X[:40], NUMBERS[:40], **held_out)
+    assert close(one.coefs_[0], other.coefs_[0])
+    assert close(np.asarray(one.validation_scores_), np.asarray(other.validation_scores_))
+
+
 def test_weights_can_be_changed_in_place(library):
     where = {"backend": library.placement.backend, "device": library.placement.name}
     model = MLPRegressor(**SMALL, **where).fit(X, NUMBERS)

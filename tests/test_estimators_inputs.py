@@ -196,34 +196,35 @@ def test_partial_fit_is_hidden_from_a_solver_without_steps():
 
 TWO = np.stack((NUMBERS, NUMBERS), axis=1)
 OTHER = {"MLPClassifier": np.where(LABELS == 0, "x", "y"), "MLPRegressor": TWO}
-REFUSED = {
-    "other length": {"X": X[:-1]},
-    "other weights": {"sample_weight": np.ones(39)},
-    "validation of other width": {"X_val": X[:, :2], "y_val": "y"},
-    "a device that is not there": {"device": "cuda:999"},
-    "an activation too many": {"activation": ["relu", "tanh", "relu"]},
-    "a loss that does not fit": {"class_weight": {9: 1.0}, "loss": "kullback"},
-    "batches of nothing": {"batch_size": -1},
+HUGE = with_value(1e39)
+REFUSED = {  # what is given, what is set, and words of the error
+    "other length": ({"X": X[:-1]}, {}, "inconsistent numbers"),
+    "other weights": ({"sample_weight": np.ones(39)}, {}, "sample_weight.shape"),
+    "other width": ({"X_val": X[:, :2], "y_val": True}, {}, "2 features"),
+    "no such device": ({}, {"device": "cuda:999"}, "cannot be used"),
+    "an activation too many": ({}, {"activation": ["relu", "tanh"]}, "activations were given"),
+    "rates for other layers": ({}, {"dropout": (0.5, 0.5)}, "2 dropout rates"),
+    "numbers too large": ({"X": HUGE}, {"dtype": "float32"}, "row 7, column 1"),
 }
 
 
-@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+@pytest.mark.parametrize("how", ["anew", "warm", "watched"])
 @pytest.mark.parametrize("what", REFUSED)
 @both
-def test_a_training_that_is_refused_leaves_the_model_as_it_was(name, what, warm):
-    model = made(name, warm_start=warm).fit(X, targets(name))
-    wanted, known = model.predict(X), dict(vars(model))
-    told = dict(REFUSED[what])
-    own = {key: told.pop(key) for key in list(told) if key in model.get_params()}
-    known.update(own)
-    y = OTHER[name]
-    given = {"X": X, "y": y, **{k: y if v is y or k == "y_val" else v for k, v in told.items()}}
-    with pytest.raises((ValueError, TypeError, DeviceError)):
-        model.set_params(**own).fit(**given)
+def test_a_training_that_is_refused_leaves_the_model_as_it_was(name, what, how):
+    given, told, words = REFUSED[what]
+    model = made(name, warm_start=how == "warm").fit(X, targets(name))
+    model.set_params(callback=(lambda *_: False) if how == "watched" else None)
+    wanted, usual = model.predict(X), {key: getattr(model, key) for key in told}
+    y = targets(name) if how == "warm" else OTHER[name]
+    given = {"X": X, "y": y, **given}
+    given.update({key: y for key in given if key == "y_val"})
+    known = {**vars(model), **told}
+    with pytest.raises((ValueError, DeviceError), match=words):
+        model.set_params(**told).fit(**given)
     assert vars(model) == known
-    model.set_params(device="cpu")
-    model.activation = "relu"
-    np.testing.assert_array_equal(model.predict(X), wanted)
+    np.testing.assert_array_equal(model.set_params(**usual).predict(X), wanted)
 
 
 def test_a_first_partial_fit_that_is_refused_leaves_no_classes():

@@ -155,15 +155,10 @@ def shown(model):
 
 
 @pytest.mark.parametrize("how", ["lbfgs", "by hand", "in place"])
-@pytest.mark.parametrize("incremental", [False, True])
-def test_after_early_stopping_a_training_goes_on_from_weights_that_came_since(how, incremental):
+def test_after_early_stopping_a_warm_start_goes_on_from_weights_that_came_since(how):
     held_out = {"X_val": X[40:], "y_val": LABELS[::-1][40:]}
     model = MLPClassifier(**SMALL, early_stopping=True, warm_start=True, max_iter=12)
-    if incremental:
-        for _ in range(12):
-            model.partial_fit(X[:40], LABELS[:40], classes=[0, 1, 2], **held_out)
-    else:
-        model.fit(X[:40], LABELS[:40], **held_out)
+    model.fit(X[:40], LABELS[:40], **held_out)
     other = MLPClassifier(**SMALL, solver="lbfgs", max_iter=50).fit(X, LABELS)
     if how == "lbfgs":
         model.set_params(solver="lbfgs", max_iter=50).fit(X, LABELS)
@@ -174,9 +169,29 @@ def test_after_early_stopping_a_training_goes_on_from_weights_that_came_since(ho
             mine[...] = theirs
     before = shown(model)
     model.set_params(solver="sgd", learning_rate_init=1e-9, max_iter=1)
-    (model.partial_fit if incremental else model.fit)(X, LABELS, **held_out)
+    model.fit(X, LABELS, **held_out)
     for one, now in zip(before, weights_of(model), strict=True):
-        np.testing.assert_allclose(one, now, atol=1e-3)
+        np.testing.assert_allclose(one, now, atol=1e-7)
+
+
+@pytest.mark.parametrize("how", ["by hand", "in place"])
+def test_weights_that_come_between_calls_of_partial_fit_are_gone_on_from(how):
+    held_out = {"X_val": X[:20], "y_val": X[:20, 2]}  # another task, which gets worse and worse
+    model = MLPRegressor(**SMALL, early_stopping=True, solver="sgd")
+    for _ in range(20):
+        model.partial_fit(X, NUMBERS, **held_out)
+    assert model._state.parameters  # others than those that are shown
+    wanted = [p + 1.0 for p in weights_of(model)]
+    if how == "by hand":
+        model.coefs_, model.intercepts_ = [p.copy() for p in wanted[:2]], wanted[2:]
+    else:
+        for p in weights_of(model):
+            p += 1.0
+    model.set_params(solver="adam")
+    model._eta = 1e-9
+    model.partial_fit(X, NUMBERS, **held_out)
+    for p, q in zip(wanted, weights_of(model), strict=True):
+        np.testing.assert_allclose(p, q, atol=1e-8)
 
 
 @pytest.mark.parametrize("incremental", [False, True])

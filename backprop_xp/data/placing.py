@@ -59,10 +59,14 @@ class SparseRows:
         self._xp, self._device = xp, device
 
     def take(self, rows: Array | slice) -> Any:
-        """Return the rows of these numbers, as `backprop_xp.arrays.from_sparse` does."""
+        """Return the rows of these numbers: sparse ones for ``direct(xp).matmul`` on NumPy, which
+        takes as long as they have numbers, or a dense array."""
         rows = rows if isinstance(rows, slice) else arrays.to_numpy(rows)
         part = self.matrix[rows]
-        return arrays.from_sparse(part, xp=self._xp, dtype=self.dtype, device=self._device)
+        if not self.made_dense:
+            return part
+        dense = part.toarray()
+        return arrays.asarray(dense, xp=self._xp, dtype=self.dtype, device=self._device)
 
     def check_finite(self, what: str, first: int = 0) -> None:
         """Refuse infinite numbers, with the place of the first one.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._array_api import check_same_namespace
@@ -89,26 +89,32 @@ class BaseMLP(BaseEstimator):
             For data or parameters that are wrong, and for a training that diverges; the model
             is then that of the last good epoch.
         """
-        with self._as_before_if_refused():
-            return self._fit(X, y, sample_weight, X_val, y_val, incremental=False)
+        with self._as_before_if_refused() as before:
+            return self._fit(X, y, sample_weight, X_val, y_val, before=before)
 
     @contextmanager
-    def _as_before_if_refused(self) -> Iterator[None]:
-        """Undo what checks have noted down, as the classes, where no training has come of them."""
+    def _as_before_if_refused(self) -> Iterator[dict[str, Any]]:
+        """Undo what checks have noted down, as the classes, where no training has come of them:
+        what was before is yielded, and is to be cleared once something has been learned."""
         before = dict(self.__dict__)
-        self._learned = False
         try:
-            yield
+            yield before
         except BaseException:
-            if not self._learned:
+            if before:
                 self.__dict__.clear()
                 self.__dict__.update(before)
             raise
-        finally:
-            self.__dict__.pop("_learned", None)
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, *, incremental: bool
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        X_val: Any,
+        y_val: Any,
+        *,
+        before: dict[str, Any],
+        incremental: bool = False,
     ) -> Self:
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         hidden = hidden_of(self)
@@ -126,9 +132,7 @@ class BaseMLP(BaseEstimator):
         check_consistent_length(X, targets)
         weights = check_weights(sample_weight, X)
         rng = check_random_state(self.random_state)
-        placement, dtype = placement_of(self, X)
-        if not first:
-            dtype = self.dtype or self._precision()
+        placement, dtype = placement_of(self, X, None if first else self.dtype or self._precision())
         sizes = [int(X.shape[1]), *hidden, self.n_outputs_]
         network = network_of(self, sizes)
         if first:
@@ -149,6 +153,7 @@ class BaseMLP(BaseEstimator):
             rng,
             placement=placement,
             dtype=dtype,
+            before=before,
             incremental=incremental,
         )
         return self
@@ -199,30 +204,24 @@ class BaseMLP(BaseEstimator):
         """Keep what a training left: the weights to predict with, and the state to go on from.
 
         All go on from the weights that are shown, with the optimizer's state; after a ``fit`` with
-        early stopping it starts anew, since those may be weights of an earlier epoch. Only where
-        they are the best of several calls of ``partial_fit``, the next goes on from the last ones.
+        early stopping it starts anew, since those may be weights of an earlier epoch. Only the
+        next ``partial_fit`` goes on from the last weights, where better ones are shown.
         """
         if state is None:
             return
-        self._learned = True
         best = self._best if self.early_stopping else None
+        self._best = None
         self._expose(state.parameters if best is None else best)
-        self._best = best if incremental else None
-        last = [] if self._best is None else state.parameters
+        last = state.parameters if best is not state.parameters and best is not None else []
         self._state = state._replace(parameters=last, history=(), stopped="")
         if self.early_stopping and not incremental:
-            self._state = self._state._replace(slots=[], step=0)
+            self._state = self._state._replace(parameters=[], slots=[], step=0)
+        self._shown = self._fingerprint() if self._state.parameters else b""
 
-    def _shows_the_best(self) -> bool:
-        """Say whether the weights that are shown are still the best ones of ``partial_fit``."""
-        if self._best is None:
-            return False
-        shown = zip(self.coefs_, self.intercepts_, strict=True)
-        return all(
-            np.array_equal(arrays.to_numpy(w).T, arrays.to_numpy(layer.weights))
-            and np.array_equal(arrays.to_numpy(b), arrays.to_numpy(layer.bias))
-            for (w, b), layer in zip(shown, self._best, strict=True)
-        )
+    def _fingerprint(self) -> bytes:
+        """Return what tells whether the weights that are shown are still the same."""
+        shown = (*self.coefs_, *self.intercepts_)
+        return hashlib.sha256(b"".join(arrays.to_numpy(p).tobytes() for p in shown)).digest()
 
     def _expose(self, parameters: Parameters) -> None:
         """Show parameters as scikit-learn does: weights of the shape (n_in, n_out)."""
@@ -241,7 +240,7 @@ class BaseMLP(BaseEstimator):
         layers = []
         for place, (w, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
             xp = arrays.namespace(w)
-            if place == 0 and sparse.issparse(X):
+            if place == 0 and isinstance(X, SparseRows) and not X.made_dense:
                 layers.append(Layer(np.ascontiguousarray(arrays.to_numpy(w)).T, b))
                 continue
             flat = xp.reshape(w.T, (-1,))
@@ -275,8 +274,8 @@ class BaseMLP(BaseEstimator):
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="_first_weights", method=method)
         X = check_inputs(self, X, reset=False)
-        placement, _ = placement_of(self, X)
-        real = placement.dtype(self._precision())
+        placement, dtype = placement_of(self, X, self._precision())
+        real = placement.dtype(dtype)
         like = {"xp": placement.xp, "dtype": real, "device": placement.device}
         with placement.activate():
             parameters = [

@@ -92,6 +92,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         "label_smoothing": [FRACTION],
     }
 
+    _sparse_labels = False
+
     def __init__(
         self,
         hidden_layer_sizes: Any = (100,),
@@ -165,7 +167,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 "class_weight 'balanced' is not supported for partial_fit, which does not see all "
                 "classes at once. Pass the weights as a dict, or sample_weight."
             )
-        with self._as_before_if_refused():
+        with self._as_before_if_refused() as before:
             given = None if classes is None else np.unique(np.asarray(on_host(classes)))
             known = on_host(getattr(self, "classes_", None))
             if known is None and given is None:
@@ -177,10 +179,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                     f"`classes={classes!r}` is not the same as on last call to partial_fit, "
                     f"was: {known!r}"
                 )
-            return self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
+            return self._fit(X, y, sample_weight, X_val, y_val, before=before, incremental=True)
 
     def predict(self, X: Any) -> Array:
-        """Return the class of each row, shape (n,), or its labels as 0 and 1, (n, n_labels).
+        """Return the class of each row, shape (n,), or its labels as 0 and 1, (n, n_labels), sparse
+        where they were learned so.
 
         Parameters
         ----------
@@ -190,7 +193,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         xp = arrays.namespace(outputs)
         found = self._indices(outputs, xp)
         if self._multilabel:
-            return sparse.csr_matrix(found) if self._sparse_labels else found
+            return sparse.csr_matrix(arrays.to_numpy(found)) if self._sparse_labels else found
         if lives_elsewhere(outputs) and lives_elsewhere(self.classes_):
             return xp.take(self.classes_, found, axis=0)
         return on_host(self.classes_)[arrays.to_numpy(found)]
@@ -312,7 +315,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _take_model(self, names: Any, output: str, n_outputs: int) -> None:
         """Learn the classes from a model file."""
-        self._multilabel, self._sparse_labels = names is None and output == "logistic", False
+        self._multilabel = names is None and output == "logistic"
         if names is None and not self._multilabel:
             raise ValueError("The file holds a regression: open it with MLPRegressor.load.")
         self.classes_ = np.arange(n_outputs) if self._multilabel else class_labels(names)

@@ -36,12 +36,14 @@ class Course:
         rng: Any,
         n: int,
         validation: Validation | None,
+        before: dict[str, Any],
     ) -> None:
         self.estimator = estimator
         self.network = network
         self.rng = rng
         self.n = n
         self.validation = validation
+        self.before = before
         self.state: TrainState | None = None
         self.stopped = False
         self._order = np.arange(n)
@@ -50,12 +52,10 @@ class Course:
         elif not estimator.early_stopping and estimator.best_loss_ is None:
             estimator.best_loss_ = np.inf
 
-    def compare_with_the_best(self) -> None:
-        """Measure the best weights of earlier calls on the validation rows of this one."""
-        est = self.estimator
-        if est.early_stopping:
-            best = est._best
-            est.best_validation_score_ = -np.inf if best is None else self._score(best)
+    def start_from(self, parameters: Parameters) -> None:
+        """Take these weights for the best so far, by the validation rows of this call."""
+        self.estimator._best = parameters
+        self.estimator.best_validation_score_ = self._score(parameters)
 
     def order(self, epoch: int, n: int) -> Any:
         """Return the order of the rows in the next epoch: that of the last one, shuffled."""
@@ -73,6 +73,7 @@ class Course:
         """Take down what an epoch has come to; return whether it was the last."""
         est, record = self.estimator, state.history[-1]
         self.state = state
+        self.before.clear()  # there is a new model; the old one's memory is needed
         est._rounds += 1
         est.n_iter_ += 1
         est.t_ += self.n

@@ -9,13 +9,14 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
+from backprop_xp import arrays
 from backprop_xp.devices import Placement
 from backprop_xp.errors import DivergenceError
 from backprop_xp.estimators.course import Course, Validation
 from backprop_xp.estimators.inputs import feed, placed, rows_of
 from backprop_xp.estimators.lbfgs import minimise
 from backprop_xp.estimators.parameters import optimizer_of, settings_of
-from backprop_xp.network import Network
+from backprop_xp.network import Network, map_arrays
 from backprop_xp.state import TrainingInterrupted, TrainState
 from backprop_xp.training import fit
 
@@ -58,9 +59,11 @@ def optimize(
     *,
     placement: Placement,
     dtype: str,
+    before: dict[str, Any],
     incremental: bool,
 ) -> None:
-    """Train an estimator's network, from its weights and its state to its new ones.
+    """Train an estimator's network, from its weights and its state to its new ones; ``before`` is
+    cleared once there is something that was learned.
 
     Raises
     ------
@@ -68,22 +71,24 @@ def optimize(
         If the training diverges; the estimator is then that of the last good epoch.
     """
     X, y, weights = train
-    if not (incremental and estimator._shows_the_best()):
-        estimator._best = None
     n, batch_size = int(X.shape[0]), estimator.batch_size
     if not isinstance(batch_size, str) and batch_size > n and not incremental:
         _warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
     settings = {**settings_of(estimator, network, n), **estimator._own_settings()}
     where: dict[str, Any] = {"dtype": dtype, "placement": placement}
     data = feed(X, placement, dtype), y
+    state = estimator._state
+    if state.parameters and not (incremental and estimator._shown == estimator._fingerprint()):
+        state = state._replace(parameters=[], slots=[], step=0)
     if isinstance(estimator.solver, str) and estimator.solver == "lbfgs":
         if estimator.max_iter == 0:
             estimator.n_iter_ = 0
             return
-        start = estimator._parameters(X)
+        start = estimator._parameters(data[0])
         estimator._expose(
             minimise(estimator, network, data, start, weights=weights, settings=settings, **where)
         )
+        estimator._state = state._replace(slots=[], step=0)
         return
     measured, validation = None, None
     if held_out is not None:
@@ -91,9 +96,6 @@ def optimize(
         validation = Validation(*measured, held_out[2])
         if estimator.validation_loss_curve_ is None:
             estimator.validation_loss_curve_ = []
-    state = estimator._state
-    if estimator._best is None:
-        state = state._replace(parameters=[])
     slots = optimizer_of(estimator).slots
     if slots != estimator._slots:  # another solver, which starts anew
         estimator._slots = slots
@@ -102,12 +104,19 @@ def optimize(
     if not incremental:
         estimator._eta, estimator._rounds = float(estimator.learning_rate_init), 0
     if estimator.callback is not None:
-        estimator._learned = True  # whatever it raises, the weights that it was shown stay
-        if estimator.callback(estimator, {"epoch": 0}):
+        try:
+            stop = estimator.callback(estimator, {"epoch": 0})
+        except BaseException:
+            before.clear()  # the weights that it was shown stay
+            raise
+        if stop:
             return
-    course = Course(estimator, network, rng, n, validation)
-    if incremental:
-        course.compare_with_the_best()
+    course = Course(estimator, network, rng, n, validation, before)
+    start = estimator._parameters(data[0])
+    if incremental and estimator.early_stopping and estimator.t_:
+        like = {"xp": placement.xp, "dtype": placement.dtype(dtype), "device": placement.device}
+        with placement.activate():
+            course.start_from(map_arrays(lambda p: arrays.asarray(p, copy=True, **like), start))
     epochs = 1 if incremental else int(estimator.max_iter)
     try:
         fit(
@@ -118,7 +127,7 @@ def optimize(
             dtype=dtype,
             sample_weight=weights,
             state=state,
-            parameters=state.parameters or estimator._parameters(X),
+            parameters=state.parameters or start,
             shuffle=course.order,
             rates=course.rates,
             on_epoch=course.epoch_end,
@@ -135,6 +144,8 @@ def optimize(
         course.state = interrupt.state
         _warn("Training interrupted by user.")
     finally:
+        if course.state is not None:
+            before.clear()
         estimator._settle(course.state, incremental=incremental)
     if not incremental and not course.stopped and 0 < estimator.n_iter_ == estimator.max_iter:
         _warn(

@@ -95,15 +95,16 @@ def lives_elsewhere(X: Any) -> bool:
     return arrays.is_array(X) and arrays.backend_name(arrays.namespace(X)) != "numpy"
 
 
-def placement_of(estimator: Any, X: Any) -> tuple[Placement, str]:
-    """Return where checked inputs are worked on, and in which data type.
+def placement_of(estimator: Any, X: Any, dtype: str | None = None) -> tuple[Placement, str]:
+    """Return where checked inputs are worked on, and in which data type: the one given, or that of
+    the estimator's parameters, or that of the inputs.
 
     Raises
     ------
     DeviceError, ConfigurationError
         If the device of the estimator's parameters cannot be used.
     """
-    dtype = estimator.dtype or ("float32" if "float32" in str(X.dtype) else "float64")
+    dtype = dtype or estimator.dtype or ("float32" if "float32" in str(X.dtype) else "float64")
     if lives_elsewhere(X):
         xp, home = arrays.namespace(X), arrays.device(X)
         return Placement(arrays.backend_name(xp), str(home), xp, home), dtype

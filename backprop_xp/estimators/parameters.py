@@ -5,7 +5,6 @@ scikit-learn's conventions are bridged in this file, and nowhere else.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Mapping
@@ -169,16 +168,8 @@ def network_of(estimator: Any, sizes: list[int], output: str | None = None) -> N
     given = estimator.activation
     if isinstance(given, (str, Activation)):
         given = [given] * (len(sizes) - 2)
-    key = (*sizes,), (*given, output or estimator.out_activation_)
-    try:
-        return _network(*key)
-    except TypeError:  # a function of one's own cannot be hashed
-        return _network.__wrapped__(*key)
-
-
-@functools.lru_cache(maxsize=8)  # checking it anew takes a tenth of a prediction of one row
-def _network(sizes: tuple[int, ...], activations: tuple[str | Activation, ...]) -> Network:
-    return Network(sizes, [*map(_activation, activations)])
+    output = output or estimator.out_activation_
+    return Network(sizes, [*map(_activation, given), _activation(output)])
 
 
 def _activation(given: str | Activation) -> Activation:

@@ -136,8 +136,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ValueError
             As `fit`.
         """
-        with self._as_before_if_refused():
-            return self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
+        with self._as_before_if_refused() as before:
+            return self._fit(X, y, sample_weight, X_val, y_val, before=before, incremental=True)
 
     def predict(self, X: Any) -> Array:
         """Return the number of each row, shape (n,), or its numbers, shape (n, n_outputs).
