@@ -2,27 +2,12 @@
 
 import numpy as np
 import pytest
+from estimator_case import LABELS, NUMBERS, SMALL, X, difference, weights_of
 from sklearn import neural_network
 
 from backprop_xp.estimators import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-RNG = np.random.default_rng(0)
-N = 60
-X = RNG.normal(size=(N, 5))
-LABELS = np.argmax(X[:, :3], axis=1)
-NUMBERS = X[:, 0] * 2.0 - X[:, 1] ** 2
-SMALL = {"hidden_layer_sizes": (8,), "random_state": 0, "learning_rate_init": 0.02}
-
-
-def weights_of(model):
-    return [*model.coefs_, *model.intercepts_]
-
-
-def difference(one, other):
-    pairs = zip(weights_of(one), weights_of(other), strict=True)
-    return max(float(np.max(np.abs(a - b))) for a, b in pairs)
 
 
 @pytest.mark.parametrize("by_parts", [False, True], ids=["fit", "partial_fit"])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from estimator_case import LABELS, NUMBERS, RNG, SMALL, N, X, difference, weights_of
 from sklearn.base import clone
 
 from backprop_xp.activations import elementwise
@@ -13,22 +14,6 @@ from backprop_xp.schedules import SCHEDULES
 from backprop_xp.training import fit as core_fit
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-RNG = np.random.default_rng(0)
-N = 60
-X = RNG.normal(size=(N, 5))
-LABELS = np.argmax(X[:, :3], axis=1)
-NUMBERS = X[:, 0] * 2.0 - X[:, 1] ** 2
-SMALL = {"hidden_layer_sizes": (8,), "random_state": 0, "learning_rate_init": 0.02}
-
-
-def weights_of(model):
-    return [*model.coefs_, *model.intercepts_]
-
-
-def difference(one, other):
-    pairs = zip(weights_of(one), weights_of(other), strict=True)
-    return max(float(np.max(np.abs(a - b))) for a, b in pairs)
 
 
 def slots_difference(one, other):
@@ -95,6 +80,16 @@ def test_another_solver_starts_anew_from_the_same_weights():
     model.set_params(solver="sgd").fit(X, NUMBERS)
     assert model._state.step == 5
     assert model.loss_curve_[5] < 1.5 * before
+
+
+@pytest.mark.parametrize(
+    "told", [{"max_iter": 0}, {"callback": lambda *_: True}], ids=["no epochs", "stopped"]
+)
+def test_another_solver_starts_anew_after_a_fit_of_no_epoch_too(told):
+    model = MLPRegressor(max_iter=5, warm_start=True, **SMALL).fit(X, NUMBERS)
+    model.set_params(solver="momentum", **told).fit(X, NUMBERS)
+    model.set_params(max_iter=5, callback=None).fit(X, NUMBERS)
+    assert [len(kept) for kept in model._state.slots] == [1] * 4
 
 
 def test_weights_that_the_user_sets_are_predicted_and_trained_from():

@@ -234,9 +234,9 @@ class BaseMLP(BaseEstimator):
         self.intercepts_ = [layer.bias for layer in parameters]
 
     def _parameters(self, X: Any) -> Parameters:
-        """Return the parameters to train, each weight matrix row by row in memory:
-        mixed with arrays that lie row by row, a transposed one is several times slower. Only the
-        product of sparse rows takes the first weights, and leaves their gradient, transposed."""
+        """Return the parameters to train, each weight matrix row by row in memory: mixed with
+        arrays that lie row by row, a transposed one is several times slower. Only the product of
+        sparse rows takes the first weights, and leaves their gradient, transposed."""
         layers = []
         for place, (w, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
             xp = arrays.namespace(w)

@@ -100,6 +100,7 @@ def optimize(
     if slots != estimator._slots:  # another solver, which starts anew
         estimator._slots = slots
         state = state._replace(slots=[], step=0)
+    estimator._state = state
     estimator.n_iter_ = 0
     if not incremental:
         estimator._eta, estimator._rounds = float(estimator.learning_rate_init), 0
