@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from backprop_xp import arrays
 from backprop_xp.arrays import Array, Namespace
-from backprop_xp.data.placing import Placed, SparseRows, check_width
+from backprop_xp.data.placing import Placed, check_width
+from backprop_xp.data.sparse import SparseRows
 from backprop_xp.execution import compiled
 from backprop_xp.losses import Loss, output_error
 from backprop_xp.metrics import correct

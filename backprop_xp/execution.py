@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from backprop_xp.arrays import Array, Namespace, backend_name
-from backprop_xp.data.placing import SparseRows
+from backprop_xp.data.sparse import SparseRows
 from backprop_xp.host import few_threads, keep_freed_memory, quiet, reads_freely
 from backprop_xp.network import Layer, Parameters, Step
 from backprop_xp.optimizers import Optimizer, Scalars, Slots

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 from backprop_xp.arrays import Array, Namespace, backend_name
-from backprop_xp.data.placing import SparseRows
+from backprop_xp.data.sparse import SparseRows
 from backprop_xp.network import Parameters, Step, map_arrays
 from backprop_xp.optimizers import Scalars, Slots
 from backprop_xp.recording import record

@@ -18,6 +18,7 @@ FLOORS = (
         *("softmax", "activations", "losses", "initializers", "optimizers", "metrics", "random"),
         *(
             "data.mapped",
+            "data.sparse",
             "data.records",
             "data.files",
             "data.download",

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from backprop_xp import arrays
 from backprop_xp.arrays import Array, Namespace
 from backprop_xp.data.mapped import Mapped, mapped
+from backprop_xp.data.sparse import SparseRows
 from backprop_xp.errors import DataError
 from backprop_xp.losses import Loss, one_hot
 
@@ -35,56 +36,6 @@ class Placed(NamedTuple):
     def parts(self) -> Iterator[Placed]:
         """Yield all rows at once: a set in memory has one part."""
         yield self
-
-
-class SparseRows:
-    """Inputs that stay sparse on the host. NumPy multiplies by them as they are; for other
-    libraries they are made dense, a batch or a chunk at a time.
-
-    Parameters
-    ----------
-    matrix : SciPy's sparse rows (CSR), shape (n, n_inputs)
-    xp, dtype, device
-        Where each part shall be, and in which data type.
-    """
-
-    ndim = 2
-
-    def __init__(self, matrix: Any, *, xp: Namespace, dtype: Any, device: Any = None) -> None:
-        # A number too large for the type becomes infinite, which `place` then tells.
-        self.matrix = matrix.astype("float64" if dtype == xp.float64 else "float32", copy=False)
-        self.shape = tuple(matrix.shape)
-        self.dtype = dtype
-        self.made_dense = arrays.backend_name(xp) != "numpy"
-        self._xp, self._device = xp, device
-
-    def take(self, rows: Array | slice) -> Any:
-        """Return the rows of these numbers: sparse ones for ``direct(xp).matmul`` on NumPy, which
-        takes as long as they have numbers, or a dense array."""
-        rows = rows if isinstance(rows, slice) else arrays.to_numpy(rows)
-        part = self.matrix[rows]
-        if not self.made_dense:
-            return part
-        dense = part.toarray()
-        return arrays.asarray(dense, xp=self._xp, dtype=self.dtype, device=self._device)
-
-    def check_finite(self, what: str, first: int = 0) -> None:
-        """Refuse infinite numbers, with the place of the first one.
-
-        Raises
-        ------
-        DataError
-        """
-        host = arrays.namespace(self.matrix.data)
-        finite = host.isfinite(self.matrix.data)
-        if not bool(host.all(finite)):
-            place = host.argmin(finite)  # the first False
-            row = int(host.searchsorted(self.matrix.indptr, place, side="right")) - 1
-            _check_finite(self.matrix[[row]].toarray(), host, what, first + row)
-
-    def __getitem__(self, index: tuple[slice, Any]) -> Any:
-        """Return some rows, as ``x[start:stop, ...]`` does of an array."""
-        return self.take(index[0])
 
 
 def place(
@@ -159,8 +110,9 @@ def place_inputs(
     """
     if isinstance(inputs, SparseRows):
         check_width(inputs, n_inputs, what)
-        if not checked:
-            inputs.check_finite(f"the inputs of {what}", first)
+        if not checked and (found := inputs.first_not_finite()):
+            row, dense = found
+            _check_finite(dense, arrays.namespace(dense), f"the inputs of {what}", first + row)
         return inputs
     inputs = mapped(inputs)
     if isinstance(inputs, Mapped):

@@ -18,8 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from backprop_xp import arrays
 from backprop_xp.arrays import Array
-from backprop_xp.data.placing import SparseRows
 from backprop_xp.data.scaling import Scaling
+from backprop_xp.data.sparse import SparseRows
 from backprop_xp.devices import Placement
 from backprop_xp.estimators import files
 from backprop_xp.estimators.fitting import optimize, split

@@ -11,7 +11,7 @@ import numpy as np
 
 from backprop_xp import arrays
 from backprop_xp.arrays import Array
-from backprop_xp.data.placing import SparseRows
+from backprop_xp.data.sparse import SparseRows
 from backprop_xp.estimators.parameters import rates_of
 from backprop_xp.evaluation import predict
 from backprop_xp.network import Network, Parameters

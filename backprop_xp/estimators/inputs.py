@@ -11,7 +11,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from backprop_xp import arrays
 from backprop_xp.arrays import Array
-from backprop_xp.data.placing import SparseRows
+from backprop_xp.data.sparse import SparseRows
 from backprop_xp.devices import Placement, select
 from backprop_xp.errors import ConfigurationError
 

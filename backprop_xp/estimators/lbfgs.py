@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from sklearn.utils.optimize import _check_optimize_result
 
 from backprop_xp import arrays
-from backprop_xp.data.placing import SparseRows
+from backprop_xp.data.sparse import SparseRows
 from backprop_xp.devices import Placement
 from backprop_xp.host import few_threads, one_thread, quiet
 from backprop_xp.network import Network, Parameters, map_arrays
