@@ -135,9 +135,9 @@ def direct(xp: Namespace) -> Namespace:
         return extremum
 
     def matmul(x: Array, y: Array) -> Array:
-        # dot fills its result with zeros before, which a large one should be spared.
         if type(x) is not type(y):  # sparse rows, which know how they are multiplied
             return x @ y
+        # dot fills its result with zeros before, which a large one should be spared.
         if x.ndim == y.ndim == 2 and (x.shape[0] * y.shape[1] <= _SMALL or y.shape[0] == 1):
             return x.dot(y)
         return xp.matmul(x, y)

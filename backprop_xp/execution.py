@@ -199,9 +199,8 @@ class Runner:
     ) -> tuple[Any, Parameters]:
         """Return the loss of a whole data set and its gradients, for an optimizer that takes its
         own steps; nothing is consumed."""
-        now, size = (parameters, data, None, 0, scalars), data[0].shape[0]
-        way = self._steps.recorded.get((size, True)) or self._steps.way(size, slots, now)
-        return way.compute(*now)
+        now = parameters, data, None, 0, scalars
+        return self._steps.way(data[0].shape[0], slots, now).compute(*now)
 
     def windows(
         self,
@@ -256,7 +255,7 @@ class Runner:
         n = data[0].shape[0]
         read: Callable[[Array], Any] = float if reads_freely(self.xp) else _as_it_is
         total: Any = 0.0  # of the means of the batches
-        steps, recorded = self._steps, self._steps.recorded
+        steps = self._steps
 
         def look() -> Step:
             return steps.look(now)  # at the step that is being run
@@ -267,7 +266,7 @@ class Runner:
             whole = size == n and not isinstance(data[0], SparseRows)
             rows = None if whole else order[start : start + size]
             now = parameters, data, rows, first + place, scalars[place]
-            way = recorded.get((size, whole)) or steps.way(size, slots, now)
+            way = steps.way(size, slots, now)
             loss, gradients = way.compute(*now)
             loss = read(loss)
             if watch is not None and watch(place, loss, look):

@@ -29,6 +29,7 @@ from backprop_xp.estimators.inputs import (
     lives_elsewhere,
     placed,
     placement_of,
+    precision_of,
     without_zeros,
 )
 from backprop_xp.estimators.parameters import (
@@ -132,7 +133,8 @@ class BaseMLP(BaseEstimator):
         check_consistent_length(X, targets)
         weights = check_weights(sample_weight, X)
         rng = check_random_state(self.random_state)
-        placement, dtype = placement_of(self, X, None if first else self.dtype or self._precision())
+        dtype = None if first else self.dtype or precision_of(self._first_weights)
+        placement, dtype = placement_of(self, X, dtype)
         sizes = [int(X.shape[1]), *hidden, self.n_outputs_]
         network = network_of(self, sizes)
         if first:
@@ -209,11 +211,12 @@ class BaseMLP(BaseEstimator):
         """
         if state is None:
             return
-        best = self._best if self.early_stopping else None
+        last = state.parameters
+        shown = (self._best if self.early_stopping else None) or last
         self._best = None
-        self._expose(state.parameters if best is None else best)
-        last = state.parameters if best is not state.parameters and best is not None else []
-        self._state = state._replace(parameters=last, history=(), stopped="")
+        self._expose(shown)
+        others = [] if shown is last else last
+        self._state = state._replace(parameters=others, history=(), stopped="")
         if self.early_stopping and not incremental:
             self._state = self._state._replace(parameters=[], slots=[], step=0)
         self._shown = self._fingerprint() if self._state.parameters else b""
@@ -264,9 +267,6 @@ class BaseMLP(BaseEstimator):
     def _first_weights(self) -> Array:
         return self.coefs_[0]  # scikit-learn compares where an attribute lives, not a list
 
-    def _precision(self) -> str:
-        return "float32" if "float32" in str(self.coefs_[0].dtype) else "float64"
-
     def _ready(
         self, X: Any, method: str, output: str | None = None
     ) -> tuple[Network, Parameters, Any, Placement]:
@@ -274,7 +274,7 @@ class BaseMLP(BaseEstimator):
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="_first_weights", method=method)
         X = check_inputs(self, X, reset=False)
-        placement, dtype = placement_of(self, X, self._precision())
+        placement, dtype = placement_of(self, X, precision_of(self._first_weights))
         real = placement.dtype(dtype)
         like = {"xp": placement.xp, "dtype": real, "device": placement.device}
         with placement.activate():

@@ -104,11 +104,16 @@ def placement_of(estimator: Any, X: Any, dtype: str | None = None) -> tuple[Plac
     DeviceError, ConfigurationError
         If the device of the estimator's parameters cannot be used.
     """
-    dtype = dtype or estimator.dtype or ("float32" if "float32" in str(X.dtype) else "float64")
+    dtype = dtype or estimator.dtype or precision_of(X)
     if lives_elsewhere(X):
         xp, home = arrays.namespace(X), arrays.device(X)
         return Placement(arrays.backend_name(xp), str(home), xp, home), dtype
     return select(estimator.device, estimator.backend, dtype=dtype), dtype
+
+
+def precision_of(X: Any) -> str:
+    """Return the name of the data type of checked inputs, or of weights."""
+    return "float32" if "float32" in str(X.dtype) else "float64"
 
 
 def feed(X: Any, placement: Placement, dtype: str) -> Any:
