@@ -1,7 +1,7 @@
 """Backpropagation written out by hand, once, for NumPy, CuPy, JAX and PyTorch arrays.
 
-The reading order is that of the data: `activations`, `losses`, `network`, `optimizers`,
-`execution`, `training`.
+Read `nn` first: `activations`, `losses`, `network`, `backpropagation`, `optimizers`. Then
+`training`, which runs it. ``README.md`` describes every subpackage.
 """
 
 from __future__ import annotations
@@ -11,112 +11,79 @@ from typing import TYPE_CHECKING, Any
 
 from backprop_xp.version import __version__
 
-if TYPE_CHECKING:
-    from backprop_xp.data.datasets import load_dataset
-    from backprop_xp.data.digits import load_digits
-    from backprop_xp.data.mnist import load_mnist
-    from backprop_xp.devices import list_devices, select
-    from backprop_xp.doctor import examine
-    from backprop_xp.errors import (
-        BackpropError,
-        ConfigurationError,
-        DataError,
-        DeviceError,
-        DivergenceError,
-        ModelFileError,
-    )
-    from backprop_xp.evaluation import evaluate, predict
-    from backprop_xp.gradient_check import check_gradients
-    from backprop_xp.model import Model
-    from backprop_xp.model_file import load_model, save_model
-    from backprop_xp.network import (
-        Layer,
-        Network,
-        backward,
-        forward,
-        initial_parameters,
-        loss_and_gradients,
-    )
-    from backprop_xp.rate_finder import find_learning_rate
-    from backprop_xp.run import prepare
-    from backprop_xp.settings import RunSettings
-    from backprop_xp.state import TrainState
-    from backprop_xp.training import fit
+if TYPE_CHECKING:  # "import X as X" marks X as public for type checkers
+    from backprop_xp.backend.devices import list_devices as list_devices
+    from backprop_xp.backend.devices import select as select
+    from backprop_xp.data.digits import load_digits as load_digits
+    from backprop_xp.data.mnist import load_mnist as load_mnist
+    from backprop_xp.data.sources import load_dataset as load_dataset
+    from backprop_xp.diagnosis.doctor import examine as examine
+    from backprop_xp.diagnosis.learning_rate_finder import find_learning_rate as find_learning_rate
+    from backprop_xp.errors import BackpropError as BackpropError
+    from backprop_xp.errors import ConfigurationError as ConfigurationError
+    from backprop_xp.errors import DataError as DataError
+    from backprop_xp.errors import DeviceError as DeviceError
+    from backprop_xp.errors import DivergenceError as DivergenceError
+    from backprop_xp.errors import ModelFileError as ModelFileError
+    from backprop_xp.models.model import Model as Model
+    from backprop_xp.models.model_file import load_model as load_model
+    from backprop_xp.models.model_file import save_model as save_model
+    from backprop_xp.nn.gradient_check import check_gradients as check_gradients
+    from backprop_xp.nn.network import Layer as Layer
+    from backprop_xp.nn.network import Network as Network
+    from backprop_xp.nn.network import backward as backward
+    from backprop_xp.nn.network import forward as forward
+    from backprop_xp.nn.network import initial_parameters as initial_parameters
+    from backprop_xp.nn.network import loss_and_gradients as loss_and_gradients
+    from backprop_xp.runs.run import prepare as prepare
+    from backprop_xp.training.evaluation import evaluate as evaluate
+    from backprop_xp.training.evaluation import predict as predict
+    from backprop_xp.training.fit import fit as fit
+    from backprop_xp.training.settings import RunSettings as RunSettings
+    from backprop_xp.training.state import TrainState as TrainState
 
-# Loaded at first use, so that ``backprop-xp --help`` and completion need no NumPy.
+# Where each public name is defined. A module is loaded at the first use of one of its names, so
+# that ``backprop-xp --help`` and shell completion do not load NumPy.
 _HOMES = {
-    "data.datasets": ("load_dataset",),
-    "data.digits": ("load_digits",),
-    "data.mnist": ("load_mnist",),
-    "devices": ("list_devices", "select"),
-    "doctor": ("examine",),
-    "errors": (
-        "BackpropError",
-        "ConfigurationError",
-        "DataError",
-        "DeviceError",
-        "DivergenceError",
-        "ModelFileError",
-    ),
-    "evaluation": ("evaluate", "predict"),
-    "gradient_check": ("check_gradients",),
-    "model": ("Model",),
-    "model_file": ("load_model", "save_model"),
-    "network": (
-        "Layer",
-        "Network",
-        "backward",
-        "forward",
-        "initial_parameters",
-        "loss_and_gradients",
-    ),
-    "rate_finder": ("find_learning_rate",),
-    "run": ("prepare",),
-    "settings": ("RunSettings",),
-    "state": ("TrainState",),
-    "training": ("fit",),
+    "BackpropError": "errors",
+    "ConfigurationError": "errors",
+    "DataError": "errors",
+    "DeviceError": "errors",
+    "DivergenceError": "errors",
+    "Layer": "nn.network",
+    "Model": "models.model",
+    "ModelFileError": "errors",
+    "Network": "nn.network",
+    "RunSettings": "training.settings",
+    "TrainState": "training.state",
+    "backward": "nn.network",
+    "check_gradients": "nn.gradient_check",
+    "evaluate": "training.evaluation",
+    "examine": "diagnosis.doctor",
+    "find_learning_rate": "diagnosis.learning_rate_finder",
+    "fit": "training.fit",
+    "forward": "nn.network",
+    "initial_parameters": "nn.network",
+    "list_devices": "backend.devices",
+    "load_dataset": "data.sources",
+    "load_digits": "data.digits",
+    "load_mnist": "data.mnist",
+    "load_model": "models.model_file",
+    "loss_and_gradients": "nn.network",
+    "predict": "training.evaluation",
+    "prepare": "runs.run",
+    "save_model": "models.model_file",
+    "select": "backend.devices",
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = [
-    "BackpropError",
-    "ConfigurationError",
-    "DataError",
-    "DeviceError",
-    "DivergenceError",
-    "Layer",
-    "Model",
-    "ModelFileError",
-    "Network",
-    "RunSettings",
-    "TrainState",
-    "__version__",
-    "backward",
-    "check_gradients",
-    "evaluate",
-    "examine",
-    "find_learning_rate",
-    "fit",
-    "forward",
-    "initial_parameters",
-    "list_devices",
-    "load_dataset",
-    "load_digits",
-    "load_mnist",
-    "load_model",
-    "loss_and_gradients",
-    "predict",
-    "prepare",
-    "save_model",
-    "select",
-]
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)

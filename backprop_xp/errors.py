@@ -64,7 +64,7 @@ class DivergenceError(BackpropError, ArithmeticError):
     ----------
     state : object
         The training state of the last good epoch end
-        (`backprop_xp.training.TrainState`).
+        (`backprop_xp.TrainState`).
     """
 
     kind = "diverged"

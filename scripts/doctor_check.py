@@ -1,8 +1,8 @@
 """Measure the doctor: false alarms on healthy trainings, and how many planted faults it finds.
 
 Trainings are drawn by seed: a problem, a network and settings that go with it, and for a broken
-one a fault that is planted into it. The bounds in `backprop_xp.doctor` were chosen on the seeds
-below 2000; those from 5000 on, which are the default, were not looked at for that.
+one a fault that is planted into it. The bounds in `backprop_xp.diagnosis.doctor` were chosen on
+the seeds below 2000; those from 5000 on, which are the default, were not looked at for that.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import argparse
 import numpy as np
 
 from backprop_xp import DivergenceError, Network, examine, fit, load_digits
-from backprop_xp.network import initial_parameters
+from backprop_xp.nn.network import initial_parameters
 
 USUAL_RATES = {
     "sgd": 0.1,

@@ -24,11 +24,11 @@ run() {
     run "$python" -m backprop_xp devices
     BACKPROP_XP_TEST_BACKENDS=cupy run "$python" -m pytest -q tests
     run "$python" -m backprop_xp check --device cuda
-    bench=("$python" scripts/bench.py --device cuda --rounds 5 --json "$results/gpu.json")
+    bench=("$python" scripts/benchmarks/bench.py --device cuda --rounds 5 --json "$results/gpu.json")
     [ -n "$mnist" ] && bench+=(--data-dir "$mnist")
     run timeout 240 "${bench[@]}"
     for device in cpu cuda; do # from which width and batch on the GPU is faster
-        run timeout 75 "$python" scripts/scale.py --device "$device" --seconds 0.3 \
+        run timeout 75 "$python" scripts/benchmarks/scale.py --device "$device" --seconds 0.3 \
             --widths 32,128,512,2048 --batches 10,128,1024 --json "$results/scale_$device.json"
     done
     exit "$failed"

@@ -9,8 +9,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from backprop_xp.trace.examples import read_example
 from backprop_xp.trace.page import trace_page
-from backprop_xp.trace.sources import read_example
 
 OPTIONS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),

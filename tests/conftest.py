@@ -9,8 +9,8 @@ import hypothesis
 import pytest
 from helpers import TOLERANCE, Backend
 
-from backprop_xp import devices
-from backprop_xp.arrays import BACKENDS
+from backprop_xp.backend import devices
+from backprop_xp.backend.arrays import BACKENDS
 from backprop_xp.data.mnist import FILES
 
 os.environ["SCIPY_ARRAY_API"] = "1"  # SciPy reads it once, when scikit-learn imports it

@@ -1,4 +1,4 @@
-"""The house keeps its floors: imports point downward, and array libraries come in by one door."""
+"""Imports between subpackages point one way, and array libraries come in through one module."""
 
 import ast
 import subprocess
@@ -11,93 +11,24 @@ import backprop_xp
 
 ROOT = Path(backprop_xp.__file__).parent
 
-# A module may import from the floors below its own, and on its own floor from what stands before.
-FLOORS = (
-    ("version", "errors", "plain", "arrays", "devices"),
-    (
-        *("softmax", "activations", "losses", "initializers", "optimizers", "metrics", "random"),
-        *(
-            "data.mapped",
-            "data.sparse",
-            "data.records",
-            "data.files",
-            "data.download",
-            "data.scaling",
-            "data.splits",
-        ),
-        *("data.labels", "data.idx", "data.row_files", "data.tables", "data.archives"),
-        *(
-            "data.digits",
-            "data.mnist",
-            "data.datasets",
-            "data.placing",
-            "data.streaming",
-            "data.augmentation",
-        ),
-        *("data", "dropout", "schedules"),
-    ),
-    ("network",),
-    (
-        *("regularizers", "gradient_check", "host", "recording", "stepping", "execution", "step"),
-        *("diagnostics", "evaluation"),
-        *("settings", "history", "state", "feed", "trainer", "training", "rate_finder"),
-    ),
-    (
-        *("evidence", "doctor", "equivalence", "model", "summary", "model_file", "run"),
-        *("run_folder", "plots"),
-        *("trace.table", "trace.plain", "trace.derivatives", "trace.record", "trace.sources"),
-        *("trace.formulas", "trace.typesetting", "trace.latex", "trace.page", "trace"),
-        *("review", "outcome"),
-        *("report.found", "report.text", "report.charts", "report.curves", "report.pictures"),
-        *("report.sections", "report.traces", "report.page", "report"),
-    ),
-    (
-        *("estimators.parameters", "estimators.inputs", "estimators.course", "estimators.lbfgs"),
-        *("estimators.fitting", "estimators.files", "estimators.base", "estimators.classifier"),
-        *("estimators.regressor", "estimators"),
-        *("experiments.experiment", "experiments.published", "experiments.bundled", "experiments"),
-        *(
-            "experiments.worked_examples",
-            "experiments.chain_rule",
-            "experiments.perceptrons",
-            "experiments.linear_collapse",
-        ),
-        *("experiments.slowdown", "experiments.learning_rate_choice"),
-        *("experiments.learning_rates", "experiments.vanishing_gradients"),
-        *("experiments.dead_relu", "experiments.digits_log", "experiments.darkness"),
-        *("experiments.overfitting", "experiments.weight_initialization"),
-        *("experiments.more_data", "experiments.generalisation", "experiments.records"),
-    ),
-    (
-        *(
-            "cli.output",
-            "cli.options",
-            "cli.settings",
-            "cli.reproduce",
-            "cli.devices",
-            "cli.check",
-            "cli.evaluate",
-            "cli.predict",
-            "cli.report",
-        ),
-        *("cli.train", "cli.find_lr", "cli.summary", "cli.trace", "cli.plot", "cli"),
-    ),
-    ("__main__", "backprop_xp"),  # the last is the package's own face, which gathers the names
-)
-PLACE = {
-    name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)
-}
+SHARED = {"errors", "files", "formatting", "version"}
+"""Top-level modules that every subpackage may import."""
 
-HOST_ARRAYS = {
-    "arrays",
-    "host",
-    "random",
-    "model_file",
-    "review",
-    "report.pictures",
-    "report.traces",
+MAY_IMPORT = {
+    "backend": "",
+    "nn": "backend",
+    "data": "backend",
+    "training": "backend nn data",
+    "models": "backend nn data training",
+    "diagnosis": "backend nn data training models",
+    "runs": "backend nn data training models diagnosis",
+    "estimators": "backend nn data training models",
+    "trace": "backend nn data training models runs",
+    "report": "backend nn training models runs trace",
+    "experiments": "backend nn data training trace",
+    "cli": "backend nn data training models diagnosis runs trace report experiments",
 }
-"""Modules outside of the readers in ``data`` and of the command line that may import NumPy."""
+"""The subpackages that each one may import, besides itself and `SHARED`."""
 
 OPTIONAL = {
     *("cupy", "cupyx", "jax", "torch", "pooch", "sklearn", "array_api_strict", "matplotlib"),
@@ -107,16 +38,20 @@ OPTIONAL = {
 TOP_LEVEL = (ast.Import, ast.ImportFrom, ast.If, ast.Try, ast.With)
 
 
-def module_name(file):
-    parts = file.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts) or "backprop_xp"
+def module_name(file, root):
+    parts = file.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-SOURCES = {module_name(file): ast.parse(file.read_text("utf-8")) for file in ROOT.rglob("*.py")}
+def sources(root=ROOT):
+    return {module_name(f, root): ast.parse(f.read_text("utf-8")) for f in root.rglob("*.py")}
+
+
+SOURCES = sources()
 
 
 def imports(tree):
-    """Yield the full name of everything that a module imports, wherever in it that stands."""
+    """Yield the full name of everything that a module imports, also within functions."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -126,57 +61,112 @@ def imports(tree):
                 yield f"{node.module}.{alias.name}"
 
 
-def own_imports(tree):
+def own_imports(tree, modules):
     """Yield the modules of this package that a module imports."""
     for name in imports(tree):
         if name.split(".")[0] == "backprop_xp":
             parts = name.split(".")[1:]
-            while parts and ".".join(parts) not in SOURCES:
+            while parts and ".".join(parts) not in modules:
                 parts.pop()  # a name within a module
-            yield ".".join(parts) or "backprop_xp"
+            yield ".".join(parts)
+
+
+def subpackage(module):
+    return module.split(".")[0]
+
+
+def violations(modules):
+    """Return every import that breaks the rules between subpackages, as text."""
+    found = []
+    for module, tree in modules.items():
+        own = subpackage(module)
+        if own in ("", "__main__"):  # the public face, which gathers names from everywhere
+            continue
+        allowed = {own} | (SHARED if own in MAY_IMPORT else {"errors", "version"})
+        allowed |= set(MAY_IMPORT.get(own, "").split())
+        found += [
+            f"{module} imports {name}"
+            for name in own_imports(tree, modules)
+            if subpackage(name) not in allowed
+        ]
+    return found
+
+
+def circle(modules):
+    """Return the modules of a circle of imports, the first one repeated; empty if none exists."""
+    below = {m: set(own_imports(tree, modules)) - {m, ""} for m, tree in modules.items()}
+    done = set()
+
+    def visit(module, path):
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module in done:
+            return []
+        for name in sorted(below[module]):
+            if found := visit(name, [*path, module]):
+                return found
+        done.add(module)
+        return []
+
+    return next((found for module in below if (found := visit(module, []))), [])
 
 
 def libraries(tree):
     return {name.split(".")[0] for name in imports(tree)}
 
 
-def test_every_module_has_its_place():
-    strangers = sorted(set(SOURCES) - set(PLACE))
-    assert not strangers, f"give {strangers} a place in FLOORS of {Path(__file__).name}"
-    gone = sorted(set(PLACE) - set(SOURCES) - {"backprop_xp"})
-    assert not gone, f"{gone} are no longer there: take them out of FLOORS"
+def test_subpackages_import_only_what_they_may():
+    folders = {subpackage(module) for module in SOURCES if "." in module}
+    assert folders == set(MAY_IMPORT)
+    assert violations(SOURCES) == []
 
 
-@pytest.mark.parametrize("module", SOURCES)
-def test_imports_point_downward(module):
-    upward = sorted(name for name in own_imports(SOURCES[module]) if PLACE[name] >= PLACE[module])
-    assert not upward, f"{module} imports {upward}, which do not stand below it"
+def test_no_imports_form_a_circle():
+    assert circle(SOURCES) == []
 
 
-def test_array_api_compat_comes_in_by_one_door():
+@pytest.mark.parametrize(
+    ("module", "line", "message"),
+    [
+        ("nn.losses", "import backprop_xp.training.fit", "nn.losses imports training.fit"),
+        ("nn.losses", "from backprop_xp.data import sparse", "nn.losses imports data.sparse"),
+        ("errors", "from backprop_xp.nn import losses", "errors imports nn.losses"),
+        (
+            "data.splits",
+            "def f():\n    from backprop_xp.cli import main",
+            "data.splits imports cli",
+        ),
+    ],
+)
+def test_a_forbidden_import_is_found(module, line, message):
+    assert violations({**SOURCES, module: ast.parse(line)}) == [message]
+
+
+def test_a_circle_within_a_subpackage_is_found():
+    planted = {**SOURCES, "nn.activations": ast.parse("import backprop_xp.nn.losses")}
+    assert set(circle(planted)) == {"nn.activations", "nn.losses"}
+
+
+def test_array_api_compat_comes_in_by_one_module():
     users = {module for module, tree in SOURCES.items() if "array_api_compat" in libraries(tree)}
-    assert users == {"arrays"}
+    assert users == {"backend.arrays"}
 
 
 def test_the_mathematics_does_not_import_numpy():
     users = {module for module, tree in SOURCES.items() if "numpy" in libraries(tree)}
-    readers = {m for m in SOURCES if m.startswith(("data.", "cli.", "cli"))}
-    readers -= {"data.placing", "data.augmentation"}
-    experiments = {m for m in SOURCES if m.startswith("experiments.")}  # they set up host data
-    estimators = {m for m in SOURCES if m.startswith("estimators")}  # users' data is on the host
-    assert users <= HOST_ARRAYS | readers | experiments | estimators
-    assert users >= HOST_ARRAYS  # else the list above is out of date
+    assert not [module for module in users if subpackage(module) in ("nn", "training")]
+    assert not users & {"data.augmentation", "data.device_data"}
 
 
 def test_optional_libraries_are_imported_where_they_are_used():
     for module, tree in SOURCES.items():
-        if module.startswith("estimators"):  # they are scikit-learn's by inheritance
+        if module.startswith("estimators"):  # they inherit from scikit-learn's classes
             continue
         at_the_top = ast.Module([n for n in tree.body if isinstance(n, TOP_LEVEL)], [])
         assert not libraries(at_the_top) & OPTIONAL, module
 
 
-@pytest.mark.parametrize("module", ["backprop_xp", "backprop_xp.cli", "backprop_xp.network"])
+@pytest.mark.parametrize("module", ["backprop_xp", "backprop_xp.cli", "backprop_xp.nn.network"])
 def test_importing_loads_no_array_library(module):
     code = (
         f"import sys, {module}; "
@@ -187,7 +177,6 @@ def test_importing_loads_no_array_library(module):
 
 
 def test_every_public_name_can_be_had():
-    assert backprop_xp.__all__ == sorted(backprop_xp.__all__, key=str)
     for name in backprop_xp.__all__:
         assert getattr(backprop_xp, name) is not None
     assert dir(backprop_xp) == sorted(backprop_xp.__all__)

@@ -33,9 +33,9 @@ PUBLIC = sorted(set(backprop_xp.__all__) - {"__version__"})
 
 
 def test_every_public_name_has_one_home():
-    assert set(backprop_xp._HOME) == set(PUBLIC)
+    assert set(backprop_xp._HOMES) == set(PUBLIC)
     assert len(backprop_xp.__all__) == len(set(backprop_xp.__all__))
-    for name, home in backprop_xp._HOME.items():
+    for name, home in backprop_xp._HOMES.items():
         thing = getattr(backprop_xp, name)
         assert thing is getattr(importlib.import_module(f"backprop_xp.{home}"), name)
         assert thing.__module__ == f"backprop_xp.{home}", f"{name} is only passed on there"

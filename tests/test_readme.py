@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from backprop_xp.activations import ACTIVATIONS
-from backprop_xp.initializers import INITIALIZERS
-from backprop_xp.losses import LOSSES
-from backprop_xp.optimizers import OPTIMIZERS
+from backprop_xp.nn.activations import ACTIVATIONS
+from backprop_xp.nn.initializers import INITIALIZERS
+from backprop_xp.nn.losses import LOSSES
+from backprop_xp.nn.optimizers import OPTIMIZERS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -18,8 +18,8 @@ def command(device: str, backend: str | None, json: bool, quiet: bool, debug: bo
     depth. The device is held against NumPy in float64 for every quantity of a training step,
     one step of every optimizer, and ten steps of training. The exit code is 1 if a line fails.
     """
-    from backprop_xp.devices import select
-    from backprop_xp.equivalence import backend_rows, gradient_rows
+    from backprop_xp.backend.devices import select
+    from backprop_xp.diagnosis.device_check import backend_rows, gradient_rows
 
     placement = select(device, backend)
     if not quiet:

@@ -12,7 +12,7 @@ from backprop_xp.cli.output import print_json, print_table
 @output_options
 def command(json: bool, quiet: bool, debug: bool) -> None:
     """List every backend and device, usable or not, and why."""
-    from backprop_xp.devices import list_devices
+    from backprop_xp.backend.devices import list_devices
 
     reports = list_devices()
     if json:

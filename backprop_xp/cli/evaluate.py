@@ -31,8 +31,8 @@ def data_options(command: Any) -> Any:
 
 def open_model(path: str, device: str, backend: str | None, quiet: bool) -> Any:
     """Return the model of a file, on the device that was asked for."""
-    from backprop_xp.devices import select
-    from backprop_xp.model_file import load_model
+    from backprop_xp.backend.devices import select
+    from backprop_xp.models.model_file import load_model
 
     model = load_model(path)
     placement = select(device, backend, dtype=model.dtype)
@@ -58,7 +58,7 @@ def command(
     debug: bool,
 ) -> None:
     """Measure MODEL (a model.safetensors) on DATA, as described for 'train'."""
-    from backprop_xp.run import read_rows
+    from backprop_xp.runs.run import read_rows
 
     loaded = open_model(model, device, backend, quiet)
     inputs, targets = read_rows(loaded, data, split=split, data_dir=data_dir, label=label)

@@ -13,11 +13,11 @@ from click.core import ParameterSource
 from backprop_xp.cli.options import device_options, output_options
 from backprop_xp.cli.output import print_json, say
 from backprop_xp.cli.settings import config_option, settings_options
-from backprop_xp.rate_finder import HIGH, LOW, STEPS, check_range
-from backprop_xp.settings import PACE, RunSettings
+from backprop_xp.diagnosis.learning_rate_finder import HIGH, LOW, STEPS, check_range
+from backprop_xp.training.settings import PACE, RunSettings
 
 if TYPE_CHECKING:
-    from backprop_xp.rate_finder import RateFinding
+    from backprop_xp.diagnosis.learning_rate_finder import RateFinding
 
 _SHOWN = 16  # lines of the curve
 _WIDTH = 40  # characters of the loss at the start
@@ -58,7 +58,7 @@ def command(
     """
     check_range(low, high, steps)  # before any data is read
     settings = RunSettings(**values)
-    from backprop_xp.run import prepare
+    from backprop_xp.runs.run import prepare
 
     run = prepare(settings)
     if not quiet:

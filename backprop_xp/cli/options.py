@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from backprop_xp.arrays import BACKENDS
+from backprop_xp.backend.arrays import BACKENDS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from backprop_xp.plain import finite
+from backprop_xp.formatting import finite
 
 SCHEMA_VERSION = 1
 

@@ -7,7 +7,7 @@ from click.shell_completion import CompletionItem
 
 from backprop_xp.cli.options import Name, output_options
 from backprop_xp.cli.output import print_json
-from backprop_xp.plots import KINDS, plot, save
+from backprop_xp.report.function_plots import KINDS, plot, save
 
 
 def _complete(

@@ -28,7 +28,7 @@ def command(
     debug: bool,
 ) -> None:
     """Predict each row of DATA with MODEL, one line a row; a regression prints numbers."""
-    from backprop_xp.run import read_rows
+    from backprop_xp.runs.run import read_rows
 
     loaded = open_model(model, device, backend, quiet)
     inputs, _ = read_rows(loaded, data, split=split, data_dir=data_dir, label=label, labelled=False)

@@ -33,8 +33,8 @@ def command(
     The page is one file that asks for nothing elsewhere. The rows that went most wrong lead to
     their traces, which go into RUN/traces.
     """
-    from backprop_xp.history import counted
     from backprop_xp.report.page import write_report
+    from backprop_xp.training.history import counted
 
     if more and not compare:
         raise click.UsageError(f"a report is of one run: lay {more[0]} beside it with --compare")

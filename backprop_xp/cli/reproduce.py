@@ -33,7 +33,7 @@ def command(
     The exit code is 1 if the outcome does not bear the claim out. Only the records take a device;
     all others run with NumPy.
     """
-    from backprop_xp.devices import select
+    from backprop_xp.backend.devices import select
     from backprop_xp.experiments.experiment import experiments, get_experiment
 
     if list_all or name is None:

@@ -9,16 +9,16 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from backprop_xp.activations import ACTIVATIONS, OUTPUTS
 from backprop_xp.cli.options import Name, option
 from backprop_xp.cli.output import print_json
 from backprop_xp.data.augmentation import AUGMENTATIONS
-from backprop_xp.data.records import TASKS
-from backprop_xp.initializers import INITIALIZERS
-from backprop_xp.losses import LOSSES
-from backprop_xp.optimizers import OPTIMIZERS
-from backprop_xp.schedules import SCHEDULES
-from backprop_xp.settings import MONITORS, PENALTIES, RunSettings
+from backprop_xp.data.dataset import TASKS
+from backprop_xp.nn.activations import ACTIVATIONS, OUTPUTS
+from backprop_xp.nn.initializers import INITIALIZERS
+from backprop_xp.nn.losses import LOSSES
+from backprop_xp.nn.optimizers import OPTIMIZERS
+from backprop_xp.nn.schedules import SCHEDULES
+from backprop_xp.training.settings import MONITORS, PENALTIES, RunSettings
 
 _FIELDS = {field.name: field for field in dataclasses.fields(RunSettings)}
 
@@ -59,7 +59,7 @@ def read_config(ctx: click.Context, param: click.Parameter, path: str | None) ->
     """Take the values of a configuration file as defaults: options and variables go before it."""
     if path is None:
         return None
-    from backprop_xp.run_folder import read_settings
+    from backprop_xp.runs.folder import read_settings
 
     ctx.default_map = read_settings(path)
     return path
@@ -209,7 +209,7 @@ def settings_options(command: Any, but: Collection[str] = ()) -> Any:
 
 def show_settings(ctx: click.Context, settings: RunSettings, json: bool) -> None:
     """Print every setting with its source."""
-    from backprop_xp.run_folder import toml_value
+    from backprop_xp.runs.folder import toml_value
 
     sources: dict[ParameterSource | None, str] = {
         ParameterSource.COMMANDLINE: "command line",

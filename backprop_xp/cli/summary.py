@@ -18,9 +18,9 @@ _NAMES_SHOWN = 12
 @output_options
 def command(model: str, json: bool, quiet: bool, debug: bool) -> None:
     """Show MODEL (a model.safetensors): its layers, inputs, classes, loss and origin."""
-    from backprop_xp.losses import LOSSES
-    from backprop_xp.model_file import load_model
-    from backprop_xp.summary import describe
+    from backprop_xp.models.model_file import load_model
+    from backprop_xp.models.summary import describe
+    from backprop_xp.nn.losses import LOSSES
 
     told = describe(load_model(model))
     if json:

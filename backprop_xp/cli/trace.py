@@ -11,10 +11,10 @@ from backprop_xp.cli.options import Name, device_options, option, output_options
 from backprop_xp.cli.output import print_json, print_table, say
 from backprop_xp.cli.settings import Numbers
 from backprop_xp.errors import ConfigurationError
-from backprop_xp.optimizers import OPTIMIZERS
+from backprop_xp.nn.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
-    from backprop_xp.trace.record import Trace
+    from backprop_xp.trace.step_trace import Trace
 
 
 @click.command()
@@ -83,7 +83,7 @@ def command(
         if data is None:
             raise click.UsageError("--model needs --data: the data set to take the sample from")
         from backprop_xp.cli.evaluate import open_model
-        from backprop_xp.trace.sources import trace_samples
+        from backprop_xp.trace.examples import trace_samples
 
         trace = trace_samples(
             open_model(model, device, backend, quiet),
@@ -120,9 +120,9 @@ def _of_example(
     backend: str | None,
     quiet: bool,
 ) -> Trace:
-    from backprop_xp.devices import select
-    from backprop_xp.optimizers import get_optimizer
-    from backprop_xp.trace.sources import EXAMPLES, read_example
+    from backprop_xp.backend.devices import select
+    from backprop_xp.nn.optimizers import get_optimizer
+    from backprop_xp.trace.examples import EXAMPLES, read_example
 
     if source is None:
         raise ConfigurationError(
@@ -143,7 +143,7 @@ def _of_example(
 
 
 def _write_page(trace: Trace, path: str) -> None:
-    from backprop_xp.model_file import write_whole
+    from backprop_xp.models.model_file import write_whole
     from backprop_xp.trace.page import trace_page
 
     page = trace_page(trace).encode()

@@ -13,15 +13,15 @@ from backprop_xp.cli.options import device_options, output_options
 from backprop_xp.cli.output import Progress, print_json, say
 from backprop_xp.cli.settings import config_option, settings_options, show_settings
 from backprop_xp.errors import DivergenceError
-from backprop_xp.settings import RunSettings
+from backprop_xp.training.settings import RunSettings
 from backprop_xp.version import __version__
 
 if TYPE_CHECKING:
-    from backprop_xp.doctor import Finding
-    from backprop_xp.outcome import Measured
-    from backprop_xp.run import Run
-    from backprop_xp.run_folder import RunFolder
-    from backprop_xp.state import TrainState
+    from backprop_xp.diagnosis.doctor import Finding
+    from backprop_xp.runs.folder import RunFolder
+    from backprop_xp.runs.outcome import Measured
+    from backprop_xp.runs.run import Run
+    from backprop_xp.training.state import TrainState
 
 
 @click.command(
@@ -60,9 +60,9 @@ def command(
     if print_config:
         show_settings(ctx, settings, json)
         return
-    from backprop_xp.outcome import measure, outcome_of
-    from backprop_xp.run import prepare
-    from backprop_xp.run_folder import RunFolder
+    from backprop_xp.runs.folder import RunFolder
+    from backprop_xp.runs.outcome import measure, outcome_of
+    from backprop_xp.runs.run import prepare
 
     with contextlib.nullcontext() if out is None else RunFolder(out, overwrite=overwrite) as folder:
         run = prepare(settings)
@@ -93,8 +93,8 @@ def command(
 @contextlib.contextmanager
 def _kept_if_cut_off(run: Run, folder: RunFolder | None, doctor: bool) -> Iterator[None]:
     """Keep the last good weights and the outcome when a training is interrupted or diverges."""
-    from backprop_xp.outcome import outcome_of
-    from backprop_xp.state import TrainingInterrupted
+    from backprop_xp.runs.outcome import outcome_of
+    from backprop_xp.training.state import TrainingInterrupted
 
     try:
         yield
@@ -129,8 +129,8 @@ def _report(
     findings: list[Finding] | None,
     json: bool,
 ) -> None:
-    from backprop_xp.history import counted
-    from backprop_xp.outcome import headline
+    from backprop_xp.runs.outcome import headline
+    from backprop_xp.training.history import counted
 
     data, settings = run.dataset, run.settings
     seconds = sum(record["seconds"] for record in state.history)

@@ -11,8 +11,8 @@ import functools
 import math
 from typing import Any, NamedTuple
 
-from backprop_xp import random
-from backprop_xp.arrays import Array, Namespace
+from backprop_xp.backend import random
+from backprop_xp.backend.arrays import Array, Namespace
 from backprop_xp.errors import ConfigurationError, look_up
 
 

@@ -6,7 +6,7 @@ from importlib import resources
 
 import numpy as np
 
-from backprop_xp.data.records import Dataset, Part
+from backprop_xp.data.dataset import Dataset, Part
 from backprop_xp.data.splits import stratified_split
 
 # Part of what the set is: with another seed, figures could not be compared.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from backprop_xp.arrays import Array
+from backprop_xp.backend.arrays import Array
 from backprop_xp.data.scaling import check_finite
 from backprop_xp.errors import DataError
 

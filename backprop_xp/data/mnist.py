@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from backprop_xp.arrays import Array
+from backprop_xp.backend.arrays import Array
+from backprop_xp.data.dataset import Dataset, Part
 from backprop_xp.data.download import cache_folder, download_files
-from backprop_xp.data.idx import read_idx
 from backprop_xp.data.labels import encode_labels
-from backprop_xp.data.mapped import mapped
-from backprop_xp.data.records import Dataset, Part
+from backprop_xp.data.memory_map import mapped
+from backprop_xp.data.readers.idx import read_idx
 from backprop_xp.errors import DataError
 
 SHA256 = {  # of the files as packed by gzip

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from backprop_xp.arrays import Array
-from backprop_xp.data.mapped import Mapped, mapped
+from backprop_xp.backend.arrays import Array
+from backprop_xp.data.memory_map import Mapped, mapped
 from backprop_xp.errors import ConfigurationError, DataError
 
 _SLAB_ELEMENTS = 1 << 20  # how much is looked at in one go: 8 MB of float64

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from backprop_xp import arrays
-from backprop_xp.arrays import Array, Namespace
+from backprop_xp.backend import arrays
+from backprop_xp.backend.arrays import Array, Namespace
 
 
 class SparseRows:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from backprop_xp.arrays import Array
+from backprop_xp.backend.arrays import Array
 from backprop_xp.errors import ConfigurationError, DataError
 
 

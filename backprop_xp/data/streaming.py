@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from backprop_xp import arrays, random
-from backprop_xp.arrays import Array, Namespace
-from backprop_xp.data.mapped import Mapped, mapped
-from backprop_xp.data.placing import (
+from backprop_xp.backend import arrays, random
+from backprop_xp.backend.arrays import Array, Namespace
+from backprop_xp.data.device_data import (
     Placed,
     check_columns,
     check_lengths,
@@ -23,7 +22,8 @@ from backprop_xp.data.placing import (
     check_width,
     place,
 )
-from backprop_xp.losses import Loss
+from backprop_xp.data.memory_map import Mapped, mapped
+from backprop_xp.nn.losses import Loss
 
 WINDOW = 1 << 25
 """Bytes of a window's inputs, in the data type of the training: 32 MB."""

@@ -16,12 +16,12 @@ from sklearn.utils._array_api import check_same_namespace
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from backprop_xp import arrays
-from backprop_xp.arrays import Array
+from backprop_xp.backend import arrays
+from backprop_xp.backend.arrays import Array
+from backprop_xp.backend.devices import Placement
 from backprop_xp.data.scaling import Scaling
 from backprop_xp.data.sparse import SparseRows
-from backprop_xp.devices import Placement
-from backprop_xp.estimators import files
+from backprop_xp.estimators import persistence
 from backprop_xp.estimators.fitting import optimize, split
 from backprop_xp.estimators.inputs import (
     check_inputs,
@@ -39,9 +39,9 @@ from backprop_xp.estimators.parameters import (
     initial_weights,
     network_of,
 )
-from backprop_xp.evaluation import predict
-from backprop_xp.network import Layer, Network, Parameters, forward, map_arrays
-from backprop_xp.state import TrainState
+from backprop_xp.nn.network import Layer, Network, Parameters, forward, map_arrays
+from backprop_xp.training.evaluation import predict
+from backprop_xp.training.state import TrainState
 
 
 def _is_stochastic(estimator: Any) -> bool:
@@ -323,7 +323,7 @@ class BaseMLP(BaseEstimator):
             If an activation or the loss is one of your own, which no file can hold.
         """
         check_is_fitted(self)
-        files.save(self, path)
+        persistence.save(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **parameters: Any) -> Self:
@@ -342,7 +342,7 @@ class BaseMLP(BaseEstimator):
         ValueError
             If it holds a regression for a classifier, or the other way round.
         """
-        loaded: Self = files.load(cls, path, parameters)
+        loaded: Self = persistence.load(cls, path, parameters)
         return loaded
 
     def __sklearn_tags__(self) -> Any:

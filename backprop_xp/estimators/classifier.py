@@ -17,14 +17,14 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import check_array
 
-from backprop_xp import arrays
-from backprop_xp.arrays import Array
-from backprop_xp.devices import Placement
+from backprop_xp.backend import arrays
+from backprop_xp.backend.arrays import Array
+from backprop_xp.backend.devices import Placement
 from backprop_xp.estimators.base import BaseMLP, partial_fit_where_stochastic
-from backprop_xp.estimators.files import class_labels
 from backprop_xp.estimators.inputs import lives_elsewhere, on_host
 from backprop_xp.estimators.parameters import CONSTRAINTS, FRACTION, class_weights
-from backprop_xp.losses import LOSSES, Loss
+from backprop_xp.estimators.persistence import class_labels
+from backprop_xp.nn.losses import LOSSES, Loss
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -39,12 +39,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2, epsilon, \
     n_iter_no_change, max_fun
         As in scikit-learn. Besides its values, ``activation`` takes every activation of
-        `backprop_xp.activations`, one of your own, or one for each hidden layer; ``solver`` every
-        optimizer of `backprop_xp.optimizers`, by name or as it was made; ``learning_rate`` every
-        schedule of `backprop_xp.schedules`, over ``max_iter`` epochs; and ``max_iter`` 0, for a
-        network with its initial weights.
+        `backprop_xp.nn.activations`, one of your own, or one for each hidden layer; ``solver``
+        every optimizer of `backprop_xp.nn.optimizers`, by name or as it was made; ``learning_rate``
+        every schedule of `backprop_xp.nn.schedules`, over ``max_iter`` epochs; and
+        ``max_iter`` 0, for a network with its initial weights.
     loss : name or `Loss`
-        ``"log_loss"`` is the cross-entropy of classes; or any loss of `backprop_xp.losses`.
+        ``"log_loss"`` is the cross-entropy of classes; or any loss of `backprop_xp.nn.losses`.
     class_weight : dict, "balanced" or None
         The weight of each class; with ``"balanced"`` inverse to their frequencies.
     label_smoothing : float

@@ -9,16 +9,16 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from backprop_xp import arrays
-from backprop_xp.devices import Placement
+from backprop_xp.backend import arrays
+from backprop_xp.backend.devices import Placement
 from backprop_xp.errors import DivergenceError
-from backprop_xp.estimators.course import Course, Validation
+from backprop_xp.estimators.convergence import Course, Validation
 from backprop_xp.estimators.inputs import feed, placed, rows_of
 from backprop_xp.estimators.lbfgs import minimise
 from backprop_xp.estimators.parameters import optimizer_of, settings_of
-from backprop_xp.network import Network, map_arrays
-from backprop_xp.state import TrainingInterrupted, TrainState
-from backprop_xp.training import fit
+from backprop_xp.nn.network import Network, map_arrays
+from backprop_xp.training.fit import fit
+from backprop_xp.training.state import TrainingInterrupted, TrainState
 
 Rows = tuple[Any, Any, Any]
 """Checked inputs, targets, and weights of samples or None."""

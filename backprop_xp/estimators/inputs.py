@@ -9,10 +9,10 @@ from scipy import sparse
 from sklearn.utils._array_api import get_namespace_and_device
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from backprop_xp import arrays
-from backprop_xp.arrays import Array
+from backprop_xp.backend import arrays
+from backprop_xp.backend.arrays import Array
+from backprop_xp.backend.devices import Placement, select
 from backprop_xp.data.sparse import SparseRows
-from backprop_xp.devices import Placement, select
 from backprop_xp.errors import ConfigurationError
 
 

@@ -12,13 +12,13 @@ import threadpoolctl
 from scipy.optimize import minimize
 from sklearn.utils.optimize import _check_optimize_result
 
-from backprop_xp import arrays
+from backprop_xp.backend import arrays
+from backprop_xp.backend.devices import Placement
+from backprop_xp.backend.host import few_threads, one_thread, quiet
 from backprop_xp.data.sparse import SparseRows
-from backprop_xp.devices import Placement
-from backprop_xp.host import few_threads, one_thread, quiet
-from backprop_xp.network import Network, Parameters, map_arrays
-from backprop_xp.settings import TrainingSettings
-from backprop_xp.trainer import Trainer
+from backprop_xp.nn.network import Network, Parameters, map_arrays
+from backprop_xp.training.settings import TrainingSettings
+from backprop_xp.training.trainer import Trainer
 
 
 def minimise(

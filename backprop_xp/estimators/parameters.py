@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from backprop_xp.activations import ACTIVATIONS, Activation, get_activation
-from backprop_xp.arrays import Array, Namespace
-from backprop_xp.devices import DTYPES
-from backprop_xp.losses import LOSSES, Loss, Terms, get_loss
-from backprop_xp.network import Network
-from backprop_xp.optimizers import OPTIMIZERS, Optimizer, adam, get_optimizer, sgd
-from backprop_xp.schedules import SCHEDULES, get_schedule
+from backprop_xp.backend.arrays import Array, Namespace
+from backprop_xp.backend.devices import DTYPES
+from backprop_xp.nn.activations import ACTIVATIONS, Activation, get_activation
+from backprop_xp.nn.losses import LOSSES, Loss, Terms, get_loss
+from backprop_xp.nn.network import Network
+from backprop_xp.nn.optimizers import OPTIMIZERS, Optimizer, adam, get_optimizer, sgd
+from backprop_xp.nn.schedules import SCHEDULES, get_schedule
 
 OURS = {"logistic": "sigmoid"}
 """scikit-learn's name of an activation, and ours, where they differ."""
@@ -199,7 +199,7 @@ def rates_of(estimator: Any, eta: float, epoch: int, steps: int) -> list[float]:
 
 
 def settings_of(estimator: Any, network: Network, n: int) -> dict[str, Any]:
-    """Return the settings of `backprop_xp.training.fit` for ``n`` training rows."""
+    """Return the settings of `backprop_xp.fit` for ``n`` training rows."""
     usual = isinstance(estimator.batch_size, str)
     rates = estimator.dropout
     return {

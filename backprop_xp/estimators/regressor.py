@@ -11,11 +11,11 @@ from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_array
 
-from backprop_xp import arrays
-from backprop_xp.arrays import Array
+from backprop_xp.backend import arrays
+from backprop_xp.backend.arrays import Array
 from backprop_xp.estimators.base import BaseMLP, partial_fit_where_stochastic
 from backprop_xp.estimators.parameters import CONSTRAINTS
-from backprop_xp.losses import LOSSES, Loss
+from backprop_xp.nn.losses import LOSSES, Loss
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
@@ -27,17 +27,17 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     ----------
     loss : name or `Loss`
         ``"squared_error"`` and ``"poisson"`` are scikit-learn's (half of Σ(a - y)², and rates
-        that are exponentials); or any other loss of `backprop_xp.losses`, such as ``"huber"``,
+        that are exponentials); or any other loss of `backprop_xp.nn.losses`, such as ``"huber"``,
         ``"mean_absolute_error"`` and ``quantile(0.9)``.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, \
     power_t, max_iter, shuffle, random_state, tol, verbose, warm_start, momentum, \
     nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2, epsilon, \
     n_iter_no_change, max_fun
         As in scikit-learn. Besides its values, ``activation`` takes every activation of
-        `backprop_xp.activations`, one of your own, or one for each hidden layer; ``solver`` every
-        optimizer of `backprop_xp.optimizers`, by name or as it was made; ``learning_rate`` every
-        schedule of `backprop_xp.schedules`, over ``max_iter`` epochs; and ``max_iter`` 0, for a
-        network with its initial weights.
+        `backprop_xp.nn.activations`, one of your own, or one for each hidden layer; ``solver``
+        every optimizer of `backprop_xp.nn.optimizers`, by name or as it was made; ``learning_rate``
+        every schedule of `backprop_xp.nn.schedules`, over ``max_iter`` epochs; and
+        ``max_iter`` 0, for a network with its initial weights.
     dropout : float or sequence of float
         The rate of the hidden layers: one for all, or one for each.
     l1 : float

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from backprop_xp.data.dataset import Part
 from backprop_xp.data.digits import load_digits
-from backprop_xp.data.records import Part
 from backprop_xp.data.scaling import scaling_for
 from backprop_xp.experiments.published import Digits
 

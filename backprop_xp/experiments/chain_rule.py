@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from backprop_xp.activations import elementwise
 from backprop_xp.experiments.experiment import Experiment, Outcome
 from backprop_xp.experiments.published import same
 from backprop_xp.experiments.worked_examples import HALF, one_step, worked_example
-from backprop_xp.gradient_check import check_gradients
-from backprop_xp.network import Layer, Network, forward, loss_and_gradients
+from backprop_xp.nn.activations import elementwise
+from backprop_xp.nn.gradient_check import check_gradients
+from backprop_xp.nn.network import Layer, Network, forward, loss_and_gradients
 
 # --- note 001: a sigmoid neuron, then a ReLU, η = 0.1 ---------------------------------------
 

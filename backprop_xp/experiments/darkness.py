@@ -8,7 +8,7 @@ import numpy as np
 
 from backprop_xp.experiments.experiment import Experiment, Outcome
 from backprop_xp.experiments.published import published_digits
-from backprop_xp.metrics import correct
+from backprop_xp.nn.metrics import correct
 
 _PUBLISHED = {"right of 10,000": 2225}
 

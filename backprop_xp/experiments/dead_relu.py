@@ -8,9 +8,9 @@ import numpy as np
 
 from backprop_xp.experiments.bundled import bundled_digits
 from backprop_xp.experiments.experiment import Experiment, Outcome
-from backprop_xp.losses import get_loss
-from backprop_xp.network import Layer, Network, Parameters, forward, loss_and_gradients
-from backprop_xp.training import fit
+from backprop_xp.nn.losses import get_loss
+from backprop_xp.nn.network import Layer, Network, Parameters, forward, loss_and_gradients
+from backprop_xp.training.fit import fit
 
 _NETWORK = Network((64, 64, 10), ("relu", "softmax"))
 _RATES = {"η 0.05": 0.05, "η 1": 1.0}

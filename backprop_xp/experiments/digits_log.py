@@ -6,8 +6,8 @@ import statistics
 
 from backprop_xp.experiments.experiment import Experiment, Outcome
 from backprop_xp.experiments.published import published_digits, right
-from backprop_xp.network import Network
-from backprop_xp.training import fit
+from backprop_xp.nn.network import Network
+from backprop_xp.training.fit import fit
 
 N_SEEDS = 4
 _NETWORK = Network((784, 30, 10), "sigmoid")

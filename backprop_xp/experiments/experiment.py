@@ -76,7 +76,7 @@ _MODULES = (
     "digits_log",
     "slowdown",
     "overfitting",
-    "generalisation",
+    "generalization",
     "more_data",
     "weight_initialization",
     "records",

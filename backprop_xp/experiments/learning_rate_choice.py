@@ -9,8 +9,8 @@ import numpy as np
 from backprop_xp.errors import DivergenceError
 from backprop_xp.experiments.bundled import bundled_digits
 from backprop_xp.experiments.experiment import Experiment, Outcome
-from backprop_xp.network import Network, initial_parameters
-from backprop_xp.training import fit
+from backprop_xp.nn.network import Network, initial_parameters
+from backprop_xp.training.fit import fit
 
 _RATES = {"too small": 1e-5, "right": 1.0, "somewhat below 2": 1.8, "somewhat above 2": 2.5}
 """In units of 1/λ, where λ is the largest curvature of the bowl."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backprop_xp.experiments.experiment import Experiment, Outcome
 from backprop_xp.experiments.published import Draws, cost, published_digits, published_fit, same
-from backprop_xp.network import Network
+from backprop_xp.nn.network import Network
 
 _PUBLISHED = {"0.025": 0.3391998088023035, "0.25": 0.33879633130932685, "2.5": 0.8606850171349092}
 

@@ -6,10 +6,10 @@ import functools
 
 import numpy as np
 
-from backprop_xp.evaluation import predict
 from backprop_xp.experiments.experiment import Experiment, Outcome
-from backprop_xp.network import Layer, Network, Parameters, initial_parameters
-from backprop_xp.training import fit
+from backprop_xp.nn.network import Layer, Network, Parameters, initial_parameters
+from backprop_xp.training.evaluation import predict
+from backprop_xp.training.fit import fit
 
 _LIMIT = 1e-12
 _SIZES = (2, 16, 16, 16, 1)

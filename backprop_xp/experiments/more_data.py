@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from backprop_xp.evaluation import predict
 from backprop_xp.experiments.experiment import Experiment, Outcome
 from backprop_xp.experiments.published import (
     Draws,
@@ -11,7 +10,8 @@ from backprop_xp.experiments.published import (
     published_fit,
     same,
 )
-from backprop_xp.network import Network
+from backprop_xp.nn.network import Network
+from backprop_xp.training.evaluation import predict
 
 _PUBLISHED = {
     100: 6909,

@@ -14,7 +14,7 @@ from backprop_xp.experiments.published import (
     right,
     same,
 )
-from backprop_xp.network import Network
+from backprop_xp.nn.network import Network
 
 SOURCE = "Nielsen, chapter 3, overfitting and regularization; note 004, section 3"
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from backprop_xp.experiments.experiment import Experiment, Outcome
-from backprop_xp.network import Layer, Network, forward
-from backprop_xp.training import fit
+from backprop_xp.nn.network import Layer, Network, forward
+from backprop_xp.training.fit import fit
 
 _INPUTS = np.asarray([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 _XOR = np.asarray([0, 1, 1, 0])

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from backprop_xp.data.dataset import Part
 from backprop_xp.data.mnist import load_mnist
-from backprop_xp.data.records import Part
 from backprop_xp.data.scaling import scaling_for
-from backprop_xp.network import Layer, Network, Parameters
-from backprop_xp.state import TrainState
-from backprop_xp.training import fit
+from backprop_xp.nn.network import Layer, Network, Parameters
+from backprop_xp.training.fit import fit
+from backprop_xp.training.state import TrainState
 
 SEED = 12345678
 COST_LIMIT = 1e-9

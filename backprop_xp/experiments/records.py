@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from backprop_xp import arrays
+from backprop_xp.backend import arrays
+from backprop_xp.backend.devices import Placement
+from backprop_xp.data.dataset import Dataset
 from backprop_xp.data.digits import load_digits
 from backprop_xp.data.mnist import load_mnist
-from backprop_xp.data.records import Dataset
 from backprop_xp.data.scaling import scaling_for
-from backprop_xp.devices import Placement
-from backprop_xp.evaluation import predict
 from backprop_xp.experiments.experiment import Experiment, Outcome
-from backprop_xp.metrics import classes_of
-from backprop_xp.network import Network
-from backprop_xp.state import TrainState
-from backprop_xp.training import fit
+from backprop_xp.nn.metrics import classes_of
+from backprop_xp.nn.network import Network
+from backprop_xp.training.evaluation import predict
+from backprop_xp.training.fit import fit
+from backprop_xp.training.state import TrainState
 
 
 class Recipe(NamedTuple):

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from backprop_xp.experiments.experiment import Experiment, Outcome
-from backprop_xp.losses import get_loss
-from backprop_xp.network import Layer, Network, forward, loss_and_gradients
-from backprop_xp.state import TrainState
-from backprop_xp.training import fit
+from backprop_xp.nn.losses import get_loss
+from backprop_xp.nn.network import Layer, Network, forward, loss_and_gradients
+from backprop_xp.training.fit import fit
+from backprop_xp.training.state import TrainState
 
 _NEURON = Network((1, 1), "sigmoid")
 _INPUT, _TARGET = np.asarray([[1.0]]), np.asarray([[0.0]])

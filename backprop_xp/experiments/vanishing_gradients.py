@@ -9,8 +9,8 @@ import numpy as np
 
 from backprop_xp.experiments.experiment import Experiment, Outcome
 from backprop_xp.experiments.published import first, published_digits
-from backprop_xp.losses import get_loss
-from backprop_xp.network import Network, initial_parameters, loss_and_gradients
+from backprop_xp.nn.losses import get_loss
+from backprop_xp.nn.network import Network, initial_parameters, loss_and_gradients
 
 _SEEDS = 40
 _PUBLISHED: dict[str, list[float]] = {

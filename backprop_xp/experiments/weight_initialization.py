@@ -12,7 +12,7 @@ from backprop_xp.experiments.published import (
     right,
     same,
 )
-from backprop_xp.network import Network
+from backprop_xp.nn.network import Network
 
 
 def _compare(hidden: int, published: dict[str, Any]) -> Any:

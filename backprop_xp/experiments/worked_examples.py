@@ -8,9 +8,9 @@ import numpy as np
 
 from backprop_xp.experiments.experiment import Experiment, Outcome
 from backprop_xp.experiments.published import same
-from backprop_xp.gradient_check import check_gradients
-from backprop_xp.losses import get_loss
-from backprop_xp.network import (
+from backprop_xp.nn.gradient_check import check_gradients
+from backprop_xp.nn.losses import get_loss
+from backprop_xp.nn.network import (
     Layer,
     Network,
     Parameters,
@@ -18,9 +18,9 @@ from backprop_xp.network import (
     loss_and_gradients,
     map_arrays,
 )
-from backprop_xp.state import TrainState
-from backprop_xp.trace.sources import read_example
-from backprop_xp.training import fit
+from backprop_xp.trace.examples import read_example
+from backprop_xp.training.fit import fit
+from backprop_xp.training.state import TrainState
 
 HALF = get_loss("half_squared_error")
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from backprop_xp.report.charts import INK, color, dash, draw
-from backprop_xp.report.found import Found
 from backprop_xp.report.text import number, percent
+from backprop_xp.runs.reader import Found
 
 Line = tuple[str, list[int], list[float]]
 """A name, epochs and values."""
@@ -94,7 +94,7 @@ def _curve(
 
 
 def layer_curves(found: Found) -> list[Figure]:
-    """Return the charts of what was measured of the layers; see `backprop_xp.diagnostics`."""
+    """Return the charts of the measurements from `backprop_xp.training.layer_statistics`."""
     measured = [record for record in found.history if record["layers"]]
     names = {
         "gradient": ("Gradient norm", "of the weights and biases of each layer", number),

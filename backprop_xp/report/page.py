@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from backprop_xp.model_file import write_whole
+from backprop_xp.models.model_file import write_whole
 from backprop_xp.report.charts import need_libraries
-from backprop_xp.report.found import Found, read_run
 from backprop_xp.report.sections import compared, sections
 from backprop_xp.report.text import status
 from backprop_xp.report.traces import write_traces
-from backprop_xp.run_folder import OUTCOME
+from backprop_xp.runs.folder import OUTCOME
+from backprop_xp.runs.reader import Found, read_run
 from backprop_xp.version import __version__
 
 REPORT = "report.html"
@@ -105,7 +105,7 @@ def _page(shown: dict[str, Any], beside: dict[str, Any] | None) -> str:
     """Return the page as HTML."""
     from markupsafe import Markup
 
-    css = (files(__package__) / "report.css").read_text("utf-8")
+    css = (files(__package__) / "assets" / "report.css").read_text("utf-8")
     text: str = _template().render(**shown, compared=beside, version=__version__, css=Markup(css))
     return text
 
@@ -116,7 +116,7 @@ def _template() -> Any:
     from markupsafe import Markup
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("backprop_xp", "report"),
+        loader=jinja2.PackageLoader("backprop_xp", "report/assets"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

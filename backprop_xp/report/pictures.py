@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from backprop_xp import arrays
-from backprop_xp.arrays import Array
-from backprop_xp.metrics import classes_of
-from backprop_xp.model import Model
+from backprop_xp.backend import arrays
+from backprop_xp.backend.arrays import Array
+from backprop_xp.models.model import Model
+from backprop_xp.nn.metrics import classes_of
 from backprop_xp.report.charts import INK, LINE, color, draw
 
 UNITS = 64

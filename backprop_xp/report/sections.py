@@ -6,9 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from backprop_xp.history import counted
 from backprop_xp.report.curves import compared_curves, layer_curves, training_curves
-from backprop_xp.report.found import Found
 from backprop_xp.report.pictures import (
     UNITS,
     input_pictures,
@@ -31,7 +29,9 @@ from backprop_xp.report.text import (
     status,
     titled,
 )
-from backprop_xp.run_folder import CONFIG
+from backprop_xp.runs.folder import CONFIG
+from backprop_xp.runs.reader import Found
+from backprop_xp.training.history import counted
 
 ROWS = 100
 """Epochs in the table of the history: evenly spaced ones of more."""

@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from backprop_xp.history import counted
-from backprop_xp.outcome import PARTS, headline
-from backprop_xp.report.found import Found
-from backprop_xp.settings import RunSettings
+from backprop_xp.runs.outcome import PARTS, headline
+from backprop_xp.runs.reader import Found
+from backprop_xp.training.history import counted
+from backprop_xp.training.settings import RunSettings
 
 SHOWN = (
     *("data", "task", "hidden", "activation", "output", "loss", "optimizer", "learning_rate"),

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from backprop_xp.errors import BackpropError
-from backprop_xp.report.found import Found
 from backprop_xp.report.text import data_name, titled
-from backprop_xp.run_folder import MODEL
+from backprop_xp.runs.folder import MODEL
+from backprop_xp.runs.reader import Found
 
 FOLDER = "traces"
 
@@ -59,8 +59,8 @@ def write_traces(found: Found) -> dict[int, Path]:
 
 def _trace(found: Found, row: dict[str, Any], part: str) -> str:
     """Return the page of the first step of a training that starts from the model, on one row."""
+    from backprop_xp.trace.examples import trace_model
     from backprop_xp.trace.page import trace_page
-    from backprop_xp.trace.sources import trace_model
 
     model, settings = found.model, found.settings
     assert model is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backprop_xp.losses import LOSSES, Loss
+from backprop_xp.nn.losses import LOSSES, Loss
 
 _BY_OUTPUTS = {
     "half_squared_error": "a_j - y_j",

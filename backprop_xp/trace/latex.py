@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from backprop_xp.trace.formulas import latex, put_in, text
-from backprop_xp.trace.record import Trace
+from backprop_xp.trace.step_trace import Trace
 from backprop_xp.trace.table import View, called, view
 from backprop_xp.trace.typesetting import (
     PREAMBLE,
@@ -31,7 +31,7 @@ def latex_document(trace: Trace) -> str:
 
     Examples
     --------
-    >>> from backprop_xp.trace.sources import read_example
+    >>> from backprop_xp.trace.examples import read_example
     >>> document = latex_document(read_example("note-001").trace())
     >>> print(next(line for line in document.split("\n") if line.startswith("a^{(1)}")))
     a^{(1)}_{1} &= 1 / (1 + \exp (-1)) = 0.731059

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from backprop_xp.activations import Activation
-from backprop_xp.arrays import Array, backend_namespace
-from backprop_xp.host import quiet
-from backprop_xp.network import Layer, Parameters
-from backprop_xp.trace.record import Trace
+from backprop_xp.backend.arrays import Array, backend_namespace
+from backprop_xp.backend.host import quiet
+from backprop_xp.nn.activations import Activation
+from backprop_xp.nn.network import Layer, Parameters
+from backprop_xp.trace.step_trace import Trace
 
 MAX_NEURONS = 32
 """So many neurons of a layer can be told apart in a drawing."""
@@ -54,12 +54,12 @@ def trace_page(trace: Trace) -> str:
 
     Examples
     --------
-    >>> from backprop_xp.trace.sources import read_example
+    >>> from backprop_xp.trace.examples import read_example
     >>> page = trace_page(read_example("xor").trace())
     >>> page.splitlines()[0], "http" in page.partition("<body>")[2]
     ('<!DOCTYPE html>', False)
     """
-    folder = files("backprop_xp.trace") / "page"
+    folder = files("backprop_xp.trace") / "assets"
     style = "\n".join((folder / name).read_text("utf-8") for name in _STYLES)
     parts = [(folder / name).read_text("utf-8") for name in _SCRIPTS]
     script = "\n".join(('"use strict";\n(() => {', *parts, "})();\n"))

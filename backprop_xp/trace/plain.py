@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backprop_xp.network import Layer
+from backprop_xp.nn.network import Layer
 
 
 def plain(x: Any) -> Any:

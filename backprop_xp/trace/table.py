@@ -1,7 +1,7 @@
 """The trace as tables: rows of text for the terminal, and HTML for notebooks.
 
-Everything here is made of the plain data of `backprop_xp.trace.record.Trace.as_data`. Of a large
-network the same few neurons are shown everywhere, here and in LaTeX.
+Everything here is made of the plain data of `backprop_xp.trace.step_trace.Trace.as_data`. Of a
+large network the same few neurons are shown everywhere, here and in LaTeX.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def view(data: dict[str, Any]) -> View:
     Parameters
     ----------
     data : dict
-        From `backprop_xp.trace.record.Trace.as_data`.
+        From `backprop_xp.trace.step_trace.Trace.as_data`.
     """
     sizes, samples = data["network"]["sizes"], data["samples"]
     neurons, cut = [], []
@@ -129,11 +129,11 @@ def tables(data: dict[str, Any]) -> list[Table]:
     Parameters
     ----------
     data : dict
-        From `backprop_xp.trace.record.Trace.as_data`.
+        From `backprop_xp.trace.step_trace.Trace.as_data`.
 
     Examples
     --------
-    >>> from backprop_xp.trace.sources import read_example
+    >>> from backprop_xp.trace.examples import read_example
     >>> [table.text for table in tables(read_example("note-001").trace().as_data())]
     ... # doctest: +NORMALIZE_WHITESPACE
     ['forward', 'loss 0.0361647', 'backward',

@@ -1,0 +1,1 @@
+"""The array libraries: which one computes, on which device, and the random numbers they share."""

@@ -1,0 +1,90 @@
+"""Rows that stay in their file and are read where they are needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from backprop_xp.backend.arrays import Array
+
+IN_PLACE = 1 << 28
+"""More numbers than these in a file (1 GB in float32) are not loaded but read in place."""
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Rows of a memory-mapped file; indexing reads them as they are stored.
+
+    Attributes
+    ----------
+    file : numpy.memmap, shape (n_stored, n_inputs)
+    picked : array of int or None
+        Which rows of the file these are; None for all of them.
+    scaling : `backprop_xp.data.scaling.Scaling` or None
+        What `read` applies.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> with tempfile.TemporaryFile() as file:
+    ...     _ = file.write(bytes([0, 51, 102, 153, 204, 255]))
+    ...     rows = Mapped(np.memmap(file, dtype=np.uint8, mode="r", shape=(3, 2)))
+    >>> last = rows.pick(np.asarray([2, 1]))
+    >>> last.shape, last[:1], last.read(slice(1, 2), "float32")
+    ((2, 2), array([[204, 255]], dtype=uint8), array([[102., 153.]], dtype=float32))
+    """
+
+    file: Array
+    picked: Array | None = None
+    scaling: Any = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The number of rows, and of columns."""
+        n = self.file.shape[0] if self.picked is None else self.picked.shape[0]
+        return (int(n), *self.file.shape[1:])
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return int(self.file.ndim)
+
+    @property
+    def dtype(self) -> Any:
+        """The data type in the file."""
+        return self.file.dtype
+
+    def __getitem__(self, rows: Any) -> Array:
+        """Read rows as they are stored: a copy for indices, a view of the file for a slice."""
+        import numpy as np
+
+        return np.asarray(self.file[rows if self.picked is None else self.picked[rows]])
+
+    def read(self, rows: Array | slice, dtype: str) -> Array:
+        """Return rows in a data type, scaled, as an array of their own memory."""
+        stored = self[rows]
+        if self.scaling is not None:
+            scaled: Array = self.scaling.apply(stored, dtype)
+            return scaled
+        return stored.astype(dtype, copy=isinstance(rows, slice))
+
+    def pick(self, rows: Array | slice) -> Mapped:
+        """Return some of the rows without reading them."""
+        import numpy as np
+
+        picked = np.arange(self.shape[0]) if self.picked is None else self.picked
+        return replace(self, picked=picked[rows])
+
+
+def mapped(inputs: Any) -> Any:
+    """Return a memory-mapped array as `Mapped`, anything else as it is.
+
+    Examples
+    --------
+    >>> mapped([[1.0]])
+    [[1.0]]
+    """
+    import numpy as np
+
+    return Mapped(inputs) if isinstance(inputs, np.memmap) else inputs

@@ -1,0 +1,1 @@
+"""Readers for files of rows: CSV, NumPy, and IDX."""

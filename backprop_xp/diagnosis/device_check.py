@@ -1,0 +1,251 @@
+"""The equivalence check: does this backend and device compute what NumPy computes in float64?
+
+Every quantity is compared from the same state, since long runs on different hardware drift
+apart by rounding alone. The reference is always NumPy in float64.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from backprop_xp.backend import arrays, random
+from backprop_xp.backend.devices import DTYPES, Placement, select
+from backprop_xp.errors import ConfigurationError
+from backprop_xp.nn.activations import ACTIVATIONS, OUTPUTS, Activation
+from backprop_xp.nn.gradient_check import check_gradients
+from backprop_xp.nn.losses import LOSSES, Loss, check_pair
+from backprop_xp.nn.network import (
+    Network,
+    Parameters,
+    forward,
+    initial_parameters,
+    loss_and_gradients,
+    map_arrays,
+)
+from backprop_xp.nn.optimizers import OPTIMIZERS, eta_of, get_optimizer
+from backprop_xp.nn.regularizers import Penalty
+from backprop_xp.training.execution.eager import initial_slots, update
+from backprop_xp.training.fit import fit
+
+LIMITS = {"float64": 1e-12, "float32": 1e-5}
+"""Largest admissible error, relative to the largest entry of the array it stands in."""
+
+GRADIENT_LIMIT = 1e-7
+"""Largest admissible difference from central differences, whose own error is about 1e-9."""
+
+
+class Row(NamedTuple):
+    """One line of the table: a quantity, its largest error, and whether it may stand.
+
+    Attributes
+    ----------
+    group, name : str
+        What was compared, and with what.
+    error, limit : float
+    where : str
+        Where the largest error was found.
+    """
+
+    group: str
+    name: str
+    error: float
+    limit: float
+    where: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is within its limit."""
+        return self.error <= self.limit
+
+
+def allowed_pairs() -> Iterator[tuple[Activation, Loss]]:
+    """Yield every output activation with every loss that can be computed from it."""
+    for activation in OUTPUTS.values():
+        for loss in LOSSES.values():
+            try:
+                check_pair(loss, activation)
+            except ConfigurationError:
+                continue
+            yield activation, loss
+
+
+def gradient_rows() -> Iterator[Row]:
+    """Check hand-written gradients against central differences, in float64 on NumPy.
+
+    Yields one row for every output activation and loss: the worst of all hidden activations
+    and of one, two and three layers of weights; those of two layers with L1, L2, sample weights
+    and a dropout mask as well.
+    """
+    for output, loss in allowed_pairs():
+        worst = Row("gradient", f"{output.name} + {loss.name}", 0.0, GRADIENT_LIMIT, "")
+        for hidden in _hidden_choices():
+            network = Network((4, *(3 for _ in hidden), 2), (*hidden, output))
+            case = _smooth_case(network)
+            checks = [check_gradients(network, loss, *case)]
+            if len(hidden) == 1:
+                checks.append(check_gradients(network, loss, *case, **_regularized(case[1])))
+            for found in checks:
+                if not found.error <= worst.error:
+                    behind = " after " + ", ".join(f.name for f in hidden) if hidden else ""
+                    worst = worst._replace(error=found.error, where=found.where + behind)
+        yield worst
+
+
+def _regularized(x: Any) -> dict[str, Any]:
+    """Return all regularizers at once, for a batch and a hidden layer of three neurons."""
+    xp = arrays.namespace(x)
+    masks = [None, xp.astype(xp.reshape(xp.arange(3 * x.shape[0]), (-1, 3)) % 4 > 0, x.dtype) * 1.5]
+    weights = xp.astype(xp.arange(x.shape[0]), x.dtype) + 0.5
+    return {"penalty": Penalty(0.1, 0.2, biases=True), "weights": weights, "masks": masks}
+
+
+def _hidden_choices() -> Iterator[tuple[Activation, ...]]:
+    yield ()
+    for activation in ACTIVATIONS.values():
+        yield (activation,)
+        yield (activation, activation)
+
+
+def _smooth_case(network: Network) -> tuple[Parameters, Any, Any]:
+    """Return parameters, inputs and targets for which no z lies near a kink or a jump at 0."""
+    for seed in range(1000):
+        case = _case(network, seed, 5)
+        z = forward(network, case[0], case[1]).z
+        if min(float(abs(layer).min()) for layer in z) > 1e-3:
+            return case
+    raise AssertionError("no smooth case was found")
+
+
+def _case(network: Network, seed: int, n: int, dtype: str = "float64") -> tuple[Any, Any, Any]:
+    """Return parameters, inputs and targets on NumPy, exact in ``dtype``, held in float64."""
+    place = select("cpu", "numpy")
+    parameters = initial_parameters(
+        network, seed, "scaled_normal", xp=place.xp, dtype=place.dtype(dtype)
+    )
+    rng = random.generator(seed, random.CHECK)
+    x = rng.normal(0.0, 1.0, (n, network.sizes[0])).astype(dtype).astype("float64")
+    classes = rng.integers(0, network.sizes[-1], n)
+    y = place.xp.eye(network.sizes[-1])[classes]
+    return map_arrays(lambda p: p.astype("float64"), parameters), x, y
+
+
+def backend_rows(placement: Placement) -> Iterator[Row]:
+    """Compare a backend and device with NumPy in float64, in float64 and in float32.
+
+    Yields rows for the weighted inputs z, the activations a, the errors δ, every gradient and
+    the loss of networks with each activation; one step of every optimizer; and ten steps of
+    training.
+    """
+    for dtype in DTYPES:
+        placed = select(placement.name, placement.backend, dtype=dtype)
+        with placed.activate():
+            yield from _pass_rows(placed, dtype)
+            yield from _optimizer_rows(placed, dtype)
+            yield from _training_rows(placed, dtype)
+
+
+def _pass_rows(placement: Placement, dtype: str) -> Iterator[Row]:
+    errors: dict[str, tuple[float, str]] = {}
+    for output, loss in allowed_pairs():
+        for hidden in ACTIVATIONS.values():
+            network = Network((64, 32, 16, 5), (hidden, hidden, output))
+            parameters, x, y = _case(network, 1, 20, dtype)
+            wanted = loss_and_gradients(network, loss, parameters, x, y)
+            got = loss_and_gradients(
+                network,
+                loss,
+                map_arrays(lambda p: _on(placement, p, dtype), parameters),
+                _on(placement, x, dtype),
+                _on(placement, y, dtype),
+            )
+            behind = f"{hidden.name}, {hidden.name}, {output.name} + {loss.name}"
+            for name, one, other in _quantities(wanted, got):
+                _keep_worst(errors, name, _error([one], [other]), behind)
+    for name, (error, where) in errors.items():
+        yield Row(dtype, name, error, LIMITS[dtype], where)
+
+
+def _quantities(wanted: Any, got: Any) -> Iterator[tuple[str, Any, Any]]:
+    names = ("loss", "z", "a", "δ", "∂L/∂W", "∂L/∂b")
+    for name, one, other in zip(names, _lists(wanted), _lists(got), strict=True):
+        for left, right in zip(one, other, strict=True):
+            yield name, left, right
+
+
+def _lists(step: Any) -> tuple[Any, ...]:
+    layers = step.gradients.layers
+    weights, biases = [g.weights for g in layers], [g.bias for g in layers]
+    return [step.loss], step.tape.z, step.tape.a[1:], step.gradients.deltas, weights, biases
+
+
+def _optimizer_rows(placement: Placement, dtype: str) -> Iterator[Row]:
+    reference = select("cpu", "numpy")
+    network = Network((300, 200), "identity")  # more elements than a slice of an update
+    parameters, _, _ = _case(network, 2, 1, dtype)
+    gradients, _, _ = _case(network, 3, 1, dtype)
+    for name in OPTIMIZERS:
+        optimizer = get_optimizer(name)
+        scalars = optimizer.scalars(0.01, 1)
+        results = []
+        for place, precision in ((reference, "float64"), (placement, dtype)):
+            p, g = (
+                map_arrays(functools.partial(_on, place, dtype=precision), layers)
+                for layers in (parameters, gradients)
+            )
+            slots = initial_slots(optimizer, p, xp=place.xp)
+            eta = eta_of(optimizer, scalars)
+            g = map_arrays(functools.partial(operator.mul, eta), g)
+            layers, slots = update(optimizer, p, g, slots, scalars, xp=place.xp)
+            results.append(
+                [*(a for layer in layers for a in layer), *(s for k in slots for s in k)]
+            )
+        yield Row(dtype, f"one step of {name}", _error(*results), LIMITS[dtype], "")
+
+
+def _training_rows(placement: Placement, dtype: str) -> Iterator[Row]:
+    network = Network((64, 32, 5), ("tanh", "softmax"))
+    parameters, x, y = _case(network, 4, 95, dtype)  # batches of 10, the last one of 5
+    runs = []
+    for place, precision in ((select("cpu", "numpy"), "float64"), (placement, dtype)):
+        runs.append(
+            fit(
+                network,
+                (x, y),
+                device=place,
+                dtype=precision,
+                parameters=parameters,
+                optimizer="momentum",
+                batch_size=10,
+                epochs=1,
+                seed=0,
+                evaluate_training=False,
+            )
+        )
+    one, other = ([p for layer in run.parameters for p in layer] for run in runs)
+    yield Row(dtype, "ten steps of training", _error(one, other), LIMITS[dtype], "momentum")
+
+
+def _on(placement: Placement, x: Any, dtype: str) -> Any:
+    """Return a copy of a host array on the device: an optimizer's rule consumes its arrays."""
+    return placement.xp.asarray(x, dtype=placement.dtype(dtype), device=placement.device, copy=True)
+
+
+def _error(wanted: Iterable[Any], got: Iterable[Any]) -> float:
+    """Return the largest difference of arrays, each relative to its largest wanted entry."""
+    largest = 0.0
+    for one, other in zip(wanted, got, strict=True):
+        reference = arrays.to_numpy(one)
+        difference = float(abs(arrays.to_numpy(other).astype("float64") - reference).max())
+        scale = float(abs(reference).max())
+        error = difference / scale if scale else difference
+        largest = error if math.isnan(error) else max(largest, error)
+    return largest
+
+
+def _keep_worst(errors: dict[str, tuple[float, str]], name: str, error: float, where: str) -> None:
+    if name not in errors or not error <= errors[name][0]:
+        errors[name] = (error, where)

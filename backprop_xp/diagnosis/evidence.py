@@ -1,0 +1,194 @@
+"""Evidence: all numbers of a training by which the doctor judges."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+from backprop_xp.backend import arrays
+from backprop_xp.backend.arrays import Array, Namespace
+from backprop_xp.backend.host import quiet
+from backprop_xp.data.device_data import Placed, place
+from backprop_xp.data.streaming import some
+from backprop_xp.nn.losses import Loss
+from backprop_xp.nn.metrics import classes_of
+from backprop_xp.nn.network import Network, loss_and_gradients
+from backprop_xp.training.evaluation import evaluate, predict
+from backprop_xp.training.layer_statistics import SAMPLE, describe, measure
+from backprop_xp.training.state import TrainState
+
+
+class Evidence(NamedTuple):
+    """What a training left to look at.
+
+    Attributes
+    ----------
+    diverged : bool
+        Whether a loss or a weight was no longer finite.
+    stopped_early : bool
+        Whether early stopping was asked for, so that the weights are the best ones.
+    steps : int
+    scale : float
+        The largest root mean square of an input column.
+    column : int
+        That column.
+    baseline : float
+        The training loss of the best constant prediction, the mean of the targets.
+    loss : float
+        The training loss of the weights as they are.
+    validation_loss, validation_baseline : float or None
+        The same of the validation set, with the constant of the training set.
+    losses, validation_losses : list of float
+        After each epoch: the running training loss, and the validation loss.
+    counts, predicted : list of int
+        Training samples of each class, and how many are taken for it; empty for a regression.
+    layers : list of dict
+        A step from the weights as they are, from `backprop_xp.training.layer_statistics`.
+    looks : list of lists of dict
+        The steps that were measured during the training.
+    classes, features : sequence of str or None
+        Names of the classes and of the input columns.
+    """
+
+    diverged: bool
+    stopped_early: bool
+    steps: int
+    scale: float
+    column: int
+    baseline: float
+    loss: float
+    validation_loss: float | None
+    validation_baseline: float | None
+    losses: list[float]
+    validation_losses: list[float]
+    counts: list[int]
+    predicted: list[int]
+    layers: list[dict[str, float | None]]
+    looks: list[list[dict[str, float | None]]]
+    classes: Sequence[str] | None = None
+    features: Sequence[str] | None = None
+
+    @property
+    def passed_back(self) -> float:
+        """The error that reaches the first layer, as a share of that at the output."""
+        return _passed_back(self.layers)
+
+    @property
+    def grown(self) -> float:
+        """The largest such share that was ever measured."""
+        return max(map(_passed_back, [self.layers, *self.looks]))
+
+    @property
+    def still_falls(self) -> bool:
+        """Whether the loss, that of the validation set where there is one, has fallen clearly
+        below that of a constant prediction and was lowest in the last fifth of the epochs."""
+        losses, baseline = self.losses, self.baseline
+        if self.validation_losses and self.validation_baseline is not None:
+            losses, baseline = self.validation_losses, self.validation_baseline
+        late = len(losses) - len(losses) // 5 - 1
+        return bool(losses) and min(losses) < 0.995 * baseline and losses.index(min(losses)) >= late
+
+    @property
+    def learned_held_out(self) -> float | None:
+        """The largest such share on the validation set after any epoch, where there is one."""
+        if not self.validation_losses or self.validation_baseline is None:
+            return None
+        return _share(min(self.validation_losses), self.validation_baseline)
+
+    @property
+    def updates(self) -> list[float]:
+        """Of each step that was measured the largest relative update of a layer."""
+        return [max(row["update"] or 0.0 for row in layers) for layers in self.looks]
+
+    @property
+    def moved(self) -> float:
+        """How far the weights can have come in all steps, relative to their size."""
+        return median(self.updates) * self.steps if self.updates else math.inf
+
+    @property
+    def learned(self) -> float:
+        """The share of the loss of a constant prediction that the training took away."""
+        return _share(self.loss, self.baseline)
+
+    def worst(self, name: str) -> tuple[float, int]:
+        """Return the largest share of a kind in a hidden layer, and that layer from 1."""
+        shares = [row[name] or 0.0 for row in self.layers[:-1]]
+        worst = max(shares, default=0.0)
+        return worst, shares.index(worst) + 1 if shares else 0
+
+
+def collect(
+    network: Network,
+    state: TrainState,
+    train: tuple[Any, Any],
+    validation: tuple[Any, Any] | None = None,
+    *,
+    loss: Loss,
+    diverged: bool = False,
+) -> Evidence:
+    """Collect the evidence on a training; the parameters are those of `doctor.examine`."""
+    parameters = state.parameters
+    weights = parameters[0].weights
+    xp, device = arrays.namespace(weights), arrays.device(weights)
+
+    def placed(data: tuple[Any, Any]) -> Placed:
+        sizes = network.sizes[0], network.sizes[-1]
+        return place(some(data), *sizes, xp=xp, dtype=weights.dtype, device=device)
+
+    def measured(data: Placed) -> float:
+        return evaluate(network, loss, parameters, data.x, data.y, xp=xp)["loss"]
+
+    with arrays.on_device_of(weights), quiet(xp):
+        known = placed(train)
+        constant = xp.mean(known.y, axis=0)
+        held_out = None if validation is None else placed(validation)
+        squares = arrays.to_numpy(xp.mean(known.x * known.x, axis=0)).tolist()
+        x, y = known.x[:SAMPLE, ...], known.y[:SAMPLE, ...]
+        step = loss_and_gradients(network, loss, parameters, x, y, xp=xp)
+        return Evidence(
+            diverged=diverged,
+            stopped_early=state.best is not None,
+            steps=state.step,
+            scale=math.sqrt(max(squares)),
+            column=squares.index(max(squares)),
+            baseline=_constant_loss(loss, constant, known.y, xp),
+            loss=measured(known),
+            validation_loss=None if held_out is None else measured(held_out),
+            validation_baseline=(
+                None if held_out is None else _constant_loss(loss, constant, held_out.y, xp)
+            ),
+            losses=[record["loss"] for record in state.history],
+            validation_losses=[
+                record["validation_loss"] for record in state.history if "validation_loss" in record
+            ],
+            counts=_counts(known.y, xp) if known.labelled else [],
+            predicted=(
+                _counts(predict(network, parameters, known.x), xp) if known.labelled else []
+            ),
+            layers=describe(measure(network, step, parameters, [0.0] * len(parameters), xp=xp)),
+            looks=[record["layers"] for record in state.history if "layers" in record],
+        )
+
+
+def _constant_loss(loss: Loss, outputs: Array, y: Array, xp: Namespace) -> float:
+    terms, _ = loss.from_outputs(outputs + xp.zeros_like(y), y, xp)
+    return float(xp.sum(terms) / y.shape[0])
+
+
+def _counts(outputs: Array, xp: Namespace) -> list[int]:
+    classes = arrays.to_numpy(classes_of(outputs, xp=xp)).tolist()
+    return [classes.count(k) for k in range(max(2, outputs.shape[1]))]
+
+
+def _share(loss: float, baseline: float) -> float:
+    return 1.0 - loss / baseline if baseline else 0.0
+
+
+def _passed_back(layers: list[dict[str, float | None]]) -> float:
+    """Return the error that reaches the first layer as a share of that at the output."""
+    first, last = layers[0]["delta"], layers[-1]["delta"]
+    if first is None or last is None:
+        return math.inf
+    return first / last if last else 1.0

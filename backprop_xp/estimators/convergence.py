@@ -1,0 +1,145 @@
+"""One course of training: its order of rows, its learning rates, its curves, and when it ends.
+
+The rules are scikit-learn's; what they go by is kept in the estimator's own attributes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from backprop_xp.backend import arrays
+from backprop_xp.backend.arrays import Array
+from backprop_xp.data.sparse import SparseRows
+from backprop_xp.estimators.parameters import rates_of
+from backprop_xp.nn.network import Network, Parameters
+from backprop_xp.training.evaluation import predict
+from backprop_xp.training.state import TrainState
+
+
+class Validation(NamedTuple):
+    """The rows that are measured and never trained on, on the device, with targets on the host."""
+
+    x: Array | SparseRows
+    y: Array
+    weights: Array | None
+
+
+class Course:
+    """What one call of ``fit`` or ``partial_fit`` tells the training, epoch by epoch."""
+
+    def __init__(
+        self,
+        estimator: Any,
+        network: Network,
+        rng: Any,
+        n: int,
+        validation: Validation | None,
+        before: dict[str, Any],
+    ) -> None:
+        self.estimator = estimator
+        self.network = network
+        self.rng = rng
+        self.n = n
+        self.validation = validation
+        self.before = before
+        self.state: TrainState | None = None
+        self.stopped = False
+        self._order = np.arange(n)
+        if estimator.early_stopping and estimator.validation_scores_ is None:
+            estimator.validation_scores_, estimator.best_validation_score_ = [], -np.inf
+        elif not estimator.early_stopping and estimator.best_loss_ is None:
+            estimator.best_loss_ = np.inf
+
+    def start_from(self, parameters: Parameters) -> None:
+        """Take these weights for the best so far, by the validation rows of this call."""
+        self.estimator._best = parameters
+        self.estimator.best_validation_score_ = self._score(parameters)
+
+    def order(self, epoch: int, n: int) -> Any:
+        """Return the order of the rows in the next epoch: that of the last one, shuffled."""
+        if self.estimator.shuffle:
+            # As sklearn.utils.shuffle draws it, whose checks take a tenth of an epoch of 150 rows.
+            self._order = self.rng.permutation(self._order)
+        return self._order
+
+    def rates(self, state: TrainState, steps: int) -> list[float]:
+        """Return the learning rate of each step of the next epoch."""
+        est = self.estimator
+        return rates_of(est, est._eta, est._rounds, steps)
+
+    def epoch_end(self, state: TrainState) -> bool:
+        """Take down what an epoch has come to; return whether it was the last."""
+        est, record = self.estimator, state.history[-1]
+        self.state = state
+        self.before.clear()  # there is a new model; the old one's memory is needed
+        est._rounds += 1
+        est.n_iter_ += 1
+        est.t_ += self.n
+        est.loss_ = record["loss"]
+        est.loss_curve_.append(est.loss_)
+        self._say(f"Iteration {est.n_iter_}, loss = {est.loss_:.8f}")
+        metrics = {
+            "epoch": est.n_iter_,
+            **{key: record[key] for key in ("loss", "learning_rate", "seconds")},
+        }
+        if self.validation is not None:
+            metrics["validation_loss"] = record["validation_loss"]
+            est.validation_loss_curve_.append(record["validation_loss"])
+            metrics["validation_score"] = self._score(state.parameters)
+        self._count(metrics, state.parameters)
+        if est.solver == "sgd" and est.learning_rate == "invscaling":
+            est._eta = float(est.learning_rate_init) / (est.t_ + 1) ** est.power_t
+        if est._no_improvement_count > est.n_iter_no_change:
+            self.stopped = self._slow_down()
+            if not self.stopped:
+                est._no_improvement_count = 0
+        if est.callback is not None:
+            est._expose(state.parameters)
+            self.stopped = bool(est.callback(est, metrics)) or self.stopped
+        return self.stopped
+
+    def _score(self, parameters: Parameters) -> float:
+        assert self.validation is not None
+        outputs = arrays.to_numpy(predict(self.network, parameters, self.validation.x))
+        score: float = self.estimator._score_of(outputs, self.validation.y, self.validation.weights)
+        return score
+
+    def _count(self, metrics: dict[str, Any], parameters: Parameters) -> None:
+        """Count the epochs in a row that have not improved by ``tol``."""
+        est = self.estimator
+        if est.early_stopping:
+            score = metrics["validation_score"]
+            est.validation_scores_.append(score)
+            self._say(f"Validation score: {score:f}")
+            better = not score < est.best_validation_score_ + est.tol
+            if score > est.best_validation_score_:
+                est.best_validation_score_ = score
+                est._best = parameters
+        else:
+            better = not est.loss_ > est.best_loss_ - est.tol
+            est.best_loss_ = min(est.loss_, est.best_loss_)
+        est._no_improvement_count = 0 if better else est._no_improvement_count + 1
+
+    def _slow_down(self) -> bool:
+        """Lower an adaptive learning rate; return True where the training is to end instead."""
+        est = self.estimator
+        what = "Validation score" if est.early_stopping else "Training loss"
+        said = (
+            f"{what} did not improve more than tol={est.tol:f} for "
+            f"{est.n_iter_no_change} consecutive epochs."
+        )
+        if est.solver != "sgd" or est.learning_rate != "adaptive":
+            self._say(f"{said} Stopping.")
+            return True
+        if est._eta <= 1e-6:
+            self._say(f"{said} Learning rate too small. Stopping.")
+            return True
+        est._eta /= 5.0
+        self._say(f"{said} Setting learning rate to {est._eta:f}")
+        return False
+
+    def _say(self, text: str) -> None:
+        if self.estimator.verbose:
+            print(text)

@@ -1,0 +1,89 @@
+"""Estimators as model files: the project's own file, which the command line writes and reads."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from backprop_xp.backend import arrays
+from backprop_xp.backend.devices import select
+from backprop_xp.estimators.parameters import THEIRS, loss_in_a_file, network_of
+from backprop_xp.models.model import Model
+from backprop_xp.models.model_file import load_model, save_model
+from backprop_xp.nn.network import Layer
+from backprop_xp.version import __version__
+
+
+def save(estimator: Any, path: str | os.PathLike[str]) -> None:
+    """Write a fitted estimator to a model file."""
+    parameters = [
+        Layer(arrays.to_numpy(weights).T, arrays.to_numpy(bias))
+        for weights, bias in zip(estimator.coefs_, estimator.intercepts_, strict=True)
+    ]
+    sizes = [parameters[0].weights.shape[1], *(layer.weights.shape[0] for layer in parameters)]
+    names = getattr(estimator, "feature_names_in_", None)
+    model = Model(
+        network=network_of(estimator, sizes),
+        parameters=parameters,
+        loss=loss_in_a_file(estimator),
+        scaling=estimator._scaling,
+        classes=estimator._class_names(),
+        features=None if names is None else tuple(map(str, names)),
+        image_shape=None,
+        seed=estimator._state.seed,
+        version=__version__,
+        placement=select("cpu", "numpy"),
+    )
+    save_model(model, path)
+
+
+def load(cls: Any, path: str | os.PathLike[str], parameters: dict[str, Any]) -> Any:
+    """Return an estimator of a class from a model file."""
+    model = load_model(path)
+    network = model.network
+    names = [THEIRS.get(f.name, f.name) for f in network.activations]
+    given = {
+        "hidden_layer_sizes": network.sizes[1:-1],
+        "activation": names[0] if len(set(names[:-1])) == 1 else names[:-1] or "relu",
+        "loss": _loss(model.loss.name),
+        **parameters,
+    }
+    estimator = cls(**given)
+    estimator._take_model(model.classes, names[-1], network.sizes[-1])
+    estimator.n_outputs_ = network.sizes[-1]
+    estimator.out_activation_ = names[-1]
+    estimator.n_features_in_ = network.sizes[0]
+    if model.features is not None:
+        estimator.feature_names_in_ = np.asarray(model.features, dtype=object)
+    estimator._forget(len(network.sizes), model.seed, False)
+    estimator._scaling = model.scaling
+    estimator._expose(
+        [layer if layer.bias is not None else _with_bias(layer) for layer in model.parameters]
+    )
+    return estimator
+
+
+def _loss(name: str) -> str:
+    """Return scikit-learn's name of a loss, where it has one."""
+    theirs = {"cross_entropy": "log_loss", "binary_cross_entropy": "log_loss"}
+    return theirs.get(name, "squared_error" if name == "half_squared_error" else name)
+
+
+def _with_bias(layer: Layer) -> Layer:
+    return Layer(layer.weights, np.zeros(layer.weights.shape[0], dtype=layer.weights.dtype))
+
+
+def class_labels(names: tuple[str, ...]) -> Any:
+    """Return class labels from their names in a file: truth values, numbers, or text."""
+    if set(names) <= {"False", "True"}:
+        return np.asarray([name == "True" for name in names])
+    for kind in (int, float):
+        try:
+            labels = np.asarray([kind(name) for name in names])
+        except ValueError:
+            continue
+        if [str(label) for label in labels.tolist()] == list(names):
+            return labels
+    return np.asarray(names)

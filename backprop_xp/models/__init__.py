@@ -1,0 +1,1 @@
+"""Trained models and the files that hold them."""

@@ -1,0 +1,172 @@
+"""A trained model: a network with its weights, and what is needed to use it on raw data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from backprop_xp.backend import arrays
+from backprop_xp.backend.arrays import Array
+from backprop_xp.backend.devices import Placement
+from backprop_xp.data.device_data import place_inputs
+from backprop_xp.data.scaling import Scaling
+from backprop_xp.data.streaming import hold, in_windows
+from backprop_xp.nn.losses import Loss
+from backprop_xp.nn.metrics import classes_of
+from backprop_xp.nn.network import Network, Parameters, map_arrays
+from backprop_xp.training import evaluation
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network, its parameters, and how raw inputs and class names belong to it.
+
+    Attributes
+    ----------
+    network : Network
+    parameters : list of Layer
+        On the device where predictions are made.
+    loss : Loss
+        The one it was trained with.
+    scaling : Scaling or None
+        Applied to raw inputs before they enter the network.
+    classes : tuple of str or None
+        The class of each output; None for a regression.
+    features : tuple of str or None
+        The names of the inputs, where they have names.
+    image_shape : tuple of int or None
+        Height and width, where the inputs are pictures.
+    seed : int
+        The seed of its training.
+    version : str
+        The version of this package that trained it.
+    placement : Placement
+        Where the parameters are.
+    """
+
+    network: Network
+    parameters: Parameters
+    loss: Loss
+    scaling: Scaling | None
+    classes: tuple[str, ...] | None
+    features: tuple[str, ...] | None
+    image_shape: tuple[int, int] | None
+    seed: int
+    version: str
+    placement: Placement
+
+    @property
+    def dtype(self) -> str:
+        """The data type of the weights, ``"float32"`` or ``"float64"``."""
+        xp = self.placement.xp
+        return "float64" if self.parameters[0].weights.dtype == xp.float64 else "float32"
+
+    def to(self, placement: Placement) -> Model:
+        """Return the model with its parameters on another device, or in another library."""
+        with placement.activate():
+            return replace(
+                self,
+                placement=placement,
+                parameters=map_arrays(
+                    lambda p: arrays.asarray(
+                        p,
+                        xp=placement.xp,
+                        dtype=placement.dtype(self.dtype),
+                        device=placement.device,
+                    ),
+                    self.parameters,
+                ),
+            )
+
+    def outputs(self, inputs: Any) -> Array:
+        """Return what the network says of raw inputs.
+
+        Parameters
+        ----------
+        inputs : host array, shape (n, n_inputs)
+            As they were before scaling. Not changed.
+
+        Returns
+        -------
+        host array, shape (n, n_outputs)
+            Probabilities for a softmax output.
+
+        Raises
+        ------
+        DataError
+            If the number of columns is not that of the network's inputs, or a value is not finite.
+        """
+        parts = []
+        with self.placement.activate():
+            for first, part in in_windows(self.scaled(inputs), self.dtype):
+                x = self._placed(part, first)
+                outputs = evaluation.predict(self.network, self.parameters, x)
+                parts.append(arrays.to_numpy(outputs))
+        return parts[0] if len(parts) == 1 else arrays.namespace(parts[0]).concat(parts)
+
+    def predict(self, inputs: Any) -> list[Any]:
+        """Return the class name of each row of raw inputs; for a regression the numbers.
+
+        Raises
+        ------
+        DataError
+            As for `outputs`.
+        """
+        return self.names(self.outputs(inputs))
+
+    def names(self, outputs: Array) -> list[Any]:
+        """Return what rows of outputs stand for: class names, or for a regression the numbers."""
+        if self.classes is None:
+            values: list[Any] = outputs.tolist()
+            return values
+        return [self.classes[index] for index in classes_of(outputs, xp=arrays.namespace(outputs))]
+
+    def evaluate(self, inputs: Any, targets: Any) -> dict[str, float]:
+        """Return the mean loss, and for classes the accuracy, on raw inputs.
+
+        Parameters
+        ----------
+        inputs : host array, shape (n, n_inputs)
+        targets : host array
+            Class indices, shape (n,), or numbers, shape (n, n_outputs).
+
+        Returns
+        -------
+        dict
+            ``loss`` and ``count``, and for classes ``accuracy`` and ``correct``.
+
+        Raises
+        ------
+        DataError
+            If inputs or targets do not fit the network, or targets the loss.
+        """
+        xp = self.placement.xp
+        with self.placement.activate():
+            data = hold(
+                (self.scaled(inputs), targets),
+                self.network.sizes[0],
+                self.network.sizes[-1],
+                self.loss,
+                xp=xp,
+                dtype=self.placement.dtype(self.dtype),
+                device=self.placement.device,
+            )
+            measured = evaluation.evaluate_parts(
+                self.network, self.loss, self.parameters, data.parts(), xp=xp
+            )
+        kept = ("loss", "count") if self.classes is None else tuple(measured)
+        return {name: measured[name] for name in kept}
+
+    def scaled(self, inputs: Any) -> Any:
+        """Return raw inputs as the network is fed."""
+        return inputs if self.scaling is None else self.scaling.apply(inputs, self.dtype)
+
+    def _placed(self, inputs: Any, first: int) -> Array:
+        return place_inputs(
+            inputs,
+            self.network.sizes[0],
+            xp=self.placement.xp,
+            dtype=self.placement.dtype(self.dtype),
+            device=self.placement.device,
+            first=first,
+        )

@@ -1,0 +1,130 @@
+"""Initial weights: the distributions from which a network's parameters are drawn.
+
+An initializer scales draws of a host generator and does no arithmetic on arrays, so that the
+numbers are the same, bit for bit, on every backend.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from backprop_xp.errors import unknown_name
+from backprop_xp.nn.activations import Activation
+
+Generator = Any  # numpy.random.Generator, which this module uses without importing it
+HostArray = Any
+
+
+class Initializer(NamedTuple):
+    """How the parameters of one layer are drawn.
+
+    Attributes
+    ----------
+    name : str
+        Its key in `INITIALIZERS`.
+    formula : str
+        The distribution as text.
+    weights : callable ``(generator, n_out, n_in) -> host array of shape (n_out, n_in)``
+    bias : callable ``(generator, n_out) -> host array of shape (n_out,)``
+    """
+
+    name: str
+    formula: str
+    weights: Callable[[Generator, int, int], HostArray]
+    bias: Callable[[Generator, int], HostArray]
+
+
+def _no_bias(rng: Generator, n_out: int) -> HostArray:
+    return rng.normal(0.0, 0.0, n_out)  # N(0, 0): zeros
+
+
+def _standard_bias(rng: Generator, n_out: int) -> HostArray:
+    return rng.normal(0.0, 1.0, n_out)
+
+
+def _normal(
+    name: str,
+    formula: str,
+    deviation: Callable[[int, int], float],
+    bias: Callable[[Generator, int], HostArray] = _no_bias,
+) -> Initializer:
+    def weights(rng: Generator, n_out: int, n_in: int) -> HostArray:
+        return rng.normal(0.0, deviation(n_in, n_out), (n_out, n_in))
+
+    return Initializer(name, formula, weights, bias)
+
+
+def _uniform(name: str, formula: str, limit: Callable[[int, int], float]) -> Initializer:
+    def weights(rng: Generator, n_out: int, n_in: int) -> HostArray:
+        bound = limit(n_in, n_out)
+        return rng.uniform(-bound, bound, (n_out, n_in))
+
+    return Initializer(name, formula, weights, _no_bias)
+
+
+INITIALIZERS: dict[str, Initializer] = {
+    initializer.name: initializer
+    for initializer in (
+        _normal("zeros", "0", lambda n_in, n_out: 0.0),
+        _normal("standard_normal", "N(0, 1), biases too", lambda n_in, n_out: 1.0, _standard_bias),
+        # Nielsen's default: small weights keep z = w·x + b of order 1; biases stay N(0, 1).
+        _normal(
+            "scaled_normal",
+            "N(0, 1/n_in), biases N(0, 1)",
+            lambda n_in, n_out: math.sqrt(1.0 / n_in),
+            _standard_bias,
+        ),
+        # Glorot and Bengio (2010): keeps the variance forward and backward; for tanh and sigmoid.
+        _normal(
+            "glorot_normal",
+            "N(0, 2/(n_in + n_out))",
+            lambda n_in, n_out: math.sqrt(2.0 / (n_in + n_out)),
+        ),
+        _uniform(
+            "glorot_uniform",
+            "U(±√(6/(n_in + n_out)))",
+            lambda n_in, n_out: math.sqrt(6.0 / (n_in + n_out)),
+        ),
+        # He and others (2015): twice the variance, since ReLU silences half of its inputs.
+        _normal("he_normal", "N(0, 2/n_in)", lambda n_in, n_out: math.sqrt(2.0 / n_in)),
+        _uniform("he_uniform", "U(±√(6/n_in))", lambda n_in, n_out: math.sqrt(6.0 / n_in)),
+        # LeCun and others (1998), "Efficient BackProp".
+        _normal("lecun_normal", "N(0, 1/n_in)", lambda n_in, n_out: math.sqrt(1.0 / n_in)),
+        _uniform("lecun_uniform", "U(±√(3/n_in))", lambda n_in, n_out: math.sqrt(3.0 / n_in)),
+    )
+}
+
+
+def get_initializer(initializer: str | Initializer) -> Initializer:
+    """Return the initializer of that name (a record of one's own is returned as it is).
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none of that name; the message suggests the nearest.
+
+    Examples
+    --------
+    >>> get_initializer("he_normal").formula
+    'N(0, 2/n_in)'
+    """
+    if isinstance(initializer, Initializer):
+        return initializer
+    if initializer not in INITIALIZERS:
+        raise unknown_name("initializer", initializer, [*INITIALIZERS, "auto"])
+    return INITIALIZERS[initializer]
+
+
+def initializer_for(activation: Activation) -> Initializer:
+    """Return the usual initializer of a layer: He for ReLU and its relatives, else Glorot.
+
+    Examples
+    --------
+    >>> from backprop_xp.nn.activations import RELU, TANH
+    >>> initializer_for(RELU).name, initializer_for(TANH).name
+    ('he_normal', 'glorot_uniform')
+    """
+    rectifies = activation.name in ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
+    return INITIALIZERS["he_normal" if rectifies else "glorot_uniform"]

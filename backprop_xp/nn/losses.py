@@ -1,0 +1,400 @@
+"""Losses: how wrong the outputs are, and the error they send back, dL/dz at the output layer.
+
+Every loss is a sum, or where its formula says 1/n a mean, over the n outputs of one sample, and a
+mean over the samples of a batch.
+The error at the output is equation (BP1), δ = ∇_a L ⊙ f'(z); where the product of a loss and
+an output activation has a simpler and stabler form, the loss owns that form too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from backprop_xp.backend.arrays import Array, Namespace
+from backprop_xp.errors import ConfigurationError, look_up
+from backprop_xp.nn.activations import ACTIVATIONS, Activation
+
+Terms = tuple[Array, Array]
+"""The loss terms, shape (batch, n_outputs), and their derivative, of the same shape."""
+
+
+class Loss(NamedTuple):
+    """A loss with its derivative.
+
+    Attributes
+    ----------
+    name : str
+        Its key in `LOSSES`.
+    formula : str
+        The loss of one sample as text.
+    from_outputs : callable ``(a, y, xp) -> (terms, dL/da)``
+        The loss from the outputs ``a`` and the targets ``y``, for any output activation.
+    fused : mapping of activation name to callable ``(z, a, y, xp) -> (terms, dL/dz)``
+        The stable form from the logits ``z`` for the activations it belongs to.
+    of_probabilities : bool
+        True if outputs and targets must lie between 0 and 1.
+    of_rates : bool
+        True if outputs must be above 0 and targets at least 0.
+    """
+
+    name: str
+    formula: str
+    from_outputs: Callable[[Array, Array, Namespace], Terms]
+    fused: Mapping[str, Callable[[Array, Array, Array, Namespace], Terms]]
+    of_probabilities: bool
+    of_rates: bool = False
+
+
+def output_error(
+    loss: Loss,
+    activation: Activation,
+    z: Array,
+    a: Array,
+    y: Array,
+    weights: Array | None = None,
+    scale: Any = 1.0,
+    *,
+    xp: Namespace,
+) -> tuple[Array, Array]:
+    """Return the mean loss of a batch and the error δ at the output layer, equation (BP1).
+
+    Parameters
+    ----------
+    loss : Loss
+    activation : Activation
+        That of the output layer.
+    z, a, y : array, shape (batch, n_outputs)
+        Weighted inputs, outputs and targets.
+    weights : array, shape (batch,), optional
+        How much each sample counts: the mean is ``Σ w L / Σ w``.
+    scale : float, or array of shape ()
+        A factor on δ.
+    xp : namespace
+
+    Returns
+    -------
+    value : array, shape ()
+        The mean of the loss over the batch. It stays on the device.
+    delta : array, shape (batch, n_outputs)
+        dL/dz of that mean, times ``scale``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from backprop_xp.nn.activations import SIGMOID
+    >>> z = np.asarray([[0.0]]); a = SIGMOID.function(z, np)
+    >>> output_error(LOSSES["half_squared_error"], SIGMOID, z, a, np.asarray([[1.0]]), xp=np)
+    (np.float64(0.125), array([[-0.125]]))
+    """
+    fused = fused_form(loss, activation)
+    if fused is not None:
+        terms, delta = fused(z, a, y, xp)
+    else:
+        terms, da = loss.from_outputs(a, y, xp)
+        delta = activation.pull_back(da, z, a, xp)
+    if weights is None:
+        share = 1.0 / y.shape[0]
+        delta *= share * scale
+        return xp.sum(terms) * share, delta
+    shares = (weights / xp.sum(weights))[:, None]  # (batch, 1)
+    delta *= shares * scale
+    terms *= shares
+    return xp.sum(terms), delta
+
+
+def fused_form(loss: Loss, activation: Activation) -> Callable[..., Terms] | None:
+    """Return the form of a loss that is fused with an output activation, where there is one."""
+    # A function of one's own may bear the name of one of ours, and must not get its short cut.
+    return loss.fused.get(activation.name) if activation in ACTIVATIONS.values() else None
+
+
+# --- squared errors, one function in the four conventions that are in use -------------------
+
+
+def _squared(name: str, factor: float, formula: str, *, over_outputs: bool) -> Loss:
+    """Return the loss ``factor * Σ_j (a_j - y_j)²``, divided by the number of outputs or not."""
+
+    def from_outputs(a: Array, y: Array, xp: Namespace) -> Terms:
+        scale = factor / a.shape[-1] if over_outputs else factor
+        difference = a - y
+        terms = difference * difference
+        terms *= scale
+        if scale != 0.5:
+            difference *= 2.0 * scale
+        return terms, difference
+
+    return Loss(name, formula, from_outputs, {}, False)
+
+
+# --- absolute errors: less ruled by outliers than squared ones -------------------------------
+
+
+def _absolute(name: str, above: float, below: float, formula: str) -> Loss:
+    """Return the loss that grows by ``above`` or ``below`` for each unit that an output lies
+    above or below its target, a mean over the outputs; where it is met the subgradient is 0."""
+
+    def from_outputs(a: Array, y: Array, xp: Namespace) -> Terms:
+        n = a.shape[-1]
+        difference = a - y
+        slope = xp.astype(difference > 0.0, a.dtype)
+        slope *= above / n
+        slope -= xp.astype(difference < 0.0, a.dtype) * (below / n)
+        return slope * difference, slope
+
+    return Loss(name, formula, from_outputs, {}, False)
+
+
+def quantile(q: float) -> Loss:
+    """Return the pinball loss: its minimum over constants is the quantile ``q`` of the targets.
+
+    ``1/n Σ_j max(q (y_j - a_j), (1 - q) (a_j - y_j))``. With ``q`` = 0.5, for the median, it is
+    half of ``mean_absolute_error``; so there is none in `LOSSES`.
+
+    Source: Koenker and Bassett (1978), "Regression quantiles".
+
+    Raises
+    ------
+    ConfigurationError
+        If ``q`` is not between 0 and 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> quantile(0.75).from_outputs(np.asarray([[1.0, 9.0]]), np.asarray([[5.0, 5.0]]), np)[0]
+    array([[1.5, 0.5]])
+    """
+    if not 0.0 < q < 1.0:
+        raise ConfigurationError(f"the quantile is {q}", "give a number between 0 and 1")
+    formula = f"1/n Σ_j max({q:g} (y_j - a_j), {1.0 - q:g} (a_j - y_j))"
+    return _absolute("quantile", 1.0 - q, q, formula)
+
+
+def huber(delta: float = 1.0) -> Loss:
+    """Return Huber's loss: half the squared error up to ``delta``, and beyond it a straight line.
+
+    ``1/n Σ_j h(a_j - y_j)`` with ``h(d) = ½ d² if |d| <= delta else delta (|d| - ½ delta)``, a mean
+    over the outputs as in PyTorch.
+
+    Source: Huber (1964), "Robust estimation of a location parameter".
+
+    Raises
+    ------
+    ConfigurationError
+        If ``delta`` is not a number above 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> huber(2.0).from_outputs(np.asarray([[1.0], [-9.0]]), np.zeros((2, 1)), np)[0]
+    array([[ 0.5],
+           [16. ]])
+    """
+    if not 0.0 < delta < float("inf"):
+        raise ConfigurationError(f"delta is {delta}", "give a number above 0")
+
+    def from_outputs(a: Array, y: Array, xp: Namespace) -> Terms:
+        share = 1.0 / a.shape[-1]
+        difference = a - y
+        slope = xp.minimum(xp.maximum(difference, -delta), delta)
+        difference -= 0.5 * slope
+        terms = slope * difference  # d (d - ½ d), or ±δ (d ∓ ½ δ)
+        if share != 1.0:
+            terms *= share
+            slope *= share
+        return terms, slope
+
+    return Loss(
+        "huber",
+        f"1/n Σ_j [½ d² if |d| <= {delta:g} else {delta:g} (|d| - {0.5 * delta:g})], d = a_j - y_j",
+        from_outputs,
+        {},
+        False,
+    )
+
+
+# --- cross-entropies ------------------------------------------------------------------------
+
+# Keeps log and 1/x finite where an output is exactly 0 or 1; far below float32's resolution of 1.
+_FLOOR = 1e-12
+
+
+def _binary_cross_entropy(a: Array, y: Array, xp: Namespace) -> Terms:
+    b = 1.0 - a
+    terms = y * xp.log(xp.maximum(a, _FLOOR))
+    terms += (1.0 - y) * xp.log(xp.maximum(b, _FLOOR))
+    terms *= -1.0
+    return terms, (a - y) / xp.maximum(a * b, _FLOOR)
+
+
+def _binary_cross_entropy_of_sigmoid(z: Array, a: Array, y: Array, xp: Namespace) -> Terms:
+    # -y log σ(z) - (1 - y) log(1 - σ(z)) = max(z, 0) - y z + log(1 + exp(-|z|))
+    terms = xp.log1p(xp.exp(-xp.abs(z)))
+    terms += xp.maximum(z, 0.0)
+    terms -= y * z
+    return terms, a - y  # the slope σ'(z) has cancelled: no slow start from a saturated output
+
+
+def _cross_entropy(a: Array, y: Array, xp: Namespace) -> Terms:
+    a = xp.maximum(a, _FLOOR)
+    terms = y * xp.log(a)
+    terms *= -1.0
+    return terms, -y / a
+
+
+def _cross_entropy_of_softmax(z: Array, a: Array, y: Array, xp: Namespace) -> Terms:
+    # log a_j = z_j - log Σ exp(z). The largest output is at least 1/n, so its logarithm is safe
+    # and gives log Σ exp(z) = max(z) - log max(a) without another exponential.
+    log_sum = xp.max(z, axis=-1, keepdims=True) - xp.log(xp.max(a, axis=-1, keepdims=True))
+    terms = log_sum - z
+    terms *= y
+    delta = a * xp.sum(y, axis=-1, keepdims=True)  # Σ_j y_j (a_i - δ_ij); mostly the sum is 1
+    delta -= y
+    return terms, delta
+
+
+# --- Poisson's likelihood, of counts and rates ----------------------------------------------
+
+# Makes 1 of the quotient of two numbers that are both about exp(z) and both 0 for z << 0.
+_TINY = 1e-30
+
+
+def _poisson(a: Array, y: Array, xp: Namespace) -> Terms:
+    positive = xp.maximum(a, _FLOOR)
+    terms = y * xp.log(positive)
+    terms *= -1.0
+    terms += a
+    return terms, 1.0 - y / positive
+
+
+def _poisson_of_softplus(z: Array, a: Array, y: Array, xp: Namespace) -> Terms:
+    # For z << 0, a = log(1 + exp(z)) is exp(z) and underflows, but its logarithm is z:
+    # log a = min(z, 0) + log(a / exp(min(z, 0))).
+    low = xp.minimum(z, 0.0)
+    terms = xp.log((a + _TINY) / (xp.exp(low) + _TINY))
+    terms += low
+    terms *= -y
+    terms += a
+    slope = -xp.expm1(-a)  # σ(z) = 1 - exp(-a)
+    delta = (slope + _TINY) / (a + _TINY)
+    delta *= -y
+    delta += slope
+    return terms, delta
+
+
+LOSSES: dict[str, Loss] = {
+    loss.name: loss
+    for loss in (
+        _squared("half_squared_error", 0.5, "½ Σ_j (a_j - y_j)²", over_outputs=False),
+        _squared("mean_half_squared_error", 0.5, "1/(2n) Σ_j (a_j - y_j)²", over_outputs=True),
+        _squared("squared_error", 1.0, "Σ_j (a_j - y_j)²", over_outputs=False),
+        _squared("mean_squared_error", 1.0, "1/n Σ_j (a_j - y_j)²", over_outputs=True),
+        _absolute("mean_absolute_error", 1.0, 1.0, "1/n Σ_j |a_j - y_j|"),
+        huber(),
+        Loss(
+            "binary_cross_entropy",
+            "-Σ_j [y_j log a_j + (1 - y_j) log(1 - a_j)]",
+            _binary_cross_entropy,
+            {"sigmoid": _binary_cross_entropy_of_sigmoid},
+            True,
+        ),
+        Loss(
+            "cross_entropy",
+            "-Σ_j y_j log a_j",
+            _cross_entropy,
+            {"softmax": _cross_entropy_of_softmax},
+            True,
+        ),
+        Loss(
+            "poisson",
+            "Σ_j (a_j - y_j log a_j)",
+            _poisson,
+            {"softplus": _poisson_of_softplus},
+            of_probabilities=False,
+            of_rates=True,
+        ),
+    )
+}
+
+
+def get_loss(loss: str | Loss) -> Loss:
+    """Return the loss of that name (a record of one's own is returned as it is).
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none of that name; the message suggests the nearest.
+
+    Examples
+    --------
+    >>> get_loss("squared_error").formula
+    'Σ_j (a_j - y_j)²'
+    """
+    return loss if isinstance(loss, Loss) else look_up("loss", loss, LOSSES)
+
+
+def default_loss(activation: Activation) -> Loss:
+    """Return the loss that belongs to an output activation.
+
+    That of probabilities is the cross-entropy with which it has a stable form together.
+
+    Examples
+    --------
+    >>> from backprop_xp.nn.activations import SIGMOID, SOFTMAX, TANH
+    >>> [default_loss(f).name for f in (SOFTMAX, SIGMOID, TANH)]
+    ['cross_entropy', 'binary_cross_entropy', 'half_squared_error']
+    """
+    belongs = [
+        loss for loss in LOSSES.values() if loss.of_probabilities and activation.name in loss.fused
+    ]
+    return belongs[0] if belongs else LOSSES["half_squared_error"]
+
+
+def check_pair(loss: Loss, activation: Activation) -> None:
+    """Refuse an output activation whose values a loss can make no sense of.
+
+    Raises
+    ------
+    ConfigurationError
+        If the loss is one of probabilities and the outputs may leave [0, 1], or one of rates and
+        they may be 0 or negative.
+    """
+    low, high = activation.output_range
+    if loss.of_probabilities and (low < 0.0 or high > 1.0):
+        raise ConfigurationError(
+            f"the loss {loss.name!r} needs outputs between 0 and 1, "
+            f"and {activation.name!r} gives values from {low:g} to {high:g}",
+            "take the output 'sigmoid' or 'softmax', or the loss 'half_squared_error'",
+        )
+    # Others come near to 0; these two are 0 for every z below it.
+    if loss.of_rates and (low < 0.0 or activation.name in ("step", "relu")):
+        raise ConfigurationError(
+            f"the loss {loss.name!r} needs outputs above 0, "
+            f"and {activation.name!r} gives values from {low:g} to {high:g}",
+            "take the output 'exp' or 'softplus', or the loss 'half_squared_error'",
+        )
+
+
+def one_hot(labels: Array, n_classes: int, *, dtype: object, xp: Namespace) -> Array:
+    """Return one row per label with a 1 at the label's place and 0 elsewhere.
+
+    Parameters
+    ----------
+    labels : integer array, shape (n,)
+        From 0 to ``n_classes - 1``; a label out of range gives a row of zeros here.
+    n_classes : int
+    dtype, xp
+
+    Returns
+    -------
+    array, shape (n, n_classes)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one_hot(np.asarray([2, 0]), 3, dtype=np.float32, xp=np)
+    array([[0., 0., 1.],
+           [1., 0., 0.]], dtype=float32)
+    """
+    places = xp.arange(n_classes, dtype=labels.dtype, device=getattr(labels, "device", None))
+    return xp.astype(labels[:, None] == places[None, :], dtype)

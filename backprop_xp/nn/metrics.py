@@ -1,0 +1,46 @@
+"""Metrics: what a person asks of predictions, counted on the device."""
+
+from __future__ import annotations
+
+from backprop_xp.backend.arrays import Array, Namespace
+
+
+def correct(outputs: Array, targets: Array, *, xp: Namespace) -> Array:
+    """Count the samples whose class is predicted right.
+
+    With several outputs the class is that of the largest; with a single output it is 1 from
+    one half on, else 0.
+
+    Parameters
+    ----------
+    outputs, targets : array, shape (n, n_outputs)
+        Outputs of a network, and one-hot targets (or 0 and 1 for a single output).
+    xp : namespace
+
+    Returns
+    -------
+    array, shape ()
+        An integer, on the device.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> int(correct(np.asarray([[0.1, 0.9], [0.7, 0.3]]), np.asarray([[0, 1], [0, 1]]), xp=np))
+    1
+    """
+    hits = classes_of(outputs, xp=xp) == classes_of(targets, xp=xp)
+    return xp.sum(xp.astype(hits, xp.int32))
+
+
+def classes_of(outputs: Array, *, xp: Namespace) -> Array:
+    """Return the class index of each row of outputs, an integer array of shape (n,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> classes_of(np.asarray([[0.1, 0.9], [0.7, 0.3]]), xp=np).tolist()
+    [1, 0]
+    """
+    if outputs.shape[-1] == 1:
+        return xp.astype(outputs[:, 0] >= 0.5, xp.int32)
+    return xp.argmax(outputs, axis=-1)

@@ -1,0 +1,334 @@
+"""Optimizers: the rules by which gradients change parameters.
+
+A rule works on one array of parameters. It consumes what it is given: on NumPy, CuPy and
+PyTorch it works in place, on JAX the same lines rebind, so callers use what is returned.
+Numbers that are the same for all parameters of a step (learning rate, bias corrections) are
+computed once a step as Python floats, exactly, and handed to the rule.
+
+A rule that is linear in the gradient g is given η g in its place. Backpropagation is linear too,
+so a training step multiplies the error δ of the outputs by η, instead of every gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from backprop_xp.backend.arrays import Array, Namespace
+from backprop_xp.errors import ConfigurationError, unknown_name
+
+Slots = tuple[Array, ...]
+Scalars = tuple[Any, ...]  # Python floats, or 0-d arrays where these are faster
+
+
+class Optimizer(NamedTuple):
+    """A rule that changes parameters, with the state it carries from step to step.
+
+    Attributes
+    ----------
+    name : str
+        Its key in `OPTIMIZERS`.
+    learning_rate : float
+        The usual learning rate, taken where the user gives none.
+    slots : tuple of str
+        Names of the arrays, of a parameter's shape, that the rule keeps; all start at zero.
+    scalars : callable ``(learning_rate, step) -> tuple of float``
+        The numbers of one step; ``step`` counts from 1.
+    rule : callable ``(p, g, slots, scalars, xp) -> (p, slots)``
+        The update of one array ``p`` with the gradient ``g``, or with η g if the rule is
+        ``linear``; all its arrays are consumed.
+    formula : str
+        The rule as text, with the slots by their names.
+    hyperparameters : mapping of str to float
+    linear : bool
+        Whether the rule takes η g for the gradient; η is then the first of the scalars.
+    """
+
+    name: str
+    learning_rate: float
+    slots: tuple[str, ...]
+    scalars: Callable[[float, int], tuple[float, ...]]
+    rule: Callable[[Array, Array, Slots, Scalars, Namespace], tuple[Array, Slots]]
+    formula: str = ""
+    hyperparameters: Mapping[str, float] = MappingProxyType({})
+    linear: bool = False
+
+
+def _only_learning_rate(learning_rate: float, step: int) -> tuple[float, ...]:
+    return (learning_rate,)
+
+
+def sgd() -> Optimizer:
+    """Return stochastic gradient descent, ``p ← p - η g``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> p, _ = sgd().rule(np.asarray([1.0]), 0.1 * np.asarray([2.0]), (), (0.1,), np)
+    >>> p
+    array([0.8])
+    """
+
+    def rule(
+        p: Array, eta_g: Array, slots: Slots, scalars: Scalars, xp: Namespace
+    ) -> tuple[Array, Slots]:
+        p -= eta_g
+        return p, ()
+
+    return Optimizer("sgd", 0.1, (), _only_learning_rate, rule, "p ← p - η g", linear=True)
+
+
+def momentum(momentum: float = 0.9) -> Optimizer:
+    """Return gradient descent with momentum, ``v ← μ v - η g``, ``p ← p + v``.
+
+    The learning rate is inside the velocity, as in Polyak (1964) and Sutskever and others
+    (2013); with a constant learning rate this equals PyTorch's form, which has it outside.
+    """
+    _check_fraction("momentum", momentum)
+
+    def rule(
+        p: Array, eta_g: Array, slots: Slots, scalars: Scalars, xp: Namespace
+    ) -> tuple[Array, Slots]:
+        (v,) = slots
+        v *= momentum
+        v -= eta_g
+        p += v
+        return p, (v,)
+
+    return Optimizer(
+        "momentum",
+        0.01,
+        ("velocity",),
+        _only_learning_rate,
+        rule,
+        "velocity ← μ velocity - η g, p ← p + velocity",
+        {"momentum": momentum},
+        linear=True,
+    )
+
+
+def nesterov(momentum: float = 0.9) -> Optimizer:
+    """Return Nesterov's momentum, ``v ← μ v - η g``, ``p ← p + μ v - η g``.
+
+    Source: Sutskever and others (2013), "On the importance of initialization and momentum in
+    deep learning", in the form that evaluates the gradient at the point that is kept.
+    """
+    _check_fraction("momentum", momentum)
+
+    def rule(
+        p: Array, eta_g: Array, slots: Slots, scalars: Scalars, xp: Namespace
+    ) -> tuple[Array, Slots]:
+        # What is kept is w = μ v, which needs a pass less: w ← μ (w - η g), p ← p - η g + w
+        (w,) = slots
+        w -= eta_g
+        w *= momentum
+        p -= eta_g
+        p += w
+        return p, (w,)
+
+    return Optimizer(
+        "nesterov",
+        0.01,
+        ("momentum_term",),
+        _only_learning_rate,
+        rule,
+        "momentum_term ← μ (momentum_term - η g), p ← p - η g + momentum_term",
+        {"momentum": momentum},
+        linear=True,
+    )
+
+
+def rmsprop(decay: float = 0.99, epsilon: float = 1e-8) -> Optimizer:
+    """Return RMSProp, ``s ← ρ s + (1 - ρ) g²``, ``p ← p - η g / (√s + ε)``.
+
+    Source: Tieleman and Hinton (2012), lecture 6.5 of "Neural networks for machine learning".
+    """
+    _check_fraction("decay", decay)
+    _check_positive("epsilon", epsilon)
+    # What is kept is s / (1 - ρ), which needs a product less:
+    # η g / (√s + ε) = [η / √(1 - ρ)] g / (√(s / (1 - ρ)) + ε / √(1 - ρ))
+    scale = 1.0 / math.sqrt(1.0 - decay)
+
+    def scalars(learning_rate: float, step: int) -> tuple[float, ...]:
+        return decay, learning_rate * scale, epsilon * scale
+
+    def rule(
+        p: Array, g: Array, slots: Slots, scalars: Scalars, xp: Namespace
+    ) -> tuple[Array, Slots]:
+        (s,), (rho, eta, epsilon_s) = slots, scalars
+        s *= rho
+        s += g * g
+        root = xp.sqrt(s)
+        root += epsilon_s
+        g *= eta
+        g /= root
+        p -= g
+        return p, (s,)
+
+    return Optimizer(
+        "rmsprop",
+        0.001,
+        ("sum_of_squares",),
+        scalars,
+        rule,
+        "sum_of_squares ← ρ sum_of_squares + g², s = (1 - ρ) sum_of_squares, "
+        "p ← p - η g / (√s + ε)",
+        {"decay": decay, "epsilon": epsilon},
+    )
+
+
+def adam(beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Optimizer:
+    """Return Adam (Kingma and Ba, 2015, algorithm 1).
+
+    ``m ← β₁ m + (1 - β₁) g``, ``v ← β₂ v + (1 - β₂) g²``,
+    ``p ← p - η m̂ / (√v̂ + ε)`` with ``m̂ = m / (1 - β₁ᵗ)`` and ``v̂ = v / (1 - β₂ᵗ)``.
+    """
+    return _adam("adam", beta1, beta2, epsilon, weight_decay=0.0)
+
+
+def adamw(
+    beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, weight_decay: float = 0.01
+) -> Optimizer:
+    """Return AdamW: Adam, and ``p ← p - η λ p`` apart from it.
+
+    Source: Loshchilov and Hutter (2019), "Decoupled weight decay regularization". As in
+    PyTorch, the decay falls on all parameters that are handed to the rule.
+    """
+    return _adam("adamw", beta1, beta2, epsilon, weight_decay)
+
+
+def _adam(name: str, beta1: float, beta2: float, epsilon: float, weight_decay: float) -> Optimizer:
+    _check_fraction("beta1", beta1)
+    _check_fraction("beta2", beta2)
+    _check_positive("epsilon", epsilon)
+    _check_positive("weight_decay", weight_decay, zero=True)
+
+    def scalars(learning_rate: float, step: int) -> tuple[float, ...]:
+        # What is kept is M = m / (1 - β₁) and V = v / (1 - β₂), which need a product less each.
+        # η m̂ / (√v̂ + ε) with all factors drawn out of the arrays: [η r (1 - β₁) / (1 - β₁ᵗ)] M /
+        # (√V + ε r) with r = √((1 - β₂ᵗ) / (1 - β₂))
+        root = math.sqrt((1.0 - beta2**step) / (1.0 - beta2))
+        eta = learning_rate * root * (1.0 - beta1) / (1.0 - beta1**step)
+        return beta1, beta2, eta, epsilon * root, 1.0 - learning_rate * weight_decay
+
+    def rule(
+        p: Array, g: Array, slots: Slots, scalars: Scalars, xp: Namespace
+    ) -> tuple[Array, Slots]:
+        (m, v), (b1, b2, eta, epsilon_t, keep) = slots, scalars
+        m *= b1
+        m += g
+        g *= g
+        v *= b2
+        v += g
+        root = xp.sqrt(v)
+        root += epsilon_t
+        update = m / root
+        update *= eta
+        if weight_decay:
+            p *= keep
+        p -= update
+        return p, (m, v)
+
+    hyperparameters = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon}
+    decayed = "p"
+    if name == "adamw":
+        hyperparameters["weight_decay"] = weight_decay
+        decayed = "(1 - η λ) p"
+    return Optimizer(
+        name,
+        0.001,
+        ("sum", "sum_of_squares"),
+        scalars,
+        rule,
+        "sum ← β₁ sum + g, sum_of_squares ← β₂ sum_of_squares + g², "
+        "m = (1 - β₁) / (1 - β₁ᵗ) sum, v = (1 - β₂) / (1 - β₂ᵗ) sum_of_squares, "
+        f"p ← {decayed} - η m / (√v + ε)",
+        hyperparameters,
+    )
+
+
+def eta_of(optimizer: Optimizer, scalars: Scalars) -> Any:
+    """Return what a gradient is multiplied by before the optimizer's rule takes it.
+
+    Examples
+    --------
+    >>> eta_of(sgd(), sgd().scalars(0.1, 1)), eta_of(adam(), adam().scalars(0.1, 1))
+    (0.1, 1.0)
+    """
+    return scalars[0] if optimizer.linear else 1.0
+
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "sgd": sgd,
+    "momentum": momentum,
+    "nesterov": nesterov,
+    "rmsprop": rmsprop,
+    "adam": adam,
+    "adamw": adamw,
+}
+
+
+def get_optimizer(optimizer: str | Optimizer, **hyperparameters: float) -> Optimizer:
+    """Return the optimizer of that name with the given hyperparameters.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown name, an unknown hyperparameter, or one out of range.
+
+    Examples
+    --------
+    >>> get_optimizer("adam", beta1=0.8).slots
+    ('sum', 'sum_of_squares')
+    """
+    if isinstance(optimizer, Optimizer):
+        if hyperparameters:
+            raise ConfigurationError(
+                f"{', '.join(hyperparameters)} cannot be set for an optimizer that is made already",
+                "give them where it is made, or give its name",
+            )
+        return optimizer
+    if optimizer not in OPTIMIZERS:
+        raise unknown_name("optimizer", optimizer, OPTIMIZERS)
+    known = hyperparameters_of(optimizer)
+    for name in hyperparameters:
+        if name not in known:
+            if not known:
+                raise ConfigurationError(
+                    f"the optimizer {optimizer!r} has no hyperparameter {name!r}",
+                    "it takes a learning rate alone",
+                )
+            raise unknown_name(f"hyperparameter of the optimizer {optimizer!r}", name, known)
+    return OPTIMIZERS[optimizer](**hyperparameters)
+
+
+def hyperparameters_of(optimizer: str) -> dict[str, float]:
+    """Return the hyperparameters of the optimizer of that name and their defaults.
+
+    Examples
+    --------
+    >>> hyperparameters_of("nesterov")
+    {'momentum': 0.9}
+    """
+    import inspect
+
+    parameters = inspect.signature(OPTIMIZERS[optimizer]).parameters
+    return {name: parameter.default for name, parameter in parameters.items()}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _check_fraction(name: str, value: float) -> None:
+    if not _is_number(value) or not 0.0 <= value < 1.0:
+        raise ConfigurationError(f"{name} is {value!r}", "give a number from 0 to below 1")
+
+
+def _check_positive(name: str, value: float, *, zero: bool = False) -> None:
+    if not _is_number(value) or not (0.0 < value < math.inf or (zero and value == 0.0)):
+        raise ConfigurationError(
+            f"{name} is {value!r}", "give a positive number" + (" or 0" if zero else "")
+        )

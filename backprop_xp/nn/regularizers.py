@@ -1,0 +1,141 @@
+"""Regularizers: penalties on large weights, a bound on their norms, and a bound on gradients."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from backprop_xp.backend.arrays import Array, Namespace
+from backprop_xp.nn.network import Layer, Parameters
+
+
+class Penalty(NamedTuple):
+    """What is added to the loss for large weights: ``l1 Σ|w| + ½ l2 Σw²``.
+
+    Attributes
+    ----------
+    l1, l2 : float
+        The coefficients as they stand in this formula. The convention of the notes and of
+        Nielsen's book divides λ by the number n of training samples; the trainer does that.
+    biases : bool
+        Whether biases are penalised as well; by custom they are not.
+    per_batch : bool
+        scikit-learn's convention: divided by the size of each step's batch, or by the weight of
+        its samples, and part of the loss that is reported.
+    """
+
+    l1: float = 0.0
+    l2: float = 0.0
+    biases: bool = False
+    per_batch: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.l1 or self.l2)
+
+
+def penalty_value(penalty: Penalty, parameters: Parameters, *, xp: Namespace) -> Array | float:
+    """Return the penalty of the parameters, undivided, of shape (), on the device.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> layer = Layer(np.asarray([[3.0, -4.0]]), np.asarray([1.0]))
+    >>> float(penalty_value(Penalty(l1=0.1, l2=2.0), [layer], xp=np))
+    25.7
+    """
+    total: Array | float = 0.0
+    for layer in parameters:
+        for p in layer if penalty.biases else layer[:1]:
+            if p is not None:
+                if penalty.l2:
+                    flat = xp.reshape(p, (-1,))
+                    total = xp.vecdot(flat, flat) * (0.5 * penalty.l2) + total
+                if penalty.l1:
+                    total = xp.sum(xp.abs(p)) * penalty.l1 + total
+    return total
+
+
+def add_penalty(
+    penalty: Penalty,
+    gradients: Parameters,
+    parameters: Parameters,
+    share: Any = 1.0,
+    *,
+    xp: Namespace,
+) -> Parameters:
+    """Add the penalty's gradient, ``l2 w + l1 sign(w)``; the gradients are consumed.
+
+    At w = 0 the L1 term has the subgradient 0. ``share`` multiplies both: a number, or an array
+    of shape ().
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> layer = Layer(np.asarray([[3.0, -4.0]]), None)
+    >>> zero = Layer(np.zeros((1, 2)), None)
+    >>> add_penalty(Penalty(l1=0.5, l2=2.0), [zero], [layer], xp=np)[0].weights
+    array([[ 6.5, -8.5]])
+    """
+
+    def add(g: Array, p: Array) -> Array:
+        if penalty.l2:
+            g += p * (share * penalty.l2)
+        if penalty.l1:
+            g += xp.sign(p) * (share * penalty.l1)
+        return g
+
+    return [
+        Layer(
+            add(g.weights, p.weights),
+            add(g.bias, p.bias) if penalty.biases and p.bias is not None else g.bias,
+        )
+        for g, p in zip(gradients, parameters, strict=True)
+    ]
+
+
+def bound_norms(parameters: Parameters, limit: float, *, xp: Namespace) -> Parameters:
+    """Shrink the incoming weights of every neuron to a norm of at most ``limit`` (max-norm).
+
+    Source: Srebro and Shraibman (2005); used with dropout by Srivastava and others (2014).
+    The weights are consumed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bound_norms([Layer(np.asarray([[3.0, 4.0], [0.3, 0.4]]), None)], 1.0, xp=np)[0].weights
+    array([[0.6, 0.8],
+           [0.3, 0.4]])
+    """
+
+    def bound(w: Array) -> Array:
+        norms = xp.sqrt(xp.sum(w * w, axis=1, keepdims=True))  # (n_out, 1)
+        w *= limit / xp.maximum(norms, limit)
+        return w
+
+    return [layer._replace(weights=bound(layer.weights)) for layer in parameters]
+
+
+def clip_by_norm(
+    gradients: Parameters, limit: float, scale: Any = 1.0, *, xp: Namespace
+) -> Parameters:
+    """Shrink all gradients together to a norm of at most ``limit``; they are consumed.
+
+    They come multiplied by ``scale``, which costs nothing on the way.
+
+    Source: Pascanu, Mikolov and Bengio (2013), "On the difficulty of training recurrent neural
+    networks".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> clip_by_norm([Layer(np.asarray([[3.0]]), np.asarray([4.0]))], 1.0, xp=np)
+    [Layer(weights=array([[0.6]]), bias=array([0.8]))]
+    """
+    norm = xp.sqrt(sum(xp.sum(g * g) for layer in gradients for g in layer if g is not None))
+    factor = limit / xp.maximum(norm, limit) * scale
+
+    def shrink(g: Array | None) -> Array | None:
+        if g is not None:
+            g *= factor
+        return g
+
+    return [Layer(shrink(layer.weights), shrink(layer.bias)) for layer in gradients]

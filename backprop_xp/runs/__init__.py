@@ -1,0 +1,1 @@
+"""A run of the command line: from its settings to the folder that it leaves."""

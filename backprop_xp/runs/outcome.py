@@ -1,0 +1,159 @@
+"""The outcome of a run: how it ended, where it ran, and what its model gets right and wrong."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from backprop_xp.backend.host import quiet
+from backprop_xp.diagnosis.doctor import Finding
+from backprop_xp.diagnosis.error_analysis import points, review
+from backprop_xp.runs.run import Run
+from backprop_xp.training.state import TrainState
+from backprop_xp.version import __version__
+
+SCHEMA_VERSION = 1
+
+PARTS = ("train", "validation", "test")
+
+Measured = dict[str, dict[str, Any] | None]
+"""For each part of the data its loss, accuracy and number of rows; None for one that is not."""
+
+
+def measure(run: Run, state: TrainState) -> Measured:
+    """Measure the model of a state on all parts of the data, but for what its history holds.
+
+    Examples
+    --------
+    >>> from backprop_xp.runs.run import prepare
+    >>> from backprop_xp.training.settings import RunSettings
+    >>> run = prepare(RunSettings(hidden=(20,), epochs=2, seed=0, device="cpu"))
+    >>> {name: found["count"] for name, found in measure(run, run.train()).items()}
+    {'train': 1078, 'validation': 362, 'test': 357}
+    """
+    model = run.model(state)
+    measured: Measured = {}
+    epoch = model_epoch(state)
+    last = state.history[epoch - 1] if epoch else {}
+    for name in PARTS:
+        part = getattr(run.dataset, name)
+        if part is None:
+            measured[name] = None
+        elif name == "test" or f"{name}_loss" not in last:
+            measured[name] = model.evaluate(part.inputs, part.targets)
+        else:
+            found = {key: last.get(f"{name}_{key}") for key in ("loss", "accuracy")}
+            measured[name] = {**found, "count": part.size}
+    return measured
+
+
+def model_epoch(state: TrainState) -> int:
+    """Return the epoch of a state's weights: the best one after early stopping, else the last.
+
+    Examples
+    --------
+    >>> model_epoch(TrainState([], [], epoch=3, step=30, seed=0))
+    3
+    """
+    best = state.best
+    # A training that is interrupted has a best epoch, and the weights of its last one.
+    return state.epoch if best is None or best.parameters is not state.parameters else best.epoch
+
+
+def headline(measured: Measured) -> str | None:
+    """Return the part whose figure stands for a run: held out if possible; None for no part.
+
+    Examples
+    --------
+    >>> headline({"train": {"loss": 0.1}, "validation": {"loss": 0.2}, "test": None})
+    'validation'
+    """
+    return next((name for name in reversed(PARTS) if measured.get(name)), None)
+
+
+def outcome_of(
+    run: Run,
+    state: TrainState,
+    measured: Measured | None = None,
+    *,
+    told: dict[str, str | None] | None = None,
+    advice: Sequence[Finding] | None = None,
+) -> dict[str, Any]:
+    """Return what is kept of a run beside its model, as plain data of bounded size.
+
+    Parameters
+    ----------
+    run : Run
+    state : TrainState
+        The last good one.
+    measured : dict, optional
+        From `measure`, where that is known.
+    told : dict, optional
+        ``status`` (``"interrupted"`` or ``"diverged"``), ``message`` and ``hint`` of a training
+        that was cut off; by default it ended as the state says.
+    advice : sequence of Finding, optional
+        The doctor's, where it was asked.
+
+    Returns
+    -------
+    dict
+        ``status`` (``"finished"``, ``"early_stopping"``, ``"target_loss"``, ``"interrupted"`` or
+        ``"diverged"``), ``environment``, ``data``, ``network``, ``measured``; ``review``, what
+        `backprop_xp.diagnosis.error_analysis` finds in the ``part`` that is held
+        out; and ``points``, a sample of the training rows where these have two inputs. A run that
+        was cut off before the end of its first epoch has nothing to be measured.
+
+    Examples
+    --------
+    >>> from backprop_xp.runs.run import prepare
+    >>> from backprop_xp.training.settings import RunSettings
+    >>> run = prepare(RunSettings(hidden=(20,), epochs=2, seed=0, device="cpu"))
+    >>> outcome = outcome_of(run, run.train())
+    >>> outcome["status"], outcome["part"], outcome["network"]["sizes"]
+    ('finished', 'test', [64, 20, 10])
+    """
+    data, place = run.dataset, run.placement
+    ended = {"status": state.stopped or "finished", "message": None, "hint": None}
+    known = told is None or state.epoch > 0
+    with quiet(place.xp):  # the last good weights before a divergence can be large
+        measured = (measure(run, state) if measured is None else measured) if known else {}
+        part = headline(measured)
+        found = None if part is None else review(run.model(state), getattr(data, part))
+    return {
+        "schema_version": SCHEMA_VERSION,
+        **(told or ended),
+        "epochs": state.epoch,
+        "best_epoch": None if state.best is None else state.best.epoch,
+        "model_epoch": model_epoch(state),
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": {
+            "version": __version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "library": place.backend,
+            "library_version": importlib.import_module(place.backend).__version__,
+            "device": place.name,
+            "note": place.note.removeprefix("device: "),
+        },
+        "data": {
+            "name": data.name,
+            "inputs": data.n_inputs,
+            "image_shape": data.image_shape,
+            "classes": None if data.classes is None else len(data.classes),
+            **{name: (one := getattr(data, name)) and one.size for name in PARTS},
+        },
+        "network": {
+            "sizes": list(run.network.sizes),
+            "activations": [f.name for f in run.network.activations],
+            "bias": run.network.bias,
+            "parameters": run.network.n_parameters,
+        },
+        "measured": measured,
+        "part": part,
+        "review": found,
+        "points": points(data.train, data.classes) if data.n_inputs == 2 else None,
+        "advice": None if advice is None else [one._asdict() for one in advice],
+    }

@@ -1,0 +1,1 @@
+"""Training: settings, the step, the loop over epochs, and its state."""

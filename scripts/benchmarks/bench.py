@@ -1,0 +1,376 @@
+"""The benchmark: epochs of MNIST on every backend, beside what people would use instead.
+
+    pip install -e '.[jax,torch]' scikit-learn
+    python scripts/benchmarks/bench.py --data-dir FOLDER
+    python scripts/benchmarks/bench.py --workloads A,C --peers ours-numpy,sklearn --memory
+    python scripts/benchmarks/bench.py --device cuda --json results.json
+
+FOLDER holds the four files of MNIST; what is missing is downloaded into it.
+
+How it measures. Each peer trains in a process of its own (`bench_peers.py`), so that no thread
+pool disturbs its neighbour. The processes take turns, epoch by epoch, so that whatever else the
+machine does falls on all of them. (Threads that wait for each other lose far more to other work
+than single ones do: where the machine is not at rest, take ``--threads 1``.) A peer's figure is the
+median over the rounds of the ratio between its seconds and those of the reference (`ours-numpy`) in
+the same round: above 1 it is slower. The first epoch is not counted; by how much it was longer is
+told apart, since that is mostly compilation.
+
+How it is kept honest. All start from the same weights and data, and take the rows in the same
+order. The loss on the training rows and the accuracy on the test set are computed from everyone's
+weights by one piece of code, after the first epoch and after the last. A peer gets no ratio if its
+loss after the first epoch or its accuracy after the last is too far from the reference's. (The loss
+after the last epoch is shown, but decides nothing: in float32 the roundings of two libraries grow,
+and after some ten thousand steps of workload A the losses differ by several percent, though every
+step is the same.) scikit-learn has its own loss and its own shuffles: of it, only the accuracy is
+compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from bench_job import SEED, WORKLOADS, Job, Workload, as_file, weights_in
+from bench_peers import PEERS
+
+from backprop_xp import Layer, Network, initial_parameters, load_mnist
+from backprop_xp.nn.losses import get_loss, one_hot
+from backprop_xp.training.evaluation import evaluate
+
+REFERENCE = "ours-numpy"
+OWN_LOSS = {"sklearn"}
+"""Peers whose loss or shuffles are their own."""
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NPROC",  # the size of the thread pool of XLA
+)
+STEERING = ("OPENBLAS_", "OMP_", "MKL_", "KMP_", "GOMP_", "XLA_", "JAX_", "MALLOC_")
+"""How variables begin that change how the libraries work; those that are set are reported."""
+
+PACKAGES = ("backprop-xp", "numpy", "scipy", "jax", "jaxlib", "torch", "scikit-learn", "cupy")
+
+
+class Rows(NamedTuple):
+    """Inputs as float32 and labels."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+class Worker:
+    """A process that trains one peer when it is told to."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.seconds: list[float] = []
+        self.cpu_seconds: list[float] = []
+        self.memory = 0
+        self.trouble = ""
+        environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(job.threads))
+        environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # several share the GPU
+        if job.device == "cpu":
+            environment["JAX_PLATFORMS"] = "cpu"
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("bench_peers.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+        )
+        self.ask(asdict(job))
+
+    def ask(self, message: Any = None) -> dict[str, Any]:
+        """Send a message, if any, and wait for the next reply; note what went wrong."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        line = ""
+        with contextlib.suppress(BrokenPipeError):
+            if message is not None:
+                print(json.dumps(message), file=self.process.stdin, flush=True)
+            line = self.process.stdout.readline()
+        if line:
+            reply: dict[str, Any] = json.loads(line)
+        else:
+            reply = {"error": f"the process has ended with the code {self.process.wait()}"}
+        for kind in ("missing", "error"):
+            if kind in reply:
+                self.trouble = f"{kind}: {reply[kind].strip().splitlines()[0]}"
+        return reply
+
+    def epoch(self) -> None:
+        """Let it train one epoch."""
+        reply = self.ask("epoch")
+        if "seconds" in reply:
+            self.seconds.append(reply["seconds"])
+            self.cpu_seconds.append(reply["cpu_seconds"])
+
+    def finish(self) -> None:
+        """Wait until it has saved its weights."""
+        self.memory = self.ask().get("memory", 0)
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.communicate()
+
+
+def train_all(
+    name: str,
+    peers: Sequence[str],
+    options: argparse.Namespace,
+    folder: Path,
+    train: Rows,
+    test: Rows,
+) -> list[dict[str, Any]]:
+    """Run a workload on all peers in turns and return a record for each."""
+    work = WORKLOADS[name]
+    rows = Rows(train.x[: work.samples], train.y[: work.samples])
+    parameters = initial_parameters(network_of(work), SEED, xp=np, dtype=np.float32)
+    weights = as_file([(layer.weights, layer.bias) for layer in parameters])
+    np.savez(folder / f"{name}.npz", x=rows.x, y=rows.y, **weights)
+
+    workers: list[Worker] = []
+    try:
+        for peer in peers:
+            epochs = options.rounds + 1
+            job = Job(peer, name, options.device, options.threads, epochs, str(folder))
+            workers.append(Worker(job))
+        for epoch in range(options.rounds + 1):
+            shift = epoch % len(workers)  # nobody is always the neighbour of the same
+            for worker in workers[shift:] + workers[:shift]:
+                if not worker.trouble:
+                    time.sleep(options.pause)  # until the threads of the one before are asleep
+                    worker.epoch()
+            print(f"{name}: epoch {epoch + 1} of {options.rounds + 1}", file=sys.stderr)
+        records = []
+        for worker in workers:
+            if not worker.trouble:
+                worker.finish()
+            record = {
+                "peer": worker.job.peer,
+                "title": PEERS[worker.job.peer][0],
+                "trouble": worker.trouble,
+                "seconds": worker.seconds,
+                "cpu_seconds": worker.cpu_seconds,
+                "memory_bytes": worker.memory,
+            }
+            if not worker.trouble:
+                record |= learned(worker.job, rows, test)
+            records.append(record)
+        return records
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+def network_of(work: Workload) -> Network:
+    """Return the network of a workload."""
+    return Network(work.sizes, (*[work.hidden] * (len(work.sizes) - 2), work.output))
+
+
+def learned(job: Job, train: Rows, test: Rows) -> dict[str, float]:
+    """Return the losses on the training rows and the accuracies on the test set."""
+    found = {}
+    for when in ("first", "last"):
+        with np.load(job.saved(when)) as file:
+            layers = [Layer(w, b) for w, b in weights_in(file)]
+        network, loss = network_of(job.work), get_loss(job.work.loss)
+        for part, (x, y) in {"train": train, "test": test}.items():
+            targets = one_hot(y, job.work.sizes[-1], dtype=np.float32, xp=np)
+            measured = evaluate(network, loss, layers, x, targets, xp=np)
+            found[f"{part}_accuracy_{when}"] = measured["accuracy"]
+            if job.peer not in OWN_LOSS:
+                found[f"{part}_loss_{when}"] = measured["loss"]
+    return found
+
+
+def compare(
+    record: dict[str, Any], reference: dict[str, Any], loss_limit: float, accuracy_limit: float
+) -> None:
+    """Add the ratio to the reference, or say why there is none."""
+    record["seconds_median"] = statistics.median(record["seconds"][1:])
+    record["first_epoch_extra"] = record["seconds"][0] - record["seconds_median"]
+    for key, limit in (
+        ("train_loss_first", loss_limit * reference["train_loss_first"]),
+        ("test_accuracy_last", accuracy_limit),
+    ):
+        if key in record and abs(record[key] - reference[key]) > limit:
+            what = f"{key} {record[key]:.5g}, not {reference[key]:.5g}"
+            record["trouble"] = f"did not learn the same: {what}"
+            return
+    pairs = zip(record["seconds"][1:], reference["seconds"][1:], strict=True)
+    ratios = [mine / other for mine, other in pairs]
+    record["ratio"] = statistics.median(ratios)
+    record["ratio_lowest"], record["ratio_highest"] = min(ratios), max(ratios)
+
+
+def table(name: str, records: list[dict[str, Any]], *, memory: bool, data_bytes: int) -> str:
+    """Return the records of a workload as a Markdown table, the fastest first."""
+    head = ["peer", "s/epoch", "ratio", "lowest to highest", "first epoch", "loss after it"]
+    head += ["loss at last", "test accuracy"]
+    lines = [[*head, *(["memory", "of the data"] if memory else [])]]
+    for record in sorted(records, key=lambda record: record.get("ratio", float("inf"))):
+        if "ratio" not in record:
+            continue
+        losses = [record.get(f"train_loss_{when}") for when in ("first", "last")]
+        cells = [
+            record["title"],
+            f"{record['seconds_median']:.3f}",
+            f"{record['ratio']:.2f}",
+            f"{record['ratio_lowest']:.2f} to {record['ratio_highest']:.2f}",
+            f"{max(record['first_epoch_extra'], 0.0):+.2f} s",
+            *(f"{loss:.5f}" if loss else "its own" for loss in losses),
+            f"{record['test_accuracy_last']:.2%}",
+        ]
+        if memory:
+            size = record["memory_bytes"]
+            cells += [f"{size / 1e6:.0f} MB", f"{size / data_bytes:.2f}"]
+        lines.append(cells)
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    lines.insert(1, ["-" * width for width in widths])
+    text = [f"### {name}: {WORKLOADS[name]}", ""]
+    for line in lines:
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        text.append(f"| {' | '.join(cells)} |")
+    troubled = [record for record in records if "ratio" not in record]
+    text += ["", *(f"- {record['title']}: {record['trouble']}" for record in troubled)]
+    return "\n".join(text)
+
+
+def machine(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what the figures depend on besides the code."""
+    processor = platform.processor()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        processor = next(line for line in lines if line.startswith("model name")).split(": ")[1]
+    graphics = None
+    if options.device != "cpu":
+        with contextlib.suppress(OSError):
+            command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+            graphics = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    versions = {}
+    for package in (*PACKAGES, "cupy-cuda12x", "cupy-cuda13x"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "gpu": graphics,
+        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "packages": versions,
+        "variables": {
+            name: value
+            for name, value in sorted(os.environ.items())
+            if name.startswith(STEERING) and name not in THREAD_VARIABLES
+        },
+    }
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the options."""
+
+    def chosen_from(known: Sequence[str]) -> Any:
+        def names(text: str) -> list[str]:
+            wanted = text.split(",")
+            if unknown := [name for name in wanted if name not in known]:
+                raise argparse.ArgumentTypeError(f"{unknown[0]!r}; choose from {', '.join(known)}")
+            return wanted
+
+        return names
+
+    parser = argparse.ArgumentParser(
+        description="Train MNIST on every backend, and with what people would use instead."
+    )
+    add = parser.add_argument
+    add("--workloads", type=chosen_from(list(WORKLOADS)), default=list(WORKLOADS), metavar="A,B,..")
+    add("--peers", type=chosen_from(list(PEERS)), default=list(PEERS), metavar="NAME,..")
+    add("--rounds", type=int, default=7, help="epochs that count")
+    add("--device", choices=("cpu", "cuda"), default="cpu")
+    add("--threads", type=int, default=os.cpu_count(), help="of each process; default: all cores")
+    add("--data-dir", help="folder with the files of MNIST; default: BACKPROP_XP_DATA_DIR")
+    add("--memory", action="store_true", help="show the peak memory of each process")
+    add("--json", type=Path, metavar="FILE", help="write all figures there")
+    add("--loss-limit", type=float, default=0.02, help="largest relative difference of the loss")
+    add("--accuracy-limit", type=float, default=0.02, help="the same for peers with their own loss")
+    add("--pause", type=float, default=0.3, help="seconds between two turns")
+    options = parser.parse_args(arguments)
+    if options.rounds < 1:
+        parser.error("--rounds: at least 1")
+    return options
+
+
+def main() -> None:
+    options = parse()
+    peers = [REFERENCE, *(peer for peer in options.peers if peer != REFERENCE)]
+    if options.device == "cpu" and "ours-cupy" in peers:
+        peers.remove("ours-cupy")  # it has no CPU
+    mnist = load_mnist(options.data_dir)
+    assert mnist.test is not None
+    train, test = (
+        Rows(part.inputs.astype(np.float32) / np.float32(255.0), part.targets)
+        for part in (mnist.train, mnist.test)
+    )
+    report: dict[str, Any] = {
+        "schema_version": 1,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(options),
+        "device": options.device,
+        "threads": options.threads,
+        "rounds": options.rounds,
+        "reference": REFERENCE,
+        "loss_limit": options.loss_limit,
+        "workloads": {},
+    }
+    described = report["machine"]
+    print(
+        f"{described['gpu'] or described['processor']}, {described['cores']} cores, "
+        f"{options.threads} threads for each process; median of {options.rounds} rounds; "
+        f"ratio: seconds over those of {PEERS[REFERENCE][0]}"
+    )
+    if (described["load_before"] or 0.0) > 0.5:
+        print(f"note: other work runs on this machine (load {described['load_before']:.1f})")
+    for name, value in described["variables"].items():
+        print(f"note: {name}={value} is set, which may change how fast a library is")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.workloads:
+            records = train_all(name, peers, options, Path(folder), train, test)
+            reference = records[0]
+            if reference["trouble"]:
+                raise SystemExit(f"{PEERS[REFERENCE][0]}: {reference['trouble']}")
+            for record in records:
+                if not record["trouble"]:
+                    compare(record, reference, options.loss_limit, options.accuracy_limit)
+            data_bytes = WORKLOADS[name].samples * train.x.shape[1] * train.x.itemsize
+            text = table(name, records, memory=options.memory, data_bytes=data_bytes)
+            print(f"\n{text}", flush=True)
+            report["workloads"][name] = {
+                **asdict(WORKLOADS[name]),
+                "data_bytes": data_bytes,
+                "records": records,
+            }
+    if options.json is not None:
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,356 @@
+"""What goes wrong is told once, in plain words, with the exit code that belongs to it."""
+
+import gzip
+import os
+import struct
+
+import numpy as np
+import pytest
+from command_line import (
+    animals,
+    done,
+    idx,
+    pictures,
+    refused,
+    refused_alike,
+    run,
+    small_model,
+    written,
+)
+
+from backprop_xp import (
+    ConfigurationError,
+    DataError,
+    DeviceError,
+    ModelFileError,
+    Network,
+    RunSettings,
+    fit,
+    load_dataset,
+    load_model,
+    prepare,
+    save_model,
+    select,
+)
+from backprop_xp.backend.devices import list_devices
+from backprop_xp.data.mnist import FILES
+from backprop_xp.runs.folder import RunFolder
+
+
+def prepared(**settings):
+    return lambda: prepare(RunSettings(device="cpu", **settings)).train()
+
+
+# --- settings ---
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "said"),
+    [
+        ({"hidden": (0,)}, "--hidden 0", "layer 1 has the size 0"),
+        ({"hidden": (5, -1)}, "--hidden 5,-1", "layer 2 has the size -1"),
+        ({"activation": "rleu"}, "--activation rleu", "did you mean 'relu'"),
+        ({"optimizer": "adm"}, "--optimizer adm", "did you mean 'adam'"),
+        ({"loss": "crossentropy"}, "--loss crossentropy", "did you mean 'cross_entropy'"),
+        ({"output": "sofmax"}, "--output sofmax", "did you mean 'softmax'"),
+        ({"dtype": "float46"}, "--dtype float46", "did you mean 'float64'"),
+        ({"task": "regresion"}, "--task regresion", "did you mean 'regression'"),
+        ({"data": "digit"}, "digit", "did you mean 'digits'"),
+        ({"backend": "numpi"}, "--backend numpi", "did you mean 'numpy'"),
+        ({"learning_rate": -0.1}, "--learning-rate -0.1", "learning_rate is -0.1"),
+        ({"epochs": -1}, "--epochs -1", "epochs is -1"),
+        ({"seed": -1}, "--seed -1", "seed is -1"),
+        ({"batch_size": 2000}, "--batch-size 2000", "training data has 1078 rows"),
+        ({"scaling": "log"}, "--scaling log", "unknown scaling 'log'"),
+        ({"validation_fraction": 1.5}, "--validation-fraction 1.5", "validation_fraction is 1.5"),
+        ({"loss": "cross_entropy", "output": "tanh"}, "--loss cross_entropy --output tanh", ""),
+        ({"momentum": 0.5}, "--momentum 0.5", "momentum"),
+        ({"task": "regression"}, "--task regression", "labelled pictures"),
+    ],
+    ids=lambda value: value.replace(" ", "_") if isinstance(value, str) else "",
+)
+def test_a_setting_that_cannot_be_is_refused_before_any_training(settings, options, said, tmp_path):
+    out = tmp_path / "out"
+    args = ("train", *options.split(), "--device", "cpu", "--out", out)
+    assert said in refused_alike(ConfigurationError, prepared(**settings), *args)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--lerning-rate 1", "--learning-rate"),
+        ("--epochs many", "'many' is not a valid integer"),
+        ("--epochs 1.5", "'1.5' is not a valid integer"),
+        ("--hidden 30,x", "no list of whole numbers such as 30,20"),
+        ("digits mnist", "unexpected extra argument"),
+        ("--epochs", "requires an argument"),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_is_refused(options, said):
+    # An option that swallows the next word would also swallow --quiet: it stands at the end.
+    result = run("train", "--json", *options.split())
+    assert (result.code, result.json["error"]["kind"]) == (2, "usage")
+    assert said in result.json["error"]["message"]
+    assert result.json["error"]["hint"].endswith(" --help' shows the options")
+    assert result.err.count("\n") == 2
+
+
+def test_an_unknown_command_is_refused():
+    assert "No such command 'trian'" in refused(2, "usage", "trian")[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("epoch = 3", "did you mean 'epochs'?"),
+        ("epochs = 3\nseed = = 1", "line 2"),
+        ("epochs = 2.7", "epochs in {} is 2.7 | give a whole number"),
+        ("epochs = true", "epochs in {} is True | give a whole number"),
+        ("epochs = []", "epochs in {} is [] | give a whole number"),
+        ("learning_rate = true", "learning_rate in {} is True | give a number"),
+        ("learning_rate = '0.1'", "learning_rate in {} is '0.1' | give a number"),
+        ("bias = 1", "bias in {} is 1 | give true or false"),
+        ("data = ['digits']", "data in {} is ['digits'] | give a text"),
+        ("hidden = [30, 20.5]", "[30, 20.5] is no list of whole numbers"),
+        ("hidden = true", "hidden in {} is True | give a list of numbers"),
+        ("hidden = 30", "hidden in {} is 30 | give a list of numbers"),
+        ("[train]\nepochs = 3", "unknown key"),
+        (b"\xff", "no valid TOML"),
+    ],
+)
+def test_a_configuration_file_that_cannot_be_meant_is_refused(content, said, tmp_path):
+    file = written(tmp_path / "c.toml", content)
+    result = run("train", "--json", "--config", file, "--epochs", 0)
+    assert result.code == 2
+    error = result.json["error"]
+    assert said.format(file) in f"{error['message']} | {error['hint']}"
+
+
+def test_a_configuration_file_may_write_a_number_where_a_text_is_meant(tmp_path):
+    file = written(tmp_path / "c.toml", "scaling = 16\nlearning_rate = 1\nepochs = 0")
+    settings = done("train", "--config", file, "--json").json["settings"]
+    assert (settings["scaling"], settings["learning_rate"]) == ("16", 1.0)
+
+
+def test_a_configuration_file_that_is_missing_is_named(tmp_path):
+    message, _ = refused(2, "configuration", "train", "--config", tmp_path / "c.toml")
+    assert f"{tmp_path / 'c.toml'} cannot be read: No such file" in message
+
+
+# --- data ---
+
+
+@pytest.mark.parametrize("name", ["gone.csv", "gone.npz", "gone/"])
+def test_data_that_is_missing_is_named(name, tmp_path):
+    path = f"{tmp_path}/{name}"
+    said = refused_alike(
+        *(DataError, prepared(data=path, label="x" if name == "gone.csv" else None)),
+        *("train", path, *(("--label", "x") if name == "gone.csv" else ())),
+    )
+    assert path in said
+
+
+IMAGES, LABELS = FILES[:2]
+WHOLE = idx(np.zeros((120, 3, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (IMAGES, WHOLE[:-7], "promises 1080 bytes (120 x 3 x 3), the file holds 1073"),
+        (IMAGES, WHOLE[:9], "the header is cut off: it needs 16 bytes, the file holds 9"),
+        (IMAGES, b"", "the header is cut off"),
+        (IMAGES, gzip.compress(WHOLE)[:-9], "gzip packing is damaged"),
+        (IMAGES, b"\x89PNG" + WHOLE, "no IDX file: it begins with 0x89504e47"),
+        (IMAGES, b"\0\0\x0d" + WHOLE[3:], "type code 0x0d (32-bit floats)"),
+        (IMAGES, struct.pack(">HBB3I", 0, 8, 3, 121, 3, 3) + WHOLE[16:], "promises 1089 bytes"),
+        (IMAGES, struct.pack(">HBB3I", 0, 8, 3, 119, 3, 3) + WHOLE[16:], "bytes follow after"),
+        (IMAGES, struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3) + WHOLE[16:], "promises 7922"),
+        (IMAGES, struct.pack(">HBB3I", 0, 8, 3, 0, 3, 3), "size 0"),
+        (LABELS, idx(np.zeros(119, np.uint8)), "120 pictures"),
+        (LABELS, WHOLE, "are the names exchanged?"),
+        (FILES[3], idx(np.full(30, 7, np.uint8)), "the label '7' is none of the known classes"),
+        (FILES[2], idx(np.zeros((30, 2, 2), np.uint8)), "must be of one set"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else f"{len(value)}_bytes",
+)
+def test_a_folder_of_idx_files_that_is_damaged_is_refused(name, content, said, tmp_path):
+    folder = pictures(tmp_path / "rows")
+    written(folder / name, content)
+    text = refused_alike(
+        *(DataError, lambda: load_dataset(str(folder))),
+        *("train", folder, "--out", tmp_path / "new" / "out"),
+    )
+    assert said in text
+    assert str(folder / name) in text or "must be of one set" in text
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("1,,cat", "line 62, column 'width': the value is missing"),
+        ("1,2,", "line 62, column 'kind': the value is missing"),
+        ("1,wide,cat", "line 62, column 'width': 'wide' is no number"),
+        ("1,2", "line 62: 2 cells, but the header names 3 columns"),
+        ("1,2,cat,3", "line 62: 4 cells"),
+        ("nan,2,cat", "line 62, column 'height': nan is no finite number"),
+        ("1,-inf,cat", "line 62, column 'width': -inf is no finite number"),
+        ("1,2,dodo", "the class 'dodo' cannot be split: 1 row"),
+        ('1,2,"cat', "line 61"),
+    ],
+)
+def test_a_table_with_a_bad_row_is_refused_with_its_place(row, said, tmp_path):
+    table = written(tmp_path / "animals.csv", "\n".join([*animals(), row]))
+    text = refused_alike(
+        *(DataError, prepared(data=str(table), label="kind", batch_size=4)),
+        *("train", table, "--label", "kind", "--batch-size", 4, "--out", tmp_path / "out"),
+    )
+    assert said in text
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"x": [[1.0, 2.0], [3.0, np.nan], [5.0, 6.0]]}, "nan at row 1, column 1"),
+        ({"x": [[1.0, 2.0], [3.0, 4.0], [np.inf, 6.0]]}, "inf at row 2, column 0"),
+        ({"y": [0, 1]}, "'x' has 3 rows, 'y' has shape (2,)"),
+        ({"y": [0.5, 1.5, 2.5]}, "row 0: 0.5 is no class"),
+        ({"y": np.asarray([None, 1, 2])}, "holds Python objects, which are never loaded"),
+        ({"x": [1.0, 2.0, 3.0]}, "has shape (3,)"),
+    ],
+    ids=["nan", "infinity", "unequal", "fractions", "objects", "flat"],
+)
+def test_an_archive_that_is_damaged_is_refused_with_the_place(changed, said, tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, **{"x": np.ones((3, 2)), "y": np.asarray([0, 1, 1]), **changed})
+    text = refused_alike(DataError, lambda: load_dataset(str(path)), "train", path)
+    assert said in text
+    assert str(path) in text
+
+
+def test_labels_out_of_range_are_refused_with_their_row():
+    network = Network((2, 3), "softmax")
+    with pytest.raises(DataError, match="class index in row 1 of the training data is 3") as error:
+        fit(network, (np.zeros((2, 2)), np.asarray([0, 3])))
+    assert error.value.hint.startswith("give indices from 0 to 2")
+
+
+def test_a_label_that_the_model_does_not_know_is_refused_with_its_line(tmp_path):
+    model = tmp_path / "m.safetensors"
+    known = {"classes": ("ant", "bee"), "features": ("height", "width")}
+    save_model(small_model((2, 2), "softmax", **known), model)
+    table = written(tmp_path / "a.csv", "\n".join(animals(3)))
+    message, hint = refused(3, "data", "evaluate", model, table, "--label", "kind")
+    assert message == f"{table}, line 4: the label 'cat' is none of the known classes"
+    assert hint == "the classes are: ant, bee"
+
+
+# --- models ---
+
+
+def test_a_model_file_that_is_missing_damaged_or_something_else_is_refused(tmp_path):
+    whole = tmp_path / "m.safetensors"
+    save_model(small_model(), whole)
+    content = whole.read_bytes()
+    for name, held, said in (
+        ("gone", None, "cannot be read: No such file"),
+        ("cut", content[:-1], "does not match its SHA-256"),
+        ("flipped", content[:-1] + bytes([content[-1] ^ 1]), "does not match its SHA-256"),
+        ("text", b"height,width\n", "no model file of this package"),
+    ):
+        path = tmp_path / name if held is None else written(tmp_path / name, held)
+        for command in ("evaluate", "predict"):
+            text = refused_alike(
+                ModelFileError, lambda path=path: load_model(path), command, path, "digits"
+            )
+            assert str(path) in text
+            assert said in text
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_data_with_other_columns_than_the_model_s_is_refused(command, tmp_path):
+    model = small_model((2, 3), "softmax", classes=("0", "1", "2"))
+    save_model(model, tmp_path / "m.safetensors")
+    np.savez(tmp_path / "a.npz", x=np.ones((4, 5)), y=np.asarray([0, 1, 2, 0]))
+    text = refused_alike(
+        *(DataError, lambda: model.predict(np.ones((4, 5)))),
+        *(command, tmp_path / "m.safetensors", tmp_path / "a.npz"),
+    )
+    assert "shape (4, 5), where (n, 2) is expected" in text
+
+
+def test_a_table_without_a_column_of_the_model_is_refused(tmp_path):
+    model = small_model((2, 1), features=("height", "depth"))
+    save_model(model, tmp_path / "m.safetensors")
+    table = written(tmp_path / "a.csv", "\n".join(animals(3)))
+    message, _ = refused(3, "data", "predict", tmp_path / "m.safetensors", table)
+    assert "there is no column 'depth'; the first line names: height, width, kind" in message
+
+
+# --- the machine ---
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_training(tmp_path):
+    file = written(tmp_path / "file", b"kept")
+    for out in (file, file / "below", file / "far" / "below"):
+        text = refused_alike(
+            ConfigurationError, lambda out=out: RunFolder(out), "train", "--out", out
+        )
+        assert f"the folder {out} cannot be written to" in text
+    assert (file.read_bytes(), os.listdir(tmp_path)) == (b"kept", ["file"])
+
+
+def test_a_gpu_that_was_asked_for_is_used_or_refused_but_never_replaced():
+    gpus = [row for row in list_devices() if row.backend == "cupy" and row.usable]
+    if gpus:
+        told = done("train", "--device", "cuda", "--epochs", 1, "--json").json
+        assert (told["device"], told["backend"]) == ("cuda:0", "cupy")
+        return
+    text = refused_alike(
+        DeviceError, lambda: select("cuda"), "train", "--device", "cuda", "--epochs", 1
+    )
+    assert "cuda:0 cannot be used: " in text
+
+
+def test_a_backend_that_is_missing_is_refused_with_its_installation():
+    rows = list_devices()
+    usable = {row.backend for row in rows if row.usable}
+    for backend, row in {row.backend: row for row in rows if row.backend not in usable}.items():
+        for command in (("train", "--epochs", 0), ("check",)):
+            message, hint = refused(6, "device", *command, "--backend", backend)
+            assert row.reason in message
+            assert hint == row.mend
+
+
+# --- faults ---
+
+
+def test_debug_shows_the_traceback_and_keeps_the_exit_code():
+    result = run("train", "--hidden", 0, "--debug", "--json")
+    assert result.code == 2
+    assert result.err.startswith("Traceback (most recent call last):")
+    assert result.json["error"]["kind"] == "configuration"
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "said"),
+    [
+        (RuntimeError("out of cheese"), "unexpected", "unexpected RuntimeError: out of cheese"),
+        (MemoryError(), "memory", "there is not enough memory"),
+        (OSError(28, "No space left on device"), "system", "No space left on device"),
+        (KeyboardInterrupt(), "interrupted", "interrupted"),
+    ],
+)
+def test_a_fault_of_the_program_is_told_without_a_traceback(fault, kind, said, monkeypatch):
+    def fail(settings):
+        raise fault
+
+    monkeypatch.setattr("backprop_xp.runs.run.prepare", fail)
+    result = run("train", "--json")
+    assert result.code == (130 if kind == "interrupted" else 1)
+    assert result.json["error"]["kind"] == kind
+    assert said in result.json["error"]["message"]
+    assert "Traceback" not in result.err

@@ -1,0 +1,157 @@
+"""Data augmentation: where pixels come from, the same draws everywhere, and training rows only."""
+
+import math
+
+import numpy as np
+import pytest
+from helpers import bytes_of, error
+
+from backprop_xp.backend import random
+from backprop_xp.data import augmentation
+from backprop_xp.data.augmentation import AUGMENTATIONS, Augmentation, augment, get_augmentation
+from backprop_xp.errors import ConfigurationError
+from backprop_xp.nn.network import Network
+from backprop_xp.training import step
+from backprop_xp.training.fit import fit
+
+SHAPE = (9, 7)
+X = np.random.default_rng(0).random((5, 63))
+
+
+def changed(amounts, monkeypatch, **told):
+    """Return one picture augmented with the given draws: shift down and right, angle, height,
+    width, shear."""
+    monkeypatch.setattr(
+        random, "uniform", lambda key, n, step, *, xp, dtype, device: np.asarray(amounts, dtype)
+    )
+    return augment(X[:1], SHAPE, Augmentation(**told), 0, 0, xp=np).reshape(SHAPE)
+
+
+PICTURE = X[0].reshape(SHAPE)
+
+
+@pytest.mark.parametrize(("down", "right"), [(1, 0), (-2, 0), (0, 1), (0, -3), (2, -1)])
+def test_a_shift_moves_every_pixel_and_leaves_zeros_behind(monkeypatch, down, right):
+    # The place that is sampled moves, so the picture goes the other way.
+    got = changed((-down / 4, -right / 4, 0, 0, 0, 0), monkeypatch, shift=4.0)
+    wanted = np.zeros(SHAPE)
+    rows, columns = np.indices(SHAPE)
+    inside = (rows - down >= 0) & (rows - down < 9) & (columns - right >= 0) & (columns - right < 7)
+    wanted[inside] = PICTURE[rows[inside] - down, columns[inside] - right]
+    assert np.max(np.abs(got - wanted)) < 1e-12
+
+
+def test_half_a_pixel_is_the_mean_of_both_neighbours(monkeypatch):
+    got = changed((0, 1, 0, 0, 0, 0), monkeypatch, shift=0.5)
+    wanted = (PICTURE + np.pad(PICTURE, ((0, 0), (0, 1)))[:, 1:]) / 2
+    assert np.max(np.abs(got - wanted)) < 1e-12
+
+
+def test_half_a_turn_turns_the_picture_over(monkeypatch):
+    got = changed((0, 0, 1, 0, 0, 0), monkeypatch, rotation=180.0)
+    assert np.max(np.abs(got - PICTURE[::-1, ::-1])) < 1e-12
+
+
+def test_scaling_is_about_the_middle(monkeypatch):
+    got = changed((0, 0, 0, 1, 1, 0), monkeypatch, scaling=1.0)  # every second pixel is seen
+    assert np.max(np.abs(got[2:7, 2:5] - PICTURE[0:9:2, 1:6:2])) < 1e-12
+    assert got[0].max() == 0.0
+
+
+def test_shear_moves_rows_sideways_by_their_distance_from_the_middle(monkeypatch):
+    got = changed((0, 0, 0, 0, 0, 1), monkeypatch, shear=1.0)
+    assert np.array_equal(got[4], PICTURE[4])
+    assert np.max(np.abs(got[5, :-1] - PICTURE[5, 1:])) < 1e-12
+
+
+def test_elastic_displacements_have_the_strength_that_was_asked_for_and_are_smooth():
+    shape, n = (40, 40), 60
+    rows, columns = augmentation._places(
+        np.zeros((n, 1600)), n, shape, Augmentation(elastic=2.0, smoothness=3.0), 1, 0, np, None
+    )
+    for places, still in zip((rows, columns), np.indices(shape, dtype=float), strict=True):
+        moved = (places - still)[:, 10:30, 10:30]
+        assert abs(moved.std() / 2.0 - 1.0) < 0.15
+        assert abs(moved.mean()) < 0.2
+        # A Gaussian of deviation s leaves neighbours correlated by exp(-1 / 4 s²).
+        alike = np.mean(moved[:, 1:] * moved[:, :-1]) / np.mean(moved**2)
+        assert abs(alike - math.exp(-1 / 36)) < 0.02
+
+
+def test_nothing_asked_for_changes_nothing():
+    assert np.array_equal(augment(X, SHAPE, Augmentation(), 3, 5, xp=np), X)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_pictures_are_changed_alike_on_every_backend(backend, dtype, name):
+    told = {"xp": backend.xp, "device": backend.placement.device}
+    x = backend.array(X, dtype)
+    got = backend.jit(lambda at: augment(x, SHAPE, get_augmentation(name, SHAPE), 3, at, **told))(5)
+    wanted = augment(X, SHAPE, get_augmentation(name, SHAPE), 3, 5, xp=np)
+    # Places near 10 are rounded to 1e-6 in float32, and neighbouring pixels differ by up to 1.
+    assert error(got, wanted, size=1.0) < {"float32": 2e-5, "float64": 1e-12}[dtype]
+    assert np.abs(backend.numpy(got) - X).max() > 0.1
+
+
+def test_uniform_draws_are_the_same_bits_everywhere(backend, dtype):
+    told = {"dtype": backend.dtype(dtype), "xp": backend.xp, "device": backend.placement.device}
+    got = backend.numpy(backend.jit(lambda at: random.uniform((1, 2), 999, at, **told))(7))
+    assert got.tobytes() == random.uniform((1, 2), 999, 7, xp=np, dtype=got.dtype).tobytes()
+
+
+def test_every_step_draws_anew_and_the_seed_decides():
+    def at(seed, number):
+        return augment(X, SHAPE, AUGMENTATIONS["affine"], seed, number, xp=np).tobytes()
+
+    assert at(0, 1) == at(0, 1)
+    assert len({at(0, 1), at(0, 2), at(1, 1)}) == 3
+
+
+def test_presets_scale_with_the_pictures_but_whole_pixels_stay_whole():
+    digits, half = get_augmentation("digits"), get_augmentation("digits", (14, 14))
+    assert (half.shift, half.elastic, half.smoothness) == (
+        *(digits.shift / 2, digits.elastic / 2, digits.smoothness / 2),
+    )
+    assert half.rotation == digits.rotation
+    assert get_augmentation("shift", (14, 14)) == get_augmentation("shift")
+
+
+LABELS = np.asarray([0, 1, 0, 1, 1])
+NETWORK = Network((63, 4, 2), ("tanh", "softmax"))
+
+
+def test_only_training_rows_are_augmented(monkeypatch):
+    seen = []
+
+    def spy(x, *rest, **options):
+        seen.append(len(x))
+        return augment(x, *rest, **options)
+
+    monkeypatch.setattr(step, "augment", spy)
+    held_out = (X[:3], LABELS[:3])
+    told = {"augment": "affine", "image_shape": SHAPE, "batch_size": 2, "epochs": 2}
+    state = fit(NETWORK, (X, LABELS), held_out, diagnostics=False, **told)
+    assert seen == [2, 2, 1] * 2  # neither the validation set nor the measured training set
+    assert "validation_loss" in state.history[-1]
+
+
+def test_training_with_augmentation_is_the_same_everywhere(library):
+    told = {"augment": "digits", "image_shape": SHAPE, "batch_size": 2, "epochs": 3, "seed": 0}
+    wanted = fit(NETWORK, (X, LABELS), dtype="float64", **told)
+    got = fit(NETWORK, (X, LABELS), dtype="float64", device=library.placement, **told)
+    assert error(got.parameters[0].weights, wanted.parameters[0].weights) < 1e-12
+    assert bytes_of(wanted.parameters) != bytes_of(
+        fit(NETWORK, (X, LABELS), dtype="float64", **{**told, "augment": None}).parameters
+    )
+
+
+@pytest.mark.parametrize("shape", [None, (9, 9)])
+def test_what_is_no_picture_is_not_augmented(shape):
+    with pytest.raises(ConfigurationError, match="needs pictures, and 63 inputs"):
+        fit(NETWORK, (X, LABELS), augment="affine", image_shape=shape)
+
+
+def test_an_unknown_augmentation_suggests_the_nearest():
+    with pytest.raises(ConfigurationError, match="unknown augmentation 'afine'") as caught:
+        fit(NETWORK, (X, LABELS), augment="afine", image_shape=SHAPE)
+    assert "did you mean 'affine'" in caught.value.hint

@@ -1,0 +1,166 @@
+"""A user's data on its device: what is accepted, and where a fault is found."""
+
+import math
+
+import numpy as np
+import pytest
+from command_line import small_model
+
+from backprop_xp.backend import arrays
+from backprop_xp.data.device_data import check_targets, check_width, place, place_inputs
+from backprop_xp.errors import DataError
+from backprop_xp.nn.losses import LOSSES
+from backprop_xp.nn.network import Network
+from backprop_xp.training.fit import fit
+
+X = np.arange(12.0).reshape(4, 3)
+
+
+def placed(backend, inputs, targets, n_outputs=2, dtype="float64"):
+    return place(
+        (inputs, targets),
+        3,
+        n_outputs,
+        xp=backend.xp,
+        dtype=backend.dtype(dtype),
+        device=backend.placement.device,
+        what="the training data",
+    )
+
+
+def test_class_indices_become_one_hot_rows(library, dtype):
+    x = library.array(X, dtype)
+    data = placed(library, x, library.array([1, 0, 1, 0], "index"), 2, dtype)
+    assert data.x.dtype == data.y.dtype == library.dtype(dtype)
+    assert library.numpy(data.x).tolist() == X.tolist()
+    assert library.numpy(data.y).tolist() == [[0, 1], [1, 0], [0, 1], [1, 0]]
+    assert data.labelled
+
+
+def test_for_a_single_output_two_classes_become_0_and_1(library):
+    data = placed(library, X, library.array([1, 0, 1, 0], "index"), 1)
+    assert library.numpy(data.y).tolist() == [[1.0], [0.0], [1.0], [0.0]]
+    assert data.labelled
+
+
+@pytest.mark.parametrize("targets", [[0.5, 1.5, 2.5, 3.5], [[0.5], [1.5], [2.5], [3.5]]])
+def test_values_for_a_single_output_may_be_a_column_or_a_row(library, targets):
+    data = placed(library, X, library.array(targets), 1)
+    assert library.numpy(data.y).tolist() == [[0.5], [1.5], [2.5], [3.5]]
+    assert not data.labelled
+
+
+def test_lists_and_numpy_arrays_are_brought_to_the_device(library, dtype):
+    for inputs, targets in ((X.tolist(), [0, 1, 0, 1]), (X, np.asarray([0, 1, 0, 1]))):
+        data = placed(library, inputs, targets, 2, dtype)
+        for array in (data.x, data.y):
+            assert arrays.backend_name(arrays.namespace(array)) == library.placement.backend
+            assert arrays.device(array) == library.placement.device
+            assert array.dtype == library.dtype(dtype)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_number_that_is_none_is_found_by_row_and_column(library, bad):
+    x = X.copy()
+    x[2, 1] = bad
+    with pytest.raises(DataError) as failure:
+        placed(library, library.array(x), library.array([0, 1, 0, 1], "index"))
+    assert failure.value.message.startswith(f"{bad} stands in row 2, column 1 of the inputs of")
+    y = np.zeros((4, 2))
+    y[3, 0] = bad
+    with pytest.raises(DataError) as failure:
+        placed(library, library.array(X), library.array(y))
+    assert failure.value.message.startswith(f"{bad} stands in row 3, column 0 of the targets of")
+
+
+@pytest.mark.parametrize(("label", "n_outputs"), [(2, 2), (-1, 2), (2, 1), (7, 3)])
+def test_a_class_index_out_of_range_is_found_by_its_row(library, label, n_outputs):
+    labels = library.array([0, 1, label, label], "index")
+    classes = max(n_outputs, 2)
+    with pytest.raises(DataError, match="class index in row 2 of the training data") as failure:
+        placed(library, library.array(X), labels, n_outputs)
+    assert f"is {label}, and there are {classes} classes" in failure.value.message
+    assert f"from 0 to {classes - 1}" in failure.value.hint
+
+
+@pytest.mark.parametrize(
+    ("loss", "bad", "wanted"),
+    [
+        ("cross_entropy", -0.5, "between 0 and 1"),
+        ("binary_cross_entropy", 1.5, "between 0 and 1"),
+        ("poisson", -2.0, "from 0 up"),
+    ],
+)
+def test_a_target_that_a_loss_can_make_no_sense_of_is_found_by_row_and_column(
+    library, loss, bad, wanted
+):
+    y = np.full((4, 2), 0.5)
+    check_targets(library.array(y), LOSSES[loss], xp=library.xp)
+    y[2, 1] = bad
+    with pytest.raises(DataError) as failure:
+        check_targets(library.array(y), LOSSES[loss], xp=library.xp)
+    assert failure.value.message.startswith(f"{bad} stands in row 2, column 1 of the targets of")
+    assert f"the loss {loss!r} needs targets {wanted}" in failure.value.hint
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_targets_that_are_no_probabilities_and_no_rates_are_for_the_other_losses(loss):
+    for y, refused in (
+        (7.0, LOSSES[loss].of_probabilities),
+        (-7.0, LOSSES[loss].of_probabilities or LOSSES[loss].of_rates),
+    ):
+        if refused:
+            with pytest.raises(DataError):
+                check_targets(np.asarray([[y]]), LOSSES[loss], xp=np)
+        else:
+            assert check_targets(np.asarray([[y]]), LOSSES[loss], xp=np) is None
+
+
+@pytest.mark.parametrize("place", ["the training data", "the validation data"])
+def test_training_refuses_targets_that_its_loss_can_make_no_sense_of(place):
+    good, bad = (X, [0.0, 1.0, 2.0, 3.0]), (X, [0.0, 1.0, -2.0, 3.0])
+    sets = (bad, good) if place == "the training data" else (good, bad)
+    with pytest.raises(
+        DataError, match=rf"-2\.0 stands in row 2, column 0 of the targets of {place}"
+    ):
+        fit(Network((3, 1), "softplus"), *sets, loss="poisson", epochs=1)
+
+
+def test_evaluation_refuses_targets_that_the_loss_of_its_model_can_make_no_sense_of():
+    model = small_model((3, 1), "softplus", loss=LOSSES["poisson"])
+    assert model.evaluate(X, [0.0, 1.0, 2.0, 3.0])["count"] == 4
+    with pytest.raises(DataError, match=r"-2\.0 stands in row 2, column 0"):
+        model.evaluate(X, [0.0, 1.0, -2.0, 3.0])
+
+
+def test_unequal_numbers_of_rows_are_told(library):
+    with pytest.raises(DataError, match="4 rows of inputs and 3 of targets"):
+        placed(library, library.array(X), library.array([0, 1, 0], "index"))
+
+
+@pytest.mark.parametrize(
+    "targets", [np.zeros((4, 3)), np.zeros(4), np.zeros((4, 2, 1)), np.asarray([True] * 4)]
+)
+def test_targets_of_another_shape_or_type_are_refused(targets):
+    with pytest.raises(DataError, match="the network has 2 outputs") as failure:
+        place((X, targets), 3, 2, xp=np, dtype=np.float64)
+    assert "class indices of the shape (samples,)" in failure.value.hint
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (3,), (4, 3, 1)])
+def test_inputs_of_another_width_are_refused(shape):
+    with pytest.raises(DataError, match="the network takes 3 inputs") as failure:
+        check_width(np.zeros(shape), 3, "the data")
+    assert "(samples, 3)" in failure.value.hint
+
+
+def test_no_rows_at_all_are_refused():
+    with pytest.raises(DataError, match="the data has no rows"):
+        place_inputs(np.zeros((0, 3)), 3, xp=np, dtype=np.float64)
+
+
+def test_the_users_arrays_are_not_changed(library):
+    x, y = library.array(X), library.array(np.eye(4)[:, :2])
+    placed(library, x, y)
+    assert library.numpy(x).tobytes() == X.tobytes()
+    assert library.numpy(y).tolist() == np.eye(4)[:, :2].tolist()

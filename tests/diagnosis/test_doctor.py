@@ -1,0 +1,167 @@
+"""The doctor: silent where nothing is wrong, and right about what is; how often it is, a script in
+``scripts`` measures."""
+
+import numpy as np
+import pytest
+
+from backprop_xp import ConfigurationError, DataError, DivergenceError, Network, examine, fit
+from backprop_xp.diagnosis.doctor import RULES
+from backprop_xp.nn.network import initial_parameters
+
+RNG = np.random.default_rng(5)
+LABELS = RNG.integers(3, size=300)
+X = RNG.normal(size=(3, 6))[LABELS] * 2.0 + RNG.normal(size=(300, 6))
+X = (X - X.mean(axis=0)) / X.std(axis=0)
+NETWORK = Network((6, 20, 3), ("relu", "softmax"))
+TOLD = {"epochs": 12, "batch_size": 10, "seed": 0, "learning_rate": 0.003, "dtype": "float32"}
+
+
+def examined(network=NETWORK, x=X, labels=LABELS, parameters=None, **settings):
+    """Train on two thirds of the rows, validate on the others, and ask the doctor."""
+    train, validation = (x[:200], labels[:200]), (x[200:], labels[200:])
+    diverged, told = False, {**TOLD, **settings}
+    try:
+        state = fit(network, train, validation, parameters=parameters, **told)
+    except DivergenceError as error:
+        state, diverged = error.state, True
+    loss = told.get("loss")
+    return examine(network, state, train, validation, loss=loss, diverged=diverged)
+
+
+def drawn(network, initializer):
+    return initial_parameters(network, 0, initializer, xp=np, dtype=np.float32)
+
+
+def test_nothing_is_found_in_a_training_that_went_well(library):
+    data = library.array(X, "float32"), library.array(LABELS, "index")
+    state = fit(NETWORK, data, **TOLD)
+    assert state.history[-1]["train_accuracy"] > 0.9
+    assert examine(NETWORK, state, data) == []
+
+
+def test_a_regression_that_went_well_is_left_in_peace():
+    network = Network((6, 20, 1), ("tanh", "identity"))
+    assert examined(network, labels=X[:, :1] * 0.5 - X[:, 1:2]) == []
+
+
+def test_inputs_of_another_size_are_found_with_their_column():
+    large = examined(x=X * np.where(np.arange(6) == 2, 1000.0, 1.0))[0]
+    assert large.fault == "inputs not scaled"
+    assert large.evidence.startswith("the inputs of column 2 have a root mean square of 9")
+    small = examined(x=X * 1e-4)[0]
+    assert small.fault == "inputs not scaled"
+    assert small.evidence.endswith("and those of all others less")
+
+
+def test_columns_and_classes_are_called_by_their_names():
+    x = np.concatenate([X[:, :5], 500.0 + X[:, 5:]], axis=1)
+    state = fit(NETWORK, (x, LABELS), **TOLD)
+    found = examine(NETWORK, state, (x, LABELS), features=list("abcdef"))
+    assert "the inputs of column f have a root mean square of 500" in found[0].evidence
+    rare = np.where(RNG.random(300) < 0.05, 0, 1)
+    state = fit(NETWORK, (X, rare), **{**TOLD, "epochs": 6})
+    found = examine(NETWORK, state, (X, rare), classes=["emu", "cat", "dog"])
+    assert [one for one in found if one.evidence.startswith("class emu is never predicted")]
+
+
+def test_gradients_that_explode_from_too_large_weights_are_found():
+    network = Network((6, *[32] * 6, 3), (*["relu"] * 6, "softmax"))
+    found = examined(network, parameters=drawn(network, "standard_normal"))
+    assert found[0].fault == "exploding gradients"
+    assert "--initializer" in found[0].mend
+
+
+def test_gradients_that_vanish_in_a_deep_sigmoid_network_are_found():
+    network = Network((6, *[20] * 6, 3), (*["sigmoid"] * 6, "softmax"))
+    found = examined(network, optimizer="sgd", learning_rate=0.1)
+    assert [one.fault for one in found] == ["vanishing gradients"]
+
+
+def test_dead_units_are_found_in_their_layer():
+    network = Network((6, 20, 20, 3), ("relu", "relu", "softmax"))
+    layers = drawn(network, "auto")
+    bias = np.where(np.arange(20) < 14, -50.0, 0.0).astype("float32")
+    layers[1] = layers[1]._replace(bias=bias)
+    (found,) = examined(network, parameters=layers)
+    assert found.fault == "dead units"
+    share = float(found.evidence.partition("%")[0])
+    assert 70.0 <= share < 90.0  # a few more may have died since
+    assert " of the units of layer 2 " in found.evidence
+
+
+def test_saturated_units_are_found():
+    network = Network((6, 20, 3), ("tanh", "softmax"))
+    layers = drawn(network, "auto")
+    layers[0] = layers[0]._replace(weights=layers[0].weights * 100.0)
+    assert "saturated units" in [one.fault for one in examined(network, parameters=layers)]
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), [("sgd", 1e4), ("adam", 10.0), ("momentum", 50.0)])
+def test_a_learning_rate_that_is_too_high_is_found(optimizer, rate):
+    found = examined(optimizer=optimizer, learning_rate=rate)
+    assert "learning rate too high" in [one.fault for one in found]
+
+
+def test_a_training_that_diverges_in_its_first_epoch_is_examined_all_the_same():
+    network = Network((6, 20, 1), ("relu", "identity"))
+    told = {"labels": X[:, :1], "optimizer": "sgd", "learning_rate": 1e3}
+    (found,) = examined(network, **told)
+    assert found.fault == "learning rate too high"
+    assert found.evidence == "the training diverged"
+
+
+def test_a_learning_rate_that_is_too_low_is_found():
+    (found,) = examined(learning_rate=1e-7)
+    assert found.fault == "learning rate too low"
+    assert "the 240 steps can have changed the weights by 0.0" in found.evidence
+
+
+def test_labels_that_belong_to_other_rows_are_found():
+    found = examined(labels=RNG.permutation(LABELS))
+    assert "labels look shuffled" in [one.fault for one in found]
+
+
+def test_a_class_that_is_never_predicted_is_found():
+    labels = np.where((LABELS == 1) & (RNG.random(300) < 0.2), 0, np.maximum(LABELS, 1))
+    found = examined(labels=labels, epochs=6)
+    (found,) = [one for one in found if one.fault == "class never predicted"]
+    count = np.sum(labels[:200] == 0)
+    assert found.evidence.endswith(f"and {count} of 200 training samples belong to it")
+
+
+def test_overfitting_is_found_unless_it_was_stopped_early():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([X, rng.normal(size=(300, 40))], axis=1)
+    labels = np.where(rng.random(300) < 0.3, rng.integers(3, size=300), LABELS)
+    network = Network((46, 100, 3), ("relu", "softmax"))
+    found = [one.fault for one in examined(network, x, labels, epochs=60)]
+    assert found == ["overfitting"]
+    assert examined(network, x, labels, epochs=60, patience=5) == []
+
+
+def test_a_cause_stands_before_what_it_causes():
+    names = list(RULES)
+    assert names.index("inputs not scaled") == 0
+    assert names.index("learning rate too high") < names.index("class never predicted")
+
+
+def test_a_training_without_diagnostics_is_examined_by_what_there_is():
+    assert examined(diagnostics=False) == []
+    assert examined(diagnostics=False, x=X * 1e3)[0].fault == "inputs not scaled"
+
+
+def test_a_training_of_no_epoch_is_no_fault():
+    assert examined(epochs=0) == []
+
+
+def test_weights_of_zero_are_no_step_that_is_too_large():
+    network = Network((6, 3), "softmax")
+    assert examined(network, initializer="zeros", learning_rate=0.01) == []
+
+
+def test_data_that_does_not_fit_is_refused():
+    state = fit(NETWORK, (X, LABELS), **{**TOLD, "epochs": 1})
+    with pytest.raises(DataError, match="takes 6 inputs"):
+        examine(NETWORK, state, (X[:, :4], LABELS))
+    with pytest.raises(ConfigurationError, match="unknown loss"):
+        examine(NETWORK, state, (X, LABELS), loss="crossentropy")

@@ -1,0 +1,328 @@
+"""The network: its description, the forward pass, and backpropagation against differences."""
+
+import math
+
+import numpy as np
+import pytest
+from helpers import DIFFERENCE_TOLERANCE, bytes_of, error, errors, gradient, smooth_case
+
+from backprop_xp.errors import ConfigurationError
+from backprop_xp.nn.activations import ACTIVATIONS, TANH
+from backprop_xp.nn.losses import get_loss, output_error
+from backprop_xp.nn.network import (
+    Layer,
+    Network,
+    backward,
+    check_parameters,
+    forward,
+    initial_parameters,
+    loss_and_gradients,
+    map_arrays,
+)
+
+HALF = get_loss("half_squared_error")
+
+
+# --- the description -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count"), [((784, 30, 10), 23_860), ((784, 15, 10), 11_935), ((3, 2), 8)]
+)
+def test_weights_and_biases_are_counted(sizes, count):
+    network = Network(sizes, "sigmoid")
+    drawn = initial_parameters(network, 0, xp=np, dtype=np.float32)
+    assert network.n_parameters == count == sum(p.size for layer in drawn for p in layer)
+
+
+def test_without_biases_only_the_weights_are_counted():
+    assert Network((4, 5, 5, 2), "sigmoid", bias=False).n_parameters == 20 + 25 + 10
+
+
+def test_one_activation_stands_for_all_layers_and_several_for_one_each():
+    assert Network((2, 3, 4), "tanh").activations == (TANH, TANH)
+    names = [f.name for f in Network((2, 3, 4), ["sigmoid", "relu"]).activations]
+    assert names == ["sigmoid", "relu"]
+
+
+def test_equal_descriptions_are_equal_and_may_be_keys():
+    assert {Network([2, 3], "tanh"): 1}[Network((2, 3), ("tanh",))] == 1
+    assert Network((2, 3), "tanh") != Network((2, 3), "tanh", bias=False)
+
+
+@pytest.mark.parametrize("sizes", [(), (3,)])
+def test_a_network_needs_a_layer_of_weights(sizes):
+    with pytest.raises(ConfigurationError, match="no layer of weights"):
+        Network(sizes, "tanh")
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.0, "2", True, None])
+def test_a_size_that_is_no_positive_integer_is_named(size):
+    with pytest.raises(ConfigurationError, match=f"layer 1 has the size {size!r}"):
+        Network((2, size, 3), "tanh")
+
+
+@pytest.mark.parametrize("activations", [(), ("tanh",), ("tanh",) * 3])
+def test_the_number_of_activations_must_be_that_of_the_layers(activations):
+    with pytest.raises(ConfigurationError, match=f"{len(activations)} activations .* 2 layers"):
+        Network((2, 3, 1), activations)
+
+
+def test_an_unknown_activation_suggests_the_nearest():
+    with pytest.raises(ConfigurationError, match="unknown activation 'tahn'") as failure:
+        Network((2, 3, 1), ("tahn", "relu"))
+    assert "did you mean 'tanh'?" in failure.value.hint
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ([], "0 layers of weights for a network of 2"),
+        ([((3, 2), (3,))], "1 layers of weights for a network of 2"),
+        (
+            [((2, 3), (3,)), ((1, 3), (1,))],
+            r"weights of layer 1 have the shape \(2, 3\), not \(3, 2\)",
+        ),
+        (
+            [((3, 2), (3,)), ((1, 3), (2,))],
+            r"bias of layer 2 has the shape \(2,\), not \(1,\)",
+        ),
+        ([((3, 2), (3,)), ((1, 3), None)], r"bias of layer 2 has the shape None, not \(1,\)"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_refused_by_their_layer(parameters, message):
+    layers = [
+        Layer(np.zeros(weights), None if bias is None else np.zeros(bias))
+        for weights, bias in parameters
+    ]
+    with pytest.raises(ConfigurationError, match=message):
+        check_parameters(Network((2, 3, 1), "tanh"), layers)
+
+
+def test_a_bias_where_the_network_has_none_is_refused():
+    with pytest.raises(ConfigurationError, match=r"has the shape \(1,\), not None"):
+        check_parameters(
+            Network((2, 1), "tanh", bias=False), [Layer(np.zeros((1, 2)), np.zeros(1))]
+        )
+
+
+# --- the forward pass ----------------------------------------------------------------------
+
+
+def test_the_tape_holds_every_z_and_one_more_a(backend, dtype):
+    network = Network((4, 5, 3), ("tanh", "softmax"))
+    parameters, x = smooth_case(network, 7)
+    x = backend.array(x, dtype)
+    tape = forward(network, backend.layers(parameters, dtype), x)
+    assert tape.a[0] is x
+    assert [tuple(z.shape) for z in tape.z] == [(7, 5), (7, 3)]
+    assert [tuple(a.shape) for a in tape.a] == [(7, 4), (7, 5), (7, 3)]
+    assert all(array.dtype == backend.dtype(dtype) for array in (*tape.z, *tape.a))
+
+
+def test_the_forward_pass_by_hand(backend, dtype, tolerance):
+    network = Network((2, 2, 1), ("relu", "sigmoid"))
+    parameters = backend.layers(
+        [
+            Layer(np.asarray([[1.0, -2.0], [0.5, 3.0]]), np.asarray([0.5, -1.0])),
+            Layer(np.asarray([[2.0, -1.0]]), np.asarray([0.25])),
+        ],
+        dtype,
+    )
+    x = backend.array([[1.0, 2.0], [4.0, -1.0]], dtype)
+    tape = backend.jit(lambda p, x: forward(network, p, x, xp=backend.xp))(parameters, x)
+    # First row: 1 - 4 + 0.5, 0.5 + 6 - 1; second: 4 + 2 + 0.5, 2 - 3 - 1.
+    assert backend.numpy(tape.z[0]).tolist() == [[-2.5, 5.5], [6.5, -2.0]]
+    assert backend.numpy(tape.a[1]).tolist() == [[0.0, 5.5], [6.5, 0.0]]
+    assert backend.numpy(tape.z[1]).tolist() == [[-5.25], [13.25]]
+    outputs = [[1.0 / (1.0 + math.exp(5.25))], [1.0 / (1.0 + math.exp(-13.25))]]
+    assert error(tape.a[2], outputs) <= tolerance
+
+
+def test_rows_of_a_batch_do_not_touch_each_other():
+    network = Network((4, 5, 3), ("tanh", "softmax"))
+    parameters, x = smooth_case(network, 7)
+    together = forward(network, parameters, x).a[-1]
+    alone = np.concatenate([forward(network, parameters, row[None, :]).a[-1] for row in x])
+    assert error(together, alone) <= 1e-15
+
+
+# --- the backward pass ---------------------------------------------------------------------
+
+
+def numeric_gradients(network, loss, parameters, x, y):
+    """Return the gradients of the loss by central differences."""
+
+    def value(place, kind, p):
+        changed = list(parameters)
+        changed[place] = changed[place]._replace(**{kind: p})
+        tape = forward(network, changed, x)
+        return float(
+            output_error(loss, network.activations[-1], tape.z[-1], tape.a[-1], y, xp=np)[0]
+        )
+
+    return [
+        Layer(
+            *(
+                None if p is None else gradient(lambda q, at=(place, kind): value(*at, q), p)
+                for kind, p in zip(Layer._fields, layer, strict=True)
+            )
+        )
+        for place, layer in enumerate(parameters)
+    ]
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize("hidden", [(), (4,), (4, 3)], ids=["1 layer", "2 layers", "3 layers"])
+@pytest.mark.parametrize("activation", [f for f in ACTIVATIONS if f != "step"])
+def test_gradients_are_the_derivatives_of_the_loss(activation, hidden, bias):
+    network = Network((3, *hidden, 2), activation, bias)
+    parameters, x = smooth_case(network)
+    y = np.asarray([[0.0, 1.0], [1.0, 0.0], [0.25, 0.75]])
+    found = loss_and_gradients(network, HALF, parameters, x, y).gradients.layers
+    wanted = numeric_gradients(network, HALF, parameters, x, y)
+    assert errors(found, wanted, size=1.0) <= DIFFERENCE_TOLERANCE
+    assert [layer.bias is None for layer in found] == [not bias] * len(parameters)
+
+
+@pytest.mark.parametrize(
+    ("activations", "loss"),
+    [
+        (("sigmoid", "relu", "softmax"), "cross_entropy"),
+        (("leaky_relu", "tanh", "sigmoid"), "binary_cross_entropy"),
+        (("softmax", "identity", "relu"), "mean_squared_error"),
+    ],
+)
+def test_each_layer_may_have_its_own_activation(activations, loss):
+    network = Network((3, 4, 4, 2), activations)
+    parameters, x = smooth_case(network)
+    y = np.asarray([[0.0, 1.0], [1.0, 0.0], [0.25, 0.75]])
+    found = loss_and_gradients(network, get_loss(loss), parameters, x, y).gradients.layers
+    wanted = numeric_gradients(network, get_loss(loss), parameters, x, y)
+    assert errors(found, wanted, size=1.0) <= DIFFERENCE_TOLERANCE
+
+
+def test_no_error_passes_a_step():
+    network = Network((3, 4, 2), ("step", "sigmoid"))
+    parameters, x = smooth_case(network)
+    y = np.zeros((3, 2))
+    first, last = loss_and_gradients(network, HALF, parameters, x, y).gradients.layers
+    assert not np.any(first.weights)
+    assert not np.any(first.bias)
+    assert np.any(last.weights)
+
+
+def test_the_deltas_are_the_derivatives_by_the_weighted_inputs():
+    network = Network((3, 4, 2), ("tanh", "softmax"))
+    parameters, x = smooth_case(network)
+    y = np.asarray([[0.0, 1.0], [1.0, 0.0], [0.25, 0.75]])
+    loss = get_loss("cross_entropy")
+    step = loss_and_gradients(network, loss, parameters, x, y)
+
+    def value(z):
+        a = TANH.function(z, np)
+        z = a @ parameters[1].weights.T + parameters[1].bias
+        a = network.activations[1].function(z, np)
+        return float(output_error(loss, network.activations[1], z, a, y, xp=np)[0])
+
+    numeric = gradient(value, step.tape.z[0])
+    assert error(step.gradients.deltas[0], numeric, size=1.0) <= DIFFERENCE_TOLERANCE
+    assert [d.shape for d in step.gradients.deltas] == [(3, 4), (3, 2)]
+
+
+CASES = [
+    (("tanh", "softmax"), "cross_entropy", True),
+    (("relu", "sigmoid"), "binary_cross_entropy", True),
+    (("leaky_relu", "identity"), "squared_error", False),
+    (("softmax", "tanh"), "mean_half_squared_error", False),
+]
+every_case = pytest.mark.parametrize(("activations", "loss", "bias"), CASES)
+
+
+def case(activations, bias):
+    network = Network((6, 5, 3), activations, bias)
+    parameters, x = smooth_case(network, 8)
+    return network, parameters, x, np.eye(3)[np.arange(8) % 3]
+
+
+@every_case
+def test_all_numbers_of_a_step_equal_numpy_in_float64(
+    backend, dtype, tolerance, activations, loss, bias
+):
+    network, parameters, x, y = case(activations, bias)
+    # Rounded once, so that both sides start from the same numbers.
+    parameters = map_arrays(lambda p: p.astype(dtype).astype("float64"), parameters)
+    x = x.astype(dtype).astype("float64")
+    wanted = loss_and_gradients(network, get_loss(loss), parameters, x, y)
+    compute = backend.jit(
+        lambda p, x, y: loss_and_gradients(network, get_loss(loss), p, x, y, xp=backend.xp)
+    )
+    found = compute(
+        backend.layers(parameters, dtype), backend.array(x, dtype), backend.array(y, dtype)
+    )
+    assert error(found.loss, wanted.loss) <= tolerance
+    for got, want in (
+        (found.tape.z, wanted.tape.z),
+        (found.tape.a, wanted.tape.a),
+        (found.gradients.deltas, wanted.gradients.deltas),
+    ):
+        assert all(error(*pair) <= tolerance for pair in zip(got, want, strict=True))
+    assert errors(found.gradients.layers, wanted.gradients.layers) <= tolerance
+    for layer in found.gradients.layers:
+        assert all(g.dtype == backend.dtype(dtype) for g in layer if g is not None)
+
+
+@every_case
+def test_nothing_that_is_handed_in_is_changed(backend, activations, loss, bias):
+    network, parameters, x, y = case(activations, bias)
+    layers, inputs, targets = backend.layers(parameters), backend.array(x), backend.array(y)
+    tape = forward(network, layers, inputs)
+    value, delta = output_error(
+        get_loss(loss), network.activations[-1], tape.z[-1], tape.a[-1], targets, xp=backend.xp
+    )
+    handed = [*tape.z, *tape.a, delta, value]
+    if backend.readonly:
+        for array in (*tape.z, *tape.a, delta):
+            array.flags.writeable = False
+    before = [backend.numpy(array).tobytes() for array in handed]
+    backward(network, layers, tape, delta)
+    loss_and_gradients(network, get_loss(loss), layers, inputs, targets)
+    assert [backend.numpy(array).tobytes() for array in handed] == before
+    assert bytes_of(layers) == bytes_of(parameters)
+    assert backend.numpy(inputs).tobytes() == x.tobytes()
+    assert backend.numpy(targets).tobytes() == y.tobytes()
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5]])
+def test_a_scale_multiplies_every_error_and_gradient_and_leaves_the_loss(library, weights):
+    network, loss = Network((4, 3, 2), ("gelu", "softmax")), get_loss("cross_entropy")
+    start, x = smooth_case(network, 3)
+    given = library.layers(start), library.array(x), library.array(np.eye(2)[[0, 1, 1]])
+    told = {"weights": weights and library.array(weights), "xp": library.xp}
+    plain, scaled = (
+        loss_and_gradients(network, loss, *given, scale=scale, **told) for scale in (1.0, -0.25)
+    )
+    assert float(scaled.loss) == float(plain.loss)
+    assert [bytes_of([Layer(z, None)]) for z in scaled.tape.z] == [
+        bytes_of([Layer(z, None)]) for z in plain.tape.z
+    ]
+    quarter = [Layer(*(g * -0.25 for g in layer)) for layer in plain.gradients.layers]
+    assert bytes_of(scaled.gradients.layers) == bytes_of(quarter)  # a power of 2 is exact
+    for delta, wanted in zip(scaled.gradients.deltas, plain.gradients.deltas, strict=True):
+        assert error(delta, library.numpy(wanted) * -0.25) == 0.0
+
+
+def test_the_gradient_of_a_batch_is_the_mean_of_its_samples():
+    network, parameters, x, y = case(("tanh", "softmax"), True)
+    loss = get_loss("cross_entropy")
+    whole = loss_and_gradients(network, loss, parameters, x, y)
+    alone = [
+        loss_and_gradients(network, loss, parameters, x[i : i + 1], y[i : i + 1]) for i in range(8)
+    ]
+    layers = [step.gradients.layers for step in alone]
+    mean = [
+        Layer(*(sum(arrays) / 8 for arrays in zip(*same, strict=True)))
+        for same in zip(*layers, strict=True)
+    ]
+    assert error(whole.loss, sum(step.loss for step in alone) / 8) <= 1e-15
+    assert errors(whole.gradients.layers, mean) <= 1e-14
