@@ -36,7 +36,7 @@ class Problem(NamedTuple):
 
 def problems(mnist: str | None) -> Iterator[Problem]:
     digits = load_digits().train
-    pictures = digits.inputs / 16.0, digits.targets
+    images = digits.inputs / 16.0, digits.targets
     rng = np.random.default_rng(0)
     x = rng.uniform(-1.0, 1.0, (400, 2))
     xor = x, (x[:, 0] * x[:, 1] > 0).astype(int)
@@ -45,20 +45,20 @@ def problems(mnist: str | None) -> Iterator[Problem]:
     t = (t + x[:, 3:5] @ [10, 5] + rng.normal(size=1000))[:, None]
     friedman = (x - x.mean(axis=0)) / x.std(axis=0), (t - t.mean()) / t.std()
     for name in ("relu", "tanh", "sigmoid"):
-        yield Problem(f"digits {name}", pictures, Network((64, 30, 10), (name, "softmax")), 5)
+        yield Problem(f"digits {name}", images, Network((64, 30, 10), (name, "softmax")), 5)
         yield Problem(f"xor {name}", xor, Network((2, 16, 2), (name, "softmax")), 20)
         yield Problem(f"friedman {name}", friedman, Network((10, 32, 1), (name, "identity")), 5)
     book = {"initializer": "scaled_normal", "loss": "half_squared_error"}
     network = Network((64, 30, 10), "sigmoid")
-    yield Problem("digits book", pictures, network, 5, settings=book)
+    yield Problem("digits book", images, network, 5, settings=book)
     if mnist is None:
         return
     train = load_mnist(mnist).train
-    pictures = train.inputs.astype(np.float32) / 255.0, train.targets
+    images = train.inputs.astype(np.float32) / 255.0, train.targets
     for name in ("relu", "sigmoid"):
         network = Network((784, 30, 10), (name, "softmax"))
-        yield Problem(f"mnist {name}", pictures, network, 1, (10, 128))
-    yield Problem("mnist book", pictures, Network((784, 30, 10), "sigmoid"), 1, (10, 128), book)
+        yield Problem(f"mnist {name}", images, network, 1, (10, 128))
+    yield Problem("mnist book", images, Network((784, 30, 10), "sigmoid"), 1, (10, 128), book)
 
 
 def trained_loss(problem: Problem, rate: float, seed: int, **settings: Any) -> float:

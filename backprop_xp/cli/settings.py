@@ -100,7 +100,7 @@ _SETTINGS = [
         "--scaling",
         metavar="none|standard|NUMBER",
         help="How inputs are scaled: not, to mean 0 and deviation 1, or divided by a number. "
-        "By default pictures are divided by their largest value and tables are standardised.",
+        "By default images are divided by their largest value and tables are standardised.",
     ),
     _setting("--hidden", type=Numbers(int, "30,20"), help="Neurons of each hidden layer: 30,20."),
     _setting(
@@ -156,7 +156,7 @@ _SETTINGS = [
     _setting(
         "--augment",
         type=Name(AUGMENTATIONS),
-        help=f"Change pictures anew in every step: {', '.join(AUGMENTATIONS)}.",
+        help=f"Change images anew in every step: {', '.join(AUGMENTATIONS)}.",
     ),
     _setting("--max-norm", type=float, help="Bound on the norm of a neuron's incoming weights."),
     _setting("--clip-norm", type=float, help="Bound on the norm of all gradients of a step."),

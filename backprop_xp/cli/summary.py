@@ -55,7 +55,7 @@ def command(model: str, json: bool, quiet: bool, debug: bool) -> None:
 def _inputs(inputs: dict[str, Any]) -> str:
     if inputs["image_shape"] is not None:
         height, width = inputs["image_shape"]
-        return f"{inputs['number']}: pictures of {height} x {width} pixels"
+        return f"{inputs['number']}: images of {height} x {width} pixels"
     if inputs["features"] is not None:
         return _listed(inputs["features"])
     return f"{inputs['number']} numbers"

@@ -1,7 +1,7 @@
-"""Data augmentation: pictures shifted, turned, scaled, sheared and warped anew in every step.
+"""Data augmentation: images shifted, turned, scaled, sheared and warped anew in every step.
 
 All draws come from the counter-based generator, so they are the same on every backend, and the
-work is done where the batch is. The picture is sampled at displaced places; what lies outside of
+work is done where the batch is. The image is sampled at displaced places; what lies outside of
 it is 0.
 """
 
@@ -17,7 +17,7 @@ from backprop_xp.errors import ConfigurationError, look_up
 
 
 class Augmentation(NamedTuple):
-    """How far pictures are changed; every amount is drawn evenly between minus and plus.
+    """How far images are changed; every amount is drawn evenly between minus and plus.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ _PRESET_HEIGHT = 28
 def get_augmentation(
     augmentation: str | Augmentation, image_shape: tuple[int, int] | None = None
 ) -> Augmentation:
-    """Return the preset of that name, its lengths scaled to the height of the pictures.
+    """Return the preset of that name, its lengths scaled to the height of the images.
 
     An `Augmentation` of one's own is returned as it is.
 
@@ -89,8 +89,8 @@ def get_augmentation(
     )
 
 
-def check_pictures(image_shape: tuple[int, int] | None, n_inputs: int) -> tuple[int, int]:
-    """Refuse to augment what are no pictures.
+def check_image_shape(image_shape: tuple[int, int] | None, n_inputs: int) -> tuple[int, int]:
+    """Refuse to augment inputs that are not images.
 
     Raises
     ------
@@ -98,9 +98,9 @@ def check_pictures(image_shape: tuple[int, int] | None, n_inputs: int) -> tuple[
     """
     if image_shape is None or image_shape[0] * image_shape[1] != n_inputs:
         raise ConfigurationError(
-            f"data augmentation needs pictures, and {n_inputs} inputs of the shape {image_shape} "
+            f"data augmentation needs images, and {n_inputs} inputs of the shape {image_shape} "
             "are none",
-            "leave it out, or give the height and width of the pictures",
+            "leave it out, or give the height and width of the images",
         )
     return image_shape
 
@@ -115,7 +115,7 @@ def augment(
     xp: Namespace,
     device: Any = None,
 ) -> Array:
-    """Return changed copies of a batch of pictures.
+    """Return changed copies of a batch of images.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def augment(
 
 
 def _pixels(x: Array, rows: Array, columns: Array, height: int, width: int, xp: Namespace) -> Array:
-    """Return the pixels at whole places, and 0 outside of the pictures."""
+    """Return the pixels at whole places, and 0 outside of the images."""
     inside = xp.logical_and(
         xp.logical_and(rows >= 0.0, rows < height), xp.logical_and(columns >= 0.0, columns < width)
     )
@@ -180,7 +180,7 @@ def _places(
     xp: Namespace,
     device: Any,
 ) -> tuple[Array, Array]:
-    """Return the row and the column at which each pixel of each picture is sampled."""
+    """Return the row and the column at which each pixel of each image is sampled."""
     height, width = image_shape
 
     def draws(stream: int, *shape: int) -> Array:

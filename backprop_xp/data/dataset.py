@@ -21,7 +21,7 @@ class Part(NamedTuple):
     Attributes
     ----------
     inputs : array, shape (n, n_inputs)
-        As stored: uint8 for pictures, floating point for tables. `Mapped` where they stay in
+        As stored: uint8 for images, floating point for tables. `Mapped` where they stay in
         a file that is too large to be loaded.
     targets : array
         Class indices, int64 of shape (n,); for regression float64 of shape (n, n_outputs).
@@ -65,7 +65,7 @@ class Dataset:
     features : tuple of str or None
         The name of each input column, where the source gives names.
     image_shape : tuple of int or None
-        Height and width, where each row is a picture.
+        Height and width, where each row is an image.
     default_scaling : str
         What `backprop_xp.data.scaling.scaling_for` is to be told unless the user says otherwise.
     """

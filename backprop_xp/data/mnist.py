@@ -57,7 +57,7 @@ def load_mnist(folder: os.PathLike[str] | str | None = None) -> Dataset:
 
 
 def read_idx_folder(folder: os.PathLike[str] | str, *, name: str | None = None) -> Dataset:
-    """Read a folder with the four IDX files of a picture set.
+    """Read a folder with the four IDX files of an image set.
 
     Parameters
     ----------
@@ -86,12 +86,12 @@ def read_idx_folder(folder: os.PathLike[str] | str, *, name: str | None = None) 
             f"{folder}: missing {', '.join(missing)}",
             "a folder of IDX files needs all four, plain or packed as .gz: " + ", ".join(FILES),
         )
-    pictures, labels = _read_pair(present[FILES[0]], present[FILES[1]])
-    test_pictures, test_labels = _read_pair(present[FILES[2]], present[FILES[3]])
-    if pictures.shape[1:] != test_pictures.shape[1:]:
+    images, labels = _read_pair(present[FILES[0]], present[FILES[1]])
+    test_images, test_labels = _read_pair(present[FILES[2]], present[FILES[3]])
+    if images.shape[1:] != test_images.shape[1:]:
         raise DataError(
-            f"{folder}: pictures to train on have shape {pictures.shape[1:]}, those to test on "
-            f"{test_pictures.shape[1:]}",
+            f"{folder}: images to train on have shape {images.shape[1:]}, those to test on "
+            f"{test_images.shape[1:]}",
             "the four files must be of one set",
         )
     targets, classes = encode_labels(labels)
@@ -99,17 +99,17 @@ def read_idx_folder(folder: os.PathLike[str] | str, *, name: str | None = None) 
         test_labels, classes, where=lambda row: f"{present[FILES[3]]}, row {row}"
     )
 
-    whole = Part(_flat(pictures), targets)
+    whole = Part(_flat(images), targets)
     n_validation = whole.size // _VALIDATION_SHARE
     n_train = whole.size - n_validation
     return Dataset(
         name=name or folder.resolve().name,
         train=whole.take(slice(None, n_train)),
         validation=whole.take(slice(n_train, None)) if n_validation else None,
-        test=Part(_flat(test_pictures), test_targets),
+        test=Part(_flat(test_images), test_targets),
         classes=classes,
         features=None,
-        image_shape=(pictures.shape[1], pictures.shape[2]) if pictures.ndim == 3 else None,
+        image_shape=(images.shape[1], images.shape[2]) if images.ndim == 3 else None,
         default_scaling="255",
     )
 
@@ -125,21 +125,21 @@ def _present(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _read_pair(pictures_path: Path, labels_path: Path) -> tuple[Array, Array]:
-    pictures, labels = read_idx(pictures_path), read_idx(labels_path)
-    if pictures.ndim < 2 or labels.ndim != 1:
+def _read_pair(images_path: Path, labels_path: Path) -> tuple[Array, Array]:
+    images, labels = read_idx(images_path), read_idx(labels_path)
+    if images.ndim < 2 or labels.ndim != 1:
         raise DataError(
-            f"{pictures_path} has {pictures.ndim} dimensions, {labels_path} has {labels.ndim}",
-            "pictures have 3 dimensions, labels 1: are the names exchanged?",
+            f"{images_path} has {images.ndim} dimensions, {labels_path} has {labels.ndim}",
+            "images have 3 dimensions, labels 1: are the names exchanged?",
         )
-    if pictures.shape[0] != labels.shape[0]:
+    if images.shape[0] != labels.shape[0]:
         raise DataError(
-            f"{pictures_path} holds {pictures.shape[0]} pictures, {labels_path} holds "
+            f"{images_path} holds {images.shape[0]} images, {labels_path} holds "
             f"{labels.shape[0]} labels",
             "the two files must be of one set",
         )
-    return pictures, labels
+    return images, labels
 
 
-def _flat(pictures: Array) -> Any:
-    return mapped(pictures.reshape(pictures.shape[0], -1))
+def _flat(images: Array) -> Any:
+    return mapped(images.reshape(images.shape[0], -1))

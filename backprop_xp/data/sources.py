@@ -87,10 +87,10 @@ def load_dataset(
 
     if label is not None or validation is not None or task != "classification":
         raise ConfigurationError(
-            f"{source!r} is a set of labelled pictures with parts of its own",
+            f"{source!r} is a set of labelled images with parts of its own",
             "a label column, a validation file and regression are for .csv and .npz files",
         )
-    return _load_pictures(source, data_dir)
+    return _load_images(source, data_dir)
 
 
 def load_rows(
@@ -153,8 +153,8 @@ def load_rows(
         return rows.inputs, None if rows.y is None else rows.targets(task, known)[0]
 
     if task != "classification":
-        raise ConfigurationError(f"{source!r} is a set of labelled pictures, not for regression")
-    dataset = _load_pictures(source, data_dir)
+        raise ConfigurationError(f"{source!r} is a set of labelled images, not for regression")
+    dataset = _load_images(source, data_dir)
     part: Part | None = getattr(dataset, split)
     if part is None:
         raise DataError(f"{source}: has no {split} part", "choose another part")
@@ -189,7 +189,7 @@ def _check_task(task: str) -> None:
         raise unknown_name("task", task, TASKS)
 
 
-def _load_pictures(source: str, data_dir: _Path | None) -> Dataset:
+def _load_images(source: str, data_dir: _Path | None) -> Dataset:
     if source == "digits":
         return load_digits()
     return load_mnist(data_dir) if source == "mnist" else read_idx_folder(source)

@@ -103,7 +103,7 @@ def _inputs_not_scaled(e: Evidence, found: list[str]) -> tuple[str, str] | None:
         f"the inputs of column {column} have a root mean square of {e.scale:.3g}"
         + (", and those of all others less" if e.scale < 0.01 else ""),
         "scale them to about 1: subtract the mean and divide by the deviation "
-        "(--scaling standard), or divide pictures by their largest value",
+        "(--scaling standard), or divide images by their largest value",
     )
 
 

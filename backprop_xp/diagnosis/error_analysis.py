@@ -18,7 +18,7 @@ WORST = 24
 """Rows that are kept with what was made of them: those that went most wrong."""
 
 WIDEST = 4096
-"""Inputs are kept of rows that are no wider than this, such as pictures of 64 x 64."""
+"""Inputs are kept of rows that are no wider than this, such as images of 64 x 64."""
 
 MATRIX = 100
 """Confusions are kept as a matrix for so many classes; for more, the commonest ones alone."""

@@ -26,7 +26,7 @@ from backprop_xp.training.state import TrainState
 
 
 class Recipe(NamedTuple):
-    """A network and how it is trained: by AdamW, one learning-rate cycle and expanded pictures."""
+    """A network and how it is trained: by AdamW, one learning-rate cycle and expanded images."""
 
     hidden: tuple[int, ...]
     activation: str
@@ -38,7 +38,7 @@ class Recipe(NamedTuple):
         return (
             f"hidden {'-'.join(map(str, self.hidden))} {self.activation}, softmax, AdamW, "
             f"η up to {self.learning_rate:g} in one cycle, batch {self.batch_size}, "
-            f"{self.epochs} epochs, every picture shifted, turned, scaled, sheared and warped anew "
+            f"{self.epochs} epochs, every image shifted, turned, scaled, sheared and warped anew "
             "in every step; chosen on the validation rows, tested once"
         )
 
@@ -114,7 +114,7 @@ _deep = _record(DEEP, 35, {"wrong of 10,000": 35})
 EXPERIMENTS = (
     Experiment(
         "digits-record",
-        "A wider network and expanded pictures read the bundled digits better than the usual one.",
+        "A wider network and expanded images read the bundled digits better than the usual one.",
         str(DIGITS),
         "published: what `backprop-xp train --seed 0` reaches",
         lambda data_dir, *where: _digits(load_digits(), *where),

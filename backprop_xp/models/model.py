@@ -35,7 +35,7 @@ class Model:
     features : tuple of str or None
         The names of the inputs, where they have names.
     image_shape : tuple of int or None
-        Height and width, where the inputs are pictures.
+        Height and width, where the inputs are images.
     seed : int
         The seed of its training.
     version : str

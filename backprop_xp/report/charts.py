@@ -148,7 +148,7 @@ def _own(key: str, value: str, name: str) -> str:
     if key == "id":
         return f"{name}-{value}"
     if key == "href" and not value.startswith("#"):
-        return value  # a picture, which is in the address itself
+        return value  # an image, which is in the address itself
     if key in ("href", "clip-path", "mask"):
         return value.replace("#", f"#{name}-")
     value = re.sub(r" ?font-family: [^;]*;", "", value)

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backprop_xp.report.curves import compared_curves, layer_curves, training_curves
-from backprop_xp.report.pictures import (
+from backprop_xp.report.images import (
     UNITS,
-    input_pictures,
+    input_images,
     matrix_chart,
     pairs_chart,
     plane,
-    weight_pictures,
+    weight_images,
 )
 from backprop_xp.report.text import (
     data_name,
@@ -40,7 +40,7 @@ TABLE = 20
 """Classes up to which a confusion matrix is a table of numbers."""
 
 COLUMNS = 8
-"""Inputs of a row that are shown where they are no picture."""
+"""Inputs of a row that are shown where they are no image."""
 
 COMMONEST = 12
 """Kinds of confusions that are listed, where no table holds them all."""
@@ -190,16 +190,16 @@ def _review(found: Found, traces: Mapping[int, str]) -> dict[str, Any] | None:
     kept = [row["inputs"] for row in review["worst"]]
     wide = None in kept
     drawn = shape is not None and bool(kept) and not wide
-    pictures = input_pictures(kept, (shape[0], shape[1])) if drawn else [None] * len(kept)
+    images = input_images(kept, (shape[0], shape[1])) if drawn else [None] * len(kept)
     titles = [] if drawn or wide else _columns(found, width)
     told = _of_numbers(review) if "outputs" in review else _of_classes(review, part)
-    for row, raw, picture in zip(told["worst"], review["worst"], pictures, strict=True):
-        row["row"], row["picture"], row["trace"] = raw["row"], picture, traces.get(raw["row"])
+    for row, raw, image in zip(told["worst"], review["worst"], images, strict=True):
+        row["row"], row["image"], row["trace"] = raw["row"], image, traces.get(raw["row"])
         row["cells"] += [number(value) for value in raw["inputs"][:COLUMNS]] if titles else []
     return told | {
         "part": titled(part),
         "count": outcome["measured"][part]["count"],
-        "pictures": drawn,
+        "images": drawn,
         "titles": told["titles"] + titles,
         "more": max(0, width - COLUMNS) if titles else 0,
         "wide": width if wide else 0,
@@ -295,8 +295,8 @@ def _weights(found: Found) -> dict[str, Any] | None:
         return None
     n = found.model.network.sizes[1]
     units = [
-        (picture, f"neuron {k + 1}: weights from {number(low)} to {number(high)}")
-        for k, (picture, low, high) in enumerate(weight_pictures(found.model))
+        (image, f"neuron {k + 1}: weights from {number(low)} to {number(high)}")
+        for k, (image, low, high) in enumerate(weight_images(found.model))
     ]
     return {"units": units, "left_out": max(0, n - UNITS)}
 

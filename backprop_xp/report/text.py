@@ -118,7 +118,7 @@ def rows(found: Found) -> str:
     if data is None:
         return ""
     shape = data["image_shape"]
-    text = f"pictures of {shape[0]} × {shape[1]}" if shape else counted(data["inputs"], "input")
+    text = f"images of {shape[0]} × {shape[1]}" if shape else counted(data["inputs"], "input")
     if data["classes"] is not None:
         text += f", {counted(data['classes'], 'class')}"
     parts = [f"{data[part]:,} {titled(part)}" for part in PARTS if data[part]]

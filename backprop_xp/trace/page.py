@@ -30,7 +30,7 @@ _STYLES = ("page.css", "drawing.css", "reading.css")
 
 _SCRIPTS = (
     *("format.js", "data.js", "elements.js", "steps.js", "numbers.js", "equations.js"),
-    *("picture.js", "drawing.js", "pointing.js", "rows.js", "curves.js", "details.js", "tables.js"),
+    *("image.js", "drawing.js", "pointing.js", "rows.js", "curves.js", "details.js", "tables.js"),
     "main.js",
 )
 
@@ -100,7 +100,7 @@ def _embedded(value: object) -> str:
 def _shown(trace: Trace) -> list[list[int]]:
     """Return the places of the units that are shown of each layer, the inputs first."""
     sizes = trace.network.sizes
-    most = sizes[0] if trace.image_shape else MAX_NEURONS  # a picture is shown whole
+    most = sizes[0] if trace.image_shape else MAX_NEURONS  # an image is shown whole
     shown = [_largest(_size(trace.gradients[0].weights), most)]
     for deltas in trace.deltas:
         most = min(MAX_NEURONS, max(2, MAX_WEIGHTS // len(shown[-1])))

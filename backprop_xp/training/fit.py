@@ -54,7 +54,7 @@ def fit(
     sample_weight : array, shape (n,), optional
         How much each training sample counts; weight 2 counts as the row twice.
     image_shape : (int, int), optional
-        Height and width, where the inputs are pictures that shall be augmented.
+        Height and width, where the inputs are images that shall be augmented.
     state : TrainState, optional
         Go on from there, for the epochs that are missing to ``epochs``.
     parameters : list of Layer, optional

@@ -65,7 +65,7 @@ class TrainingSettings:
     dropout : tuple of float
         Dropout rate of the hidden layers: one for all of them, or one for each; empty for none.
     augment : name, `Augmentation` or None
-        How pictures are changed anew in every step; see `backprop_xp.data.augmentation`.
+        How images are changed anew in every step; see `backprop_xp.data.augmentation`.
     max_norm : float or None
         Bound on the norm of the incoming weights of each neuron.
     clip_norm : float or None

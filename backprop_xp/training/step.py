@@ -40,7 +40,7 @@ class StepRule(NamedTuple):
     dropout : tuple of float
         The rate of each hidden layer; empty for no dropout.
     augmentation : Augmentation or None
-        How pictures are changed before each step, and their height and width.
+        How images are changed before each step, and their height and width.
     image_shape : (int, int) or None
     clip_norm, max_norm : float or None
         Bounds on the norm of all gradients together, and of each neuron's incoming weights.

@@ -12,7 +12,7 @@ from backprop_xp.backend import arrays, random
 from backprop_xp.backend.arrays import Array, Namespace
 from backprop_xp.backend.devices import Placement
 from backprop_xp.backend.host import few_threads, quiet, reads_freely
-from backprop_xp.data.augmentation import check_pictures, get_augmentation
+from backprop_xp.data.augmentation import check_image_shape, get_augmentation
 from backprop_xp.data.device_data import Placed
 from backprop_xp.data.loader import Feed, Shuffle
 from backprop_xp.data.streaming import Streamed, hold
@@ -107,7 +107,7 @@ class Trainer:
         self.image_shape = image_shape
         self.augmentation = None
         if self.options.augment is not None:
-            self.image_shape = check_pictures(image_shape, self.network.sizes[0])
+            self.image_shape = check_image_shape(image_shape, self.network.sizes[0])
             self.augmentation = get_augmentation(self.options.augment, self.image_shape)
 
     def start(self, parameters: Parameters | None, state: TrainState | None) -> TrainState:

@@ -155,7 +155,7 @@ def main() -> None:
     add("--backend", default=None, help="numpy, cupy, jax or torch")
     add("--threads", type=int, default=os.cpu_count(), help="of the BLAS; default: all cores")
     add("--json", type=Path, help="file for the results")
-    add("--plot", type=Path, help="file for the picture")
+    add("--plot", type=Path, help="file for the image")
     options = parser.parse_args()
     where = select(options.device, options.backend, dtype="float32")
     found = machine(options)

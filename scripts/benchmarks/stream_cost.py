@@ -3,7 +3,7 @@
     python scripts/benchmarks/stream_cost.py
     python scripts/benchmarks/stream_cost.py --rows 500000 --rounds 7 --threads 2
 
-It writes a temporary .npy of random pictures of MNIST's shape, trains on it memory-mapped and on
+It writes a temporary .npy of random images of MNIST's shape, trains on it memory-mapped and on
 the same rows loaded, epoch by epoch in turn, and ends with the code 1 if the median of the ratios
 of a round is above the bound. The first epochs are not counted. What comes before the first
 epoch, the one pass that checks the rows, is reported apart.
@@ -30,7 +30,7 @@ BOUND = 1.3
 
 
 class Case(NamedTuple):
-    """A training of the benchmark, and the type in which the pictures are stored."""
+    """A training of the benchmark, and the type in which the images are stored."""
 
     name: str
     dtype: str
@@ -55,7 +55,7 @@ CASES = tuple(
 
 
 def write(folder: Path, dtype: str, rows: int) -> Path:
-    """Write random pictures to a file, a block at a time."""
+    """Write random images to a file, a block at a time."""
     path, rng = folder / f"{dtype}.npy", np.random.default_rng(0)
     file = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(rows, 784))
     for start in range(0, rows, 10_000):
@@ -99,7 +99,7 @@ def ratios_of(case: Case, path: Path, rounds: int) -> tuple[list[float], dict[st
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what streaming from a file costs.")
     add = parser.add_argument
-    add("--rows", type=int, default=400_000, help="pictures of 784 numbers each")
+    add("--rows", type=int, default=400_000, help="images of 784 numbers each")
     add("--rounds", type=int, default=5, help="rounds that count")
     add("--threads", type=int, default=os.cpu_count(), help="of the BLAS; default: all cores")
     options = parser.parse_args()

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from command_line import animals, done, environment, pictures, plane, run, written
+from command_line import animals, done, environment, image_folder, plane, run, written
 
 from backprop_xp import __version__, load_model
 from backprop_xp.backend.arrays import BACKENDS
@@ -153,7 +153,7 @@ def test_an_archive_without_targets_is_predicted(tmp_path):
 
 
 def test_a_folder_of_pictures_is_measured_and_predicted(tmp_path):
-    folder = pictures(tmp_path / "rows")
+    folder = image_folder(tmp_path / "rows")
     done("train", folder, "--seed", 0, "--out", tmp_path / "run")
     model = tmp_path / "run" / "model.safetensors"
     assert load_model(model).image_shape == (3, 3)

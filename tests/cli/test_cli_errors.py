@@ -10,7 +10,7 @@ from command_line import (
     animals,
     done,
     idx,
-    pictures,
+    image_folder,
     refused,
     refused_alike,
     run,
@@ -65,7 +65,7 @@ def prepared(**settings):
         ({"validation_fraction": 1.5}, "--validation-fraction 1.5", "validation_fraction is 1.5"),
         ({"loss": "cross_entropy", "output": "tanh"}, "--loss cross_entropy --output tanh", ""),
         ({"momentum": 0.5}, "--momentum 0.5", "momentum"),
-        ({"task": "regression"}, "--task regression", "labelled pictures"),
+        ({"task": "regression"}, "--task regression", "labelled images"),
     ],
     ids=lambda value: value.replace(" ", "_") if isinstance(value, str) else "",
 )
@@ -168,7 +168,7 @@ WHOLE = idx(np.zeros((120, 3, 3), np.uint8))
         (IMAGES, struct.pack(">HBB3I", 0, 8, 3, 119, 3, 3) + WHOLE[16:], "bytes follow after"),
         (IMAGES, struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3) + WHOLE[16:], "promises 7922"),
         (IMAGES, struct.pack(">HBB3I", 0, 8, 3, 0, 3, 3), "size 0"),
-        (LABELS, idx(np.zeros(119, np.uint8)), "120 pictures"),
+        (LABELS, idx(np.zeros(119, np.uint8)), "120 images"),
         (LABELS, WHOLE, "are the names exchanged?"),
         (FILES[3], idx(np.full(30, 7, np.uint8)), "the label '7' is none of the known classes"),
         (FILES[2], idx(np.zeros((30, 2, 2), np.uint8)), "must be of one set"),
@@ -176,7 +176,7 @@ WHOLE = idx(np.zeros((120, 3, 3), np.uint8))
     ids=lambda value: value if isinstance(value, str) else f"{len(value)}_bytes",
 )
 def test_a_folder_of_idx_files_that_is_damaged_is_refused(name, content, said, tmp_path):
-    folder = pictures(tmp_path / "rows")
+    folder = image_folder(tmp_path / "rows")
     written(folder / name, content)
     text = refused_alike(
         *(DataError, lambda: load_dataset(str(folder))),

@@ -13,7 +13,7 @@ from backprop_xp import load_model
 
 LONG = ("train", "--epochs", 1_000_000, "--hidden", 4, "--device", "cpu")
 SLOW = ("train", "--hidden", "2000,2000", "--batch-size", 1, "--device", "cpu")
-"""One step a picture, each of them slow: the first epoch does not end within a test."""
+"""One step an image, each of them slow: the first epoch does not end within a test."""
 
 CUT_OFF = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 

@@ -13,7 +13,7 @@ import pytest
 from command_line import (
     animals,
     done,
-    pictures,
+    image_folder,
     plane,
     refused,
     refused_alike,
@@ -320,7 +320,7 @@ def test_an_archive_of_numbers_is_learned(tmp_path):
 
 
 def test_a_folder_of_idx_files_is_learned(tmp_path):
-    folder = pictures(tmp_path / "rows")
+    folder = image_folder(tmp_path / "rows")
     told = done("train", folder, "--seed", 0, "--json").json
     assert told["data"] == {
         **{"name": "rows", "inputs": 9, "classes": ["0", "1", "2"]},

@@ -19,7 +19,7 @@ X = np.random.default_rng(0).random((5, 63))
 
 
 def changed(amounts, monkeypatch, **told):
-    """Return one picture augmented with the given draws: shift down and right, angle, height,
+    """Return one image augmented with the given draws: shift down and right, angle, height,
     width, shear."""
     monkeypatch.setattr(
         random, "uniform", lambda key, n, step, *, xp, dtype, device: np.asarray(amounts, dtype)
@@ -27,41 +27,41 @@ def changed(amounts, monkeypatch, **told):
     return augment(X[:1], SHAPE, Augmentation(**told), 0, 0, xp=np).reshape(SHAPE)
 
 
-PICTURE = X[0].reshape(SHAPE)
+IMAGE = X[0].reshape(SHAPE)
 
 
 @pytest.mark.parametrize(("down", "right"), [(1, 0), (-2, 0), (0, 1), (0, -3), (2, -1)])
 def test_a_shift_moves_every_pixel_and_leaves_zeros_behind(monkeypatch, down, right):
-    # The place that is sampled moves, so the picture goes the other way.
+    # The place that is sampled moves, so the image goes the other way.
     got = changed((-down / 4, -right / 4, 0, 0, 0, 0), monkeypatch, shift=4.0)
     wanted = np.zeros(SHAPE)
     rows, columns = np.indices(SHAPE)
     inside = (rows - down >= 0) & (rows - down < 9) & (columns - right >= 0) & (columns - right < 7)
-    wanted[inside] = PICTURE[rows[inside] - down, columns[inside] - right]
+    wanted[inside] = IMAGE[rows[inside] - down, columns[inside] - right]
     assert np.max(np.abs(got - wanted)) < 1e-12
 
 
 def test_half_a_pixel_is_the_mean_of_both_neighbours(monkeypatch):
     got = changed((0, 1, 0, 0, 0, 0), monkeypatch, shift=0.5)
-    wanted = (PICTURE + np.pad(PICTURE, ((0, 0), (0, 1)))[:, 1:]) / 2
+    wanted = (IMAGE + np.pad(IMAGE, ((0, 0), (0, 1)))[:, 1:]) / 2
     assert np.max(np.abs(got - wanted)) < 1e-12
 
 
 def test_half_a_turn_turns_the_picture_over(monkeypatch):
     got = changed((0, 0, 1, 0, 0, 0), monkeypatch, rotation=180.0)
-    assert np.max(np.abs(got - PICTURE[::-1, ::-1])) < 1e-12
+    assert np.max(np.abs(got - IMAGE[::-1, ::-1])) < 1e-12
 
 
 def test_scaling_is_about_the_middle(monkeypatch):
     got = changed((0, 0, 0, 1, 1, 0), monkeypatch, scaling=1.0)  # every second pixel is seen
-    assert np.max(np.abs(got[2:7, 2:5] - PICTURE[0:9:2, 1:6:2])) < 1e-12
+    assert np.max(np.abs(got[2:7, 2:5] - IMAGE[0:9:2, 1:6:2])) < 1e-12
     assert got[0].max() == 0.0
 
 
 def test_shear_moves_rows_sideways_by_their_distance_from_the_middle(monkeypatch):
     got = changed((0, 0, 0, 0, 0, 1), monkeypatch, shear=1.0)
-    assert np.array_equal(got[4], PICTURE[4])
-    assert np.max(np.abs(got[5, :-1] - PICTURE[5, 1:])) < 1e-12
+    assert np.array_equal(got[4], IMAGE[4])
+    assert np.max(np.abs(got[5, :-1] - IMAGE[5, 1:])) < 1e-12
 
 
 def test_elastic_displacements_have_the_strength_that_was_asked_for_and_are_smooth():
@@ -147,7 +147,7 @@ def test_training_with_augmentation_is_the_same_everywhere(library):
 
 @pytest.mark.parametrize("shape", [None, (9, 9)])
 def test_what_is_no_picture_is_not_augmented(shape):
-    with pytest.raises(ConfigurationError, match="needs pictures, and 63 inputs"):
+    with pytest.raises(ConfigurationError, match="needs images, and 63 inputs"):
         fit(NETWORK, (X, LABELS), augment="affine", image_shape=shape)
 
 

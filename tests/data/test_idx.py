@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from backprop_xp.data.readers.idx import read_idx
 from backprop_xp.errors import DataError
 
-PICTURES = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=1, max_dims=4, max_side=6))
+IMAGES = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=1, max_dims=4, max_side=6))
 
 
 def idx_bytes(array, *, shape=None, type_code=8):
@@ -40,7 +40,7 @@ def scratch(tmp_path_factory):
     return tmp_path_factory.mktemp("idx") / "file"
 
 
-@given(array=PICTURES, packed=st.booleans())
+@given(array=IMAGES, packed=st.booleans())
 def test_what_was_written_is_read_back_packed_or_not(scratch, array, packed):
     content = idx_bytes(array)
     scratch.write_bytes(gzip.compress(content) if packed else content)
@@ -49,7 +49,7 @@ def test_what_was_written_is_read_back_packed_or_not(scratch, array, packed):
     np.testing.assert_array_equal(read, array)
 
 
-@given(array=PICTURES, packed=st.booleans(), data=st.data())
+@given(array=IMAGES, packed=st.booleans(), data=st.data())
 def test_a_file_cut_off_anywhere_is_refused(scratch, array, packed, data):
     content = idx_bytes(array)
     content = gzip.compress(content) if packed else content

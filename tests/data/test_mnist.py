@@ -38,9 +38,9 @@ def small_set(n_train=12, n_test=4, side=2):
     rng = np.random.default_rng(0)
     content = {}
     for kind, n in (("train", n_train), ("t10k", n_test)):
-        pictures = rng.integers(0, 256, (n, side, side), dtype=np.uint8)
+        images = rng.integers(0, 256, (n, side, side), dtype=np.uint8)
         labels = (np.arange(n) % 3).astype(np.uint8)
-        content[f"{kind}-images-idx3-ubyte"] = idx_bytes(pictures)
+        content[f"{kind}-images-idx3-ubyte"] = idx_bytes(images)
         content[f"{kind}-labels-idx1-ubyte"] = idx_bytes(labels)
     return content
 
@@ -130,7 +130,7 @@ def test_mnist_itself_is_read_whole(real_mnist):
 
 
 def test_the_registry_is_that_of_the_files_themselves(real_mnist):
-    for name in FILES[1:]:  # the pictures to train on are often packed anew
+    for name in FILES[1:]:  # the images to train on are often packed anew
         packed = (real_mnist / f"{name}.gz").read_bytes()
         assert hashlib.sha256(packed).hexdigest() == mnist.SHA256[name]
 

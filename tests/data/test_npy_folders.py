@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import pictures
+from command_line import image_folder
 from helpers import bytes_of
 
 from backprop_xp.data import memory_map
@@ -90,7 +90,7 @@ def test_a_run_from_files_read_in_place_is_that_from_loaded_ones(folder, monkeyp
 
 @pytest.mark.parametrize("exact", [False, True], ids=["large", "as large as is loaded"])
 def test_a_large_plain_idx_file_is_read_in_place(tmp_path, monkeypatch, exact):
-    path = pictures(tmp_path / "set") / "train-images-idx3-ubyte"
+    path = image_folder(tmp_path / "set") / "train-images-idx3-ubyte"
     loaded = read_idx(path)
     monkeypatch.setattr(memory_map, "IN_PLACE", loaded.size if exact else loaded.size - 1)
     found = read_idx(path)
@@ -100,7 +100,7 @@ def test_a_large_plain_idx_file_is_read_in_place(tmp_path, monkeypatch, exact):
 
 @pytest.mark.parametrize(("change", "message"), [(-1, "the header promises"), (1, "bytes follow")])
 def test_a_large_idx_file_of_another_size_is_refused(tmp_path, in_place, change, message):
-    path = pictures(tmp_path / "set") / "train-images-idx3-ubyte"
+    path = image_folder(tmp_path / "set") / "train-images-idx3-ubyte"
     content = path.read_bytes()
     path.write_bytes(content[:change] if change < 0 else content + b"\0")
     with pytest.raises(DataError, match=message):
@@ -108,7 +108,7 @@ def test_a_large_idx_file_of_another_size_is_refused(tmp_path, in_place, change,
 
 
 def test_a_folder_of_large_idx_files_stays_in_them(tmp_path, monkeypatch):
-    folder = str(pictures(tmp_path / "set"))
+    folder = str(image_folder(tmp_path / "set"))
     loaded = load_dataset(folder)
     monkeypatch.setattr(memory_map, "IN_PLACE", 0)
     left = load_dataset(folder)

@@ -47,10 +47,10 @@ def test_many_blocks_of_rows_give_what_one_gives(monkeypatch):
 
 
 def test_pictures_are_divided_by_the_number_asked_for():
-    pictures = np.asarray([[0, 51, 255]], dtype=np.uint8)
-    scaled = scaling_for("255", pictures).apply(pictures)
+    images = np.asarray([[0, 51, 255]], dtype=np.uint8)
+    scaled = scaling_for("255", images).apply(images)
     assert scaled.dtype == np.float32
-    np.testing.assert_array_equal(scaled, pictures.astype(np.float32) / np.float32(255))
+    np.testing.assert_array_equal(scaled, images.astype(np.float32) / np.float32(255))
 
 
 def test_none_leaves_the_numbers_as_they_are_in_a_new_array():
@@ -73,14 +73,14 @@ def test_scaling_never_changes_its_input_and_lies_row_by_row(spec, dtype):
 
 @pytest.mark.parametrize("spec", ["255", "standard"])
 def test_scaling_makes_one_copy_and_no_more(spec):
-    pictures = np.random.default_rng(0).integers(0, 255, (20_000, 200), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 255, (20_000, 200), dtype=np.uint8)
     tracemalloc.start()
     try:
-        scaling_for(spec, pictures).apply(pictures)
-        assert tracemalloc.get_traced_memory()[1] < 1.5 * 4 * pictures.size
+        scaling_for(spec, images).apply(images)
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * 4 * images.size
         tracemalloc.reset_peak()
-        scaling_for("standard", pictures)
-        assert tracemalloc.get_traced_memory()[1] < 6 * pictures.size  # float64: 8 times
+        scaling_for("standard", images)
+        assert tracemalloc.get_traced_memory()[1] < 6 * images.size  # float64: 8 times
     finally:
         tracemalloc.stop()
 

@@ -144,8 +144,8 @@ def test_a_validation_archive_may_be_given(npz_file):
 
 
 def test_pictures_in_an_archive_are_divided_by_255(npz_file):
-    pictures = np.zeros((20, 3, 4), dtype=np.uint8)
-    dataset = load_dataset(npz_file(x=pictures, y=Y))
+    images = np.zeros((20, 3, 4), dtype=np.uint8)
+    dataset = load_dataset(npz_file(x=images, y=Y))
     assert dataset.default_scaling == "255"
     assert dataset.image_shape == (3, 4)
     assert dataset.n_inputs == 12

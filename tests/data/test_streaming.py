@@ -152,13 +152,13 @@ def test_a_file_of_one_window_is_trained_on_as_if_it_were_loaded(library, on_dis
 
 
 def test_bytes_are_scaled_as_they_are_read(on_disk):
-    pictures = np.random.default_rng(1).integers(0, 256, (N, 6), dtype=np.uint8)
-    scaling = scaling_for("255", pictures)
-    lazily = scaling.apply(on_disk(pictures))
+    images = np.random.default_rng(1).integers(0, 256, (N, 6), dtype=np.uint8)
+    scaling = scaling_for("255", images)
+    lazily = scaling.apply(on_disk(images))
     assert isinstance(lazily, Mapped)
     told = {**SETTINGS, "dtype": "float32"}
     streamed = fit(NETWORK, (lazily, LABELS), **told)
-    loaded = fit(NETWORK, (scaling.apply(pictures), LABELS), shuffle=whole_order(20), **told)
+    loaded = fit(NETWORK, (scaling.apply(images), LABELS), shuffle=whole_order(20), **told)
     assert errors(streamed.parameters, loaded.parameters) <= 1e-5
 
 

@@ -207,7 +207,7 @@ def test_it_ends_once_the_smoothed_loss_is_four_times_its_lowest():
 # --- what it suggests --------------------------------------------------------------------------
 
 DIGITS = load_digits().train
-PICTURES = DIGITS.inputs / 16.0
+IMAGES = DIGITS.inputs / 16.0
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
@@ -215,7 +215,7 @@ PICTURES = DIGITS.inputs / 16.0
 def test_the_suggestion_trains(optimizer, activation):
     network = Network((64, 30, 10), (activation, "softmax"))
     settings = {"optimizer": optimizer, "batch_size": 32, "seed": 0}
-    data = PICTURES, DIGITS.targets
+    data = IMAGES, DIGITS.targets
     rate = find_learning_rate(network, data, **settings).suggestion
 
     def accuracy(rate):
@@ -260,7 +260,7 @@ def test_the_suggestion_stays_near_the_rate_by_which_most_of_the_fall_was_done()
 
 
 def test_a_suggestion_has_two_digits():
-    found = find_learning_rate(Network((64, 10), "softmax"), (PICTURES, DIGITS.targets), seed=0)
+    found = find_learning_rate(Network((64, 10), "softmax"), (IMAGES, DIGITS.targets), seed=0)
     assert found.suggestion == float(f"{found.suggestion:.1e}")
     assert found.reason == ""
 
@@ -276,7 +276,7 @@ def test_a_suggestion_has_two_digits():
 )
 def test_a_range_that_shows_nothing_gives_a_reason_and_no_number(options, said):
     network = Network((64, 30, 10), ("tanh", "softmax"))
-    data = PICTURES, DIGITS.targets
+    data = IMAGES, DIGITS.targets
     found = find_learning_rate(network, data, optimizer="sgd", batch_size=0, seed=0, **options)
     assert found.suggestion is None
     assert said in found.reason

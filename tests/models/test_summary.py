@@ -56,7 +56,7 @@ def test_the_table_shows_the_layers_and_what_belongs_to_the_model(tmp_path):
         ["output", "softmax", "2", "x", "3", "2", "8", "32"],
         ["total", "23", "92"],
         [],
-        ["inputs", "4:", "pictures", "of", "2", "x", "2", "pixels"],
+        ["inputs", "4:", "images", "of", "2", "x", "2", "pixels"],
         ["scaling", "divided", "by", "255"],
         ["classes", "2:", "ant,", "bee"],
         ["loss", "cross_entropy:", "-Σ_j", "y_j", "log", "a_j"],

@@ -10,7 +10,7 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
-from command_line import animals, done, pictures, plane, strict_json, written
+from command_line import animals, done, image_folder, plane, strict_json, written
 from report_pages import read_page
 
 from backprop_xp.diagnosis import error_analysis
@@ -57,7 +57,7 @@ def test_the_headline_is_what_was_measured(digits):
     right = f"{test['correct']} of {test['count']} right"
     assert f"{percent(test['accuracy'])} test accuracy: {right}" in page.text
     assert "A network of 64-12-10 neurons (sigmoid, softmax), trained with adam" in page.text
-    assert "Pictures of 8 × 8, 10 classes; rows: 1,078 training, 362 validation, 357" in page.text
+    assert "Images of 8 × 8, 10 classes; rows: 1,078 training, 362 validation, 357" in page.text
 
 
 def test_the_table_of_the_history_is_the_history(digits):
@@ -89,7 +89,7 @@ def test_the_curves_are_those_of_the_history(digits, title, series, field):
     assert len(points) == len(values)
     for drawn_at, wanted in ((points[:, 0], np.arange(len(values))), (points[:, 1], values)):
         assert np.corrcoef(drawn_at, wanted)[0, 1] ** 2 > 0.999999
-    assert np.corrcoef(points[:, 1], values)[0, 1] < 0  # a picture's y goes down
+    assert np.corrcoef(points[:, 1], values)[0, 1] < 0  # an image's y goes down
 
 
 def test_a_single_epoch_is_the_only_one_on_its_axis(digits, tmp_path):
@@ -141,7 +141,7 @@ def test_the_worst_mistakes_are_pictures_with_what_they_were_taken_for(digits):
     folder, page = digits
     worst = outcome(folder)["review"]["worst"]
     shown = page.all("img")[: len(worst)]
-    assert [given["alt"] for given in shown] == [f"Picture of row {row['row']}" for row in worst]
+    assert [given["alt"] for given in shown] == [f"Image of row {row['row']}" for row in worst]
     for row in worst:
         assert f"taken for {row['predicted']} {percent(row['sure'])}" in page.text
         assert f"is {row['target']} {percent(row['target_output'])} row {row['row']}" in page.text
@@ -219,7 +219,7 @@ def test_many_classes_are_a_picture_and_a_list(tmp_path):
 
 def test_rows_that_are_too_wide_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr(error_analysis, "WIDEST", 8)
-    done("train", pictures(tmp_path / "data"), *QUICK, "--epochs", 0, "--out", tmp_path / "run")
+    done("train", image_folder(tmp_path / "data"), *QUICK, "--epochs", 0, "--out", tmp_path / "run")
     written_page = write_report(tmp_path / "run")
     page = read_page(written_page.path)
     assert "The inputs of these rows are not kept: 9 numbers in each are too many." in page.text

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from command_line import animals, done, pictures, plane, run, written
+from command_line import animals, done, image_folder, plane, run, written
 
 WIDTHS = ((1280, "light"), (390, "dark"))
 QUICK = ("--seed", 0, "--device", "cpu", "--epochs", 3)
@@ -25,11 +25,11 @@ def pages(tmp_path_factory):
         *("train", slope, "--label", "t", "--task", "regression", *QUICK),
         *("--out", home / "numbers"),
     )
-    done("train", pictures(home / "data"), *QUICK, "--hidden", 6, "--out", home / "pictures")
+    done("train", image_folder(home / "data"), *QUICK, "--hidden", 6, "--out", home / "images")
     rate = ("--optimizer", "sgd", "--learning-rate", 1e30)
     assert run("train", *QUICK, *rate, "--doctor", "--out", home / "diverged").code == 5
     found = {}
-    for name in ("classes", "numbers", "pictures", "diverged"):
+    for name in ("classes", "numbers", "images", "diverged"):
         beside = ("--compare", home / "other") if name == "classes" else ()
         told = done("report", home / name, *beside, "--json").json
         found[name] = Path(told["report"]).read_text("utf-8")
@@ -37,7 +37,7 @@ def pages(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("width", "scheme"), WIDTHS)
-@pytest.mark.parametrize("name", ["classes", "numbers", "pictures", "diverged"])
+@pytest.mark.parametrize("name", ["classes", "numbers", "images", "diverged"])
 def test_a_report_is_silent_asks_for_nothing_and_has_no_serious_fault(
     browser, pages, name, width, scheme
 ):
@@ -53,7 +53,7 @@ def test_a_report_is_silent_asks_for_nothing_and_has_no_serious_fault(
 def test_the_pictures_are_shown_and_the_drawings_take_the_colours_of_the_page(browser, pages):
     seen = {}
     for scheme in ("light", "dark"):
-        browser.open(pages["pictures"], scheme=scheme)
+        browser.open(pages["images"], scheme=scheme)
         sizes = browser.run("return [...document.images].map(one => one.naturalWidth)")
         assert sizes
         assert set(sizes) == {3}

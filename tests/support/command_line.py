@@ -162,8 +162,8 @@ def idx(array: Any) -> bytes:
     return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
-def pictures(folder: Path) -> Path:
-    """Make a folder of IDX files: 3 x 3 pictures whose brightest row names their class."""
+def image_folder(folder: Path) -> Path:
+    """Make a folder of IDX files: 3 x 3 images whose brightest row names their class."""
     folder.mkdir()
     for n, images, labels in ((120, FILES[0], FILES[1]), (30, FILES[2], FILES[3])):
         kinds = np.arange(n, dtype=np.uint8) % 3

@@ -49,13 +49,13 @@ def trace_of(sizes, activations=None, *, dtype="float64", samples=1, **told):
     )
 
 
-def picture_trace(**told):
-    """Return a trace of a network that looks at a picture of 6 by 5 pixels."""
+def image_trace(**told):
+    """Return a trace of a network that looks at an image of 6 by 5 pixels."""
     return trace_of(
         (30, 12, 4),
         image_shape=(6, 5),
         classes=("ant", "bee", "cat", "dog"),
-        title="A picture",
+        title="An image",
         **told,
     )
 

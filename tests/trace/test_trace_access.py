@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from pages import example, hostile_trace, picture_trace, trace_of, watched
+from pages import example, hostile_trace, image_trace, trace_of, watched
 
 
 @pytest.fixture
@@ -39,9 +39,9 @@ def test_the_page_first_speaks_the_language_of_its_reader(browser, opened, langu
     assert not re.search(r"\b(the|of|weights)\b", browser.text("#step"))
 
 
-@pytest.mark.parametrize("name", ["note-000", "picture"])
+@pytest.mark.parametrize("name", ["note-000", "image"])
 def test_a_narrow_window_needs_no_scrolling_sideways(browser, opened, name):
-    opened(picture_trace() if name == "picture" else example(name), width=360, height=740)
+    opened(image_trace() if name == "image" else example(name), width=360, height=740)
     browser.click_on('[data-unit="1 1"] .ring')
     assert browser.run("return document.documentElement.scrollWidth") <= 360
     assert browser.run("return document.getElementById('drawing').scrollWidth") <= 360
@@ -63,7 +63,7 @@ def test_nothing_moves_for_those_who_want_no_motion(browser, opened):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_an_audit_of_accessibility_finds_no_serious_fault(browser, opened, scheme, language):
-    opened(picture_trace(samples=2), scheme=scheme, language=language)
+    opened(image_trace(samples=2), scheme=scheme, language=language)
     assert browser.run("return document.documentElement.dataset.theme") == scheme
     for block in browser.find_all(".tables summary"):
         block.click()

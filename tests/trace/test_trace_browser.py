@@ -1,7 +1,7 @@
 """The trace page in a real browser: what its steps, clicks and keys show is what the trace says."""
 
 import pytest
-from pages import example, picture_trace, trace_of, watched
+from pages import example, image_trace, trace_of, watched
 
 from backprop_xp.nn.regularizers import Penalty
 from backprop_xp.trace.examples import EXAMPLES
@@ -199,9 +199,9 @@ def test_another_sample_of_the_batch_can_be_chosen(browser, opened):
 
 
 def test_a_click_on_a_pixel_shows_it_and_its_weights(browser, opened):
-    data = opened(picture_trace())
+    data = opened(image_trace())
     box = browser.run(
-        "const box = document.querySelector('.picture .frame').getBoundingClientRect();"
+        "const box = document.querySelector('.image .frame').getBoundingClientRect();"
         "return [box.left, box.top, box.width, box.height]"
     )
     row, column = 4, 1  # counted from 0
@@ -220,7 +220,7 @@ def test_a_click_on_a_pixel_shows_it_and_its_weights(browser, opened):
 
 
 def test_long_sums_are_cut_and_can_be_had_whole(browser, opened):
-    data = opened(picture_trace())
+    data = opened(image_trace())
     click_unit(browser, 1, 3)
     assert "20 more that sum to" in browser.text("#details")
     rows = "return document.querySelectorAll('#details .part:first-of-type tbody tr').length"
@@ -240,7 +240,7 @@ def test_long_sums_are_cut_and_can_be_had_whole(browser, opened):
 
 
 def test_softmax_says_why_it_has_no_curve(browser, opened):
-    opened(picture_trace())
+    opened(image_trace())
     click_unit(browser, 2, 1)
     assert browser.text("#details-title") == "Layer 2, neuron 2 (class bee)"
     assert "there is no curve of one z alone" in browser.text("#details")
@@ -274,8 +274,8 @@ def test_everything_is_reached_with_the_keyboard_alone(browser, opened):
 
 
 def test_the_keys_move_over_a_picture_and_open_a_pixel(browser, opened):
-    data = opened(picture_trace())
-    browser.run("document.querySelector('.picture').focus()")
+    data = opened(image_trace())
+    browser.run("document.querySelector('.image').focus()")
     browser.press("ARROW_RIGHT", "ARROW_DOWN", "ARROW_DOWN")
     assert browser.text("#position") == "1 / 10"
     x = data["samples"][0]["input"][2 * 5 + 1]

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from pages import HOSTILE, hostile_trace, page_data, picture_trace, trace_of, unpacked
+from pages import HOSTILE, hostile_trace, image_trace, page_data, trace_of, unpacked
 
 from backprop_xp.nn.activations import SIGMOID
 from backprop_xp.trace.examples import EXAMPLES, read_example
@@ -54,7 +54,7 @@ def test_a_page_of_784_30_10_with_adam_stays_under_two_megabytes(dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_page_holds_every_number_exactly(dtype):
-    trace = picture_trace(optimizer="adam", dtype=dtype, samples=2)
+    trace = image_trace(optimizer="adam", dtype=dtype, samples=2)
     data = page_data(trace_page(trace))
     for row, sample in enumerate(data["samples"]):
         assert (unpacked(sample["input"], dtype) == trace.inputs[row]).all()

@@ -118,7 +118,7 @@ def _read_shape(path: Path, file: BinaryIO) -> tuple[int, ...]:
     if zeros != 0 or not 1 <= n_dimensions <= _MAX_DIMENSIONS:
         raise DataError(
             f"{path}: no IDX file: it begins with 0x{magic.hex()}",
-            "an IDX file begins with 0x00000801 (labels) or 0x00000803 (pictures)",
+            "an IDX file begins with 0x00000801 (labels) or 0x00000803 (images)",
         )
     if type_code != _UNSIGNED_BYTE:
         held = _OTHER_TYPES.get(type_code, "an unknown type")

@@ -80,7 +80,7 @@ class RowFile(NamedTuple):
     features : tuple of str or None
         The names of the input columns, where the file has them.
     image_shape : tuple of int or None
-        Height and width, where each row was stored as a picture.
+        Height and width, where each row was stored as an image.
     """
 
     path: str

@@ -5,7 +5,7 @@
 const DEPTH = DATA.layers.length;
 const SIZES = DATA.network.sizes;
 const SHOWN = DATA.shown;
-const PICTURE = DATA.network.image_shape; // [height, width], or null
+const IMAGE = DATA.network.image_shape; // [height, width], or null
 
 function unpackParameters(packed, layer) {
   const count = SHOWN[layer].length * SHOWN[layer - 1].length;

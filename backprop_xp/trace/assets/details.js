@@ -70,7 +70,7 @@ function neuronDetails({ layer, j }) {
   const bias = HAS_BIAS
     ? [row(t("bias"), openButton(opened, biases[j]), "", number(biases[j]))]
     : [];
-  const from = layer === 1 && PICTURE ? t("row_column") : layer === 1 ? t("input") : t("from");
+  const from = layer === 1 && IMAGE ? t("row_column") : layer === 1 ? t("input") : t("from");
   return [
     part(
       t("part_sum"),

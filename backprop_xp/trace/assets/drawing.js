@@ -1,4 +1,4 @@
-// The network, drawn: circles for neurons, lines for weights, a picture where the inputs are one.
+// The network, drawn: circles for neurons, lines for weights, an image where the inputs are one.
 
 const TOP = 46; // room for the names of the layers
 const BOTTOM = 26; // and for what is left out
@@ -11,15 +11,15 @@ const pitchOf = (units) => (units <= 5 ? 64 : units <= 10 ? 47 : units <= 16 ? 3
 function layoutOf(room) {
   const wide = room > 620;
   const units = SHOWN.map((places) => places.length);
-  const circles = PICTURE ? units.slice(1) : units;
+  const circles = IMAGE ? units.slice(1) : units;
   const height = Math.max(wide ? 300 : 260, ...circles.map((n) => n * pitchOf(n)));
-  const side = PICTURE ? Math.min(wide ? 210 : 104, (height - 60) / 2, room * 0.27) : 0;
-  const left = PICTURE ? side / 2 + 2 : DATA.network.features ? (wide ? 120 : 64) : 30;
+  const side = IMAGE ? Math.min(wide ? 210 : 104, (height - 60) / 2, room * 0.27) : 0;
+  const left = IMAGE ? side / 2 + 2 : DATA.network.features ? (wide ? 120 : 64) : 30;
   const right = DATA.network.classes ? (wide ? 116 : 70) : wide ? 92 : 72;
-  const gaps = PICTURE ? DEPTH - 0.35 : DEPTH;
+  const gaps = IMAGE ? DEPTH - 0.35 : DEPTH;
   const width = Math.max(room, left + right + gaps * 62);
-  const gap = (width - left - right - (PICTURE ? side / 2 : 0)) / DEPTH;
-  const x = SHOWN.map((_, layer) => left + (PICTURE && layer ? side / 2 : 0) + layer * gap);
+  const gap = (width - left - right - (IMAGE ? side / 2 : 0)) / DEPTH;
+  const x = SHOWN.map((_, layer) => left + (IMAGE && layer ? side / 2 : 0) + layer * gap);
   const spread = units.map((n) => Math.min(104, height / n));
   const radius = spread.map((pitch) => Math.min(21, pitch * 0.4, gap * 0.3));
   const y = (layer, place) => TOP + height / 2 + (place - (units[layer] - 1) / 2) * spread[layer];
@@ -47,13 +47,13 @@ function buildDrawing() {
   drawn.halo = svg("line", { class: "halo", visibility: "hidden" });
   beneath.append(drawn.halo);
   const lines = LAYERS.map((_, place) => linesInto(place + 1));
-  if (PICTURE) {
-    above.append(...pictureParts());
+  if (IMAGE) {
+    above.append(...imageParts());
     lines[0].setAttribute("class", "lines many over"); // they come out of its pixels
     above.append(lines.shift());
   }
   beneath.append(...lines);
-  for (let layer = PICTURE ? 1 : 0; layer <= DEPTH; layer++) above.append(unitsOf(layer));
+  for (let layer = IMAGE ? 1 : 0; layer <= DEPTH; layer++) above.append(unitsOf(layer));
   const heads = SHOWN.map((_, layer) => layerHead(layer));
   root.append(beneath, above, ...heads);
   host.replaceChildren(root);
@@ -66,7 +66,7 @@ function linesInto(layer) {
     class: SHOWN[layer].length * SHOWN[layer - 1].length > 200 ? "lines many" : "lines",
   });
   drawn.lines[layer] = { group, list: [] };
-  if (layer === 1 && PICTURE) {
+  if (layer === 1 && IMAGE) {
     drawn.fan = SHOWN[1].map((_, j) => svg("line", { x2: x[1] - radius[1], y2: y(1, j) }));
     group.append(...drawn.fan);
     return group;
@@ -192,13 +192,13 @@ function layerHead(layer) {
   return svg("g", { "aria-hidden": "true" }, text, note);
 }
 
-function pictureParts() {
+function imageParts() {
   const { side, height, x } = drawn.layout;
   const middle = TOP + height / 2;
-  const [rows, columns] = PICTURE;
+  const [rows, columns] = IMAGE;
   const tall = (side * rows) / Math.max(rows, columns);
   const left = x[0] - (side * columns) / Math.max(rows, columns) / 2;
-  drawn.grid = makeGrid(left, middle - tall - 26, side, "picture");
+  drawn.grid = makeGrid(left, middle - tall - 26, side, "image");
   drawn.map = makeGrid(left, middle + 18, side, "map");
   drawn.grid.group.setAttribute("role", "application");
   drawn.grid.group.setAttribute("tabindex", "0");
@@ -222,7 +222,7 @@ function updateDrawing() {
     if (drawn.units[layer]) updateUnits(step, layer);
     if (layer) updateLines(step, layer);
   }
-  if (PICTURE) updatePicture(step);
+  if (IMAGE) updateImage(step);
   SHOWN[DEPTH].forEach((_, place) => {
     const { target, title } = drawn.names[place];
     target.textContent = `y ${signed(rounded(current().target[place], 3))}`;
@@ -295,16 +295,16 @@ function paintLine(element, value, most) {
   element.style.setProperty("--share", share);
 }
 
-function updatePicture(step) {
+function updateImage(step) {
   const { grid, map, fan, layout } = drawn;
-  paintPicture(grid);
+  paintImage(grid);
   const j = focusOf(1);
   const quantity = lineQuantity(step);
   paintMap(map, j, quantity);
   drawn.mapName.textContent = t(`map_${quantity}`, { neuron: count(1, j) });
   grid.group.setAttribute(
     "aria-label",
-    t("picture_label", { rows: PICTURE[0], columns: PICTURE[1] }),
+    t("image_label", { rows: IMAGE[0], columns: IMAGE[1] }),
   );
   const { chosen } = state;
   const pixel =
@@ -331,7 +331,7 @@ function updateChosen() {
   const { chosen } = state;
   drawn.root.classList.toggle(
     "choosing",
-    chosen?.kind === "neuron" || (chosen?.kind === "input" && !PICTURE),
+    chosen?.kind === "neuron" || (chosen?.kind === "input" && !IMAGE),
   );
   const isChosen = (layer, place) => {
     if (chosen?.kind === "neuron" || chosen?.kind === "bias")

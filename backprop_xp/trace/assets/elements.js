@@ -80,7 +80,7 @@ const name = {
 function unitName(layer, place) {
   const given = unitLabel(layer, place);
   if (layer === 0) {
-    if (PICTURE) {
+    if (IMAGE) {
       const [row, column] = pixelPlace(place);
       return t("pixel", { row, column });
     }
@@ -101,6 +101,6 @@ function unitLabel(layer, place) {
 
 /** Row and column of a pixel, counted from 1. */
 function pixelPlace(place) {
-  const width = PICTURE[1];
+  const width = IMAGE[1];
   return [Math.floor(SHOWN[0][place] / width) + 1, (SHOWN[0][place] % width) + 1];
 }

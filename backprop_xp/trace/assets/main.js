@@ -30,7 +30,7 @@ function choose(thing) {
 
 /** Give the focus back to what was chosen in the drawing. */
 function returnTo({ kind, layer, j, k }) {
-  if (kind === "input" && PICTURE) drawn.grid.group.focus();
+  if (kind === "input" && IMAGE) drawn.grid.group.focus();
   else if (kind === "input") drawn.units[0][k].element.focus();
   else drawn.units[layer][j].element.focus();
 }

@@ -15,7 +15,7 @@ function thingAt(event) {
     return { kind: "bias", layer, j, k: null };
   }
   if (place) return unitThing(...place.split(" ").map(Number));
-  if (PICTURE) {
+  if (IMAGE) {
     const pixel = drawn.grid.at(...point);
     if (pixel !== null) return unitThing(0, pixel);
     const onMap = drawn.map.at(...point);
@@ -94,12 +94,12 @@ function listen(root) {
     if (thing) choose(thing);
   });
   root.addEventListener("keydown", (event) => {
-    if (event.target === drawn.grid?.group) return pictureKey(event);
+    if (event.target === drawn.grid?.group) return imageKey(event);
     const place = event.target.closest("[data-unit]")?.dataset.unit;
     if (place) unitKey(event, ...place.split(" ").map(Number));
   });
   drawn.grid?.group.addEventListener("focus", () => movePixel(state.roving[0] ?? 0));
-  drawn.grid?.group.addEventListener("blur", () => updatePicture(currentStep()));
+  drawn.grid?.group.addEventListener("blur", () => updateImage(currentStep()));
 }
 
 /** Up and down lead through a layer; left and right are left to the steps. */
@@ -117,7 +117,7 @@ function unitKey(event, layer, place) {
   drawn.units[layer][next].element.focus();
 }
 
-function pictureKey(event) {
+function imageKey(event) {
   if (event.key.startsWith("Arrow")) {
     event.preventDefault();
     event.stopPropagation();

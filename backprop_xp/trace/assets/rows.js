@@ -40,7 +40,7 @@ function moreButton(onclick) {
 
 /** A unit's name where room is scarce. */
 function shortName(layer, place) {
-  if (layer === 0 && PICTURE) return `${pixelPlace(place).join(", ")}`;
+  if (layer === 0 && IMAGE) return `${pixelPlace(place).join(", ")}`;
   const given = unitLabel(layer, place);
   return given === null ? String(count(layer, place)) : `${count(layer, place)} (${given})`;
 }

@@ -1,7 +1,7 @@
-"""Make the README's pictures of the trace page, and of a run's report, with headless Chromium.
+"""Make the README's images of the trace page, and of a run's report, with headless Chromium.
 
 backprop-xp train --seed 0 --doctor --out runs/a && backprop-xp report runs/a
-python scripts/page_pictures.py scripts/pictures --report runs/a/report.html
+python scripts/page_images.py scripts/images --report runs/a/report.html
 """
 
 import argparse
@@ -19,15 +19,15 @@ OPTIONS = (
 )
 
 # Width, height, the step counted from 0, what is chosen there, and the theme.
-TRACE_PICTURES = {
+TRACE_IMAGES = {
     "trace": (1280, 830, 2, '[data-unit="2 0"]', "light"),
     "trace-dark": (1280, 830, 6, "#details", "dark"),
 }
-REPORT_PICTURE = (1280, 1560)
+REPORT_IMAGE = (1280, 1560)
 
 
 def main() -> None:
-    """Read the options, take the pictures and say where they are."""
+    """Read the options, take the images and say where they are."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="the folder to write the PNG files to")
     parser.add_argument("--trace", default="note-000", help="a worked example or a .toml file")
@@ -38,12 +38,12 @@ def main() -> None:
     told.out.mkdir(parents=True, exist_ok=True)
     page = told.trace_page.read_text("utf-8") if told.trace_page else None
     page = page or trace_page(read_example(told.trace).trace())
-    for name, (width, height, step, chosen, theme) in TRACE_PICTURES.items():
+    for name, (width, height, step, chosen, theme) in TRACE_IMAGES.items():
         at = at_step(page, step, chosen, theme)
         take(told.chromium, at, told.out / f"{name}.png", width, height)
     if told.report:
         report = told.report.read_text("utf-8")
-        take(told.chromium, report, told.out / "report.png", *REPORT_PICTURE)
+        take(told.chromium, report, told.out / "report.png", *REPORT_IMAGE)
 
 
 def at_step(page: str, step: int, chosen: str, theme: str) -> str:
@@ -62,7 +62,7 @@ def at_step(page: str, step: int, chosen: str, theme: str) -> str:
 
 
 def take(chromium: str, page: str, out: Path, width: int, height: int) -> None:
-    """Take a picture of a page, in a window of that size."""
+    """Take an image of a page, in a window of that size."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "page.html"
         path.write_text(page, "utf-8")

@@ -1,8 +1,8 @@
-// Inputs that are a picture: the picture itself, and a map of the weights from it to one neuron.
+// Inputs that are an image: the image itself, and a map of the weights from it to one neuron.
 
-/** A picture of squares, of which each can be pointed at; `side` is that of its longer edge. */
+/** An image of squares, of which each can be pointed at; `side` is that of its longer edge. */
 function makeGrid(x, y, side, className) {
-  const [height, width] = PICTURE;
+  const [height, width] = IMAGE;
   const cell = side / Math.max(height, width);
   const squares = SHOWN[0].map((_, place) =>
     svg("rect", {
@@ -41,8 +41,8 @@ function makeGrid(x, y, side, className) {
   return { group, squares, at, centre, pointAt, width: width * cell, height: height * cell, x, y };
 }
 
-/** The picture in ink, the darkest at the largest input. */
-function paintPicture(grid) {
+/** The image in ink, the darkest at the largest input. */
+function paintImage(grid) {
   const { input } = current();
   const low = input.reduce((least, value) => Math.min(least, value), Infinity);
   const high = input.reduce((most, value) => Math.max(most, value), -Infinity);
@@ -61,9 +61,9 @@ function paintMap(grid, j, quantity) {
   });
 }
 
-/** Where an arrow key leads from a pixel; the picture's edge stops it. */
+/** Where an arrow key leads from a pixel; the image's edge stops it. */
 function neighbour(place, key) {
-  const [height, width] = PICTURE;
+  const [height, width] = IMAGE;
   const row = Math.floor(place / width);
   const column = place % width;
   const within = (value, limit) => Math.min(Math.max(value, 0), limit - 1);

@@ -1,4 +1,4 @@
-"""Pictures in a report: inputs and weights as small PNGs, and the plane of two inputs."""
+"""Images in a report: inputs and weights as small PNGs, and the plane of two inputs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _GRID = 160
 
 
 def png(pixels: Array) -> str:
-    """Return pixels as a picture that stands in its own address.
+    """Return pixels as an image that stands in its own address.
 
     Parameters
     ----------
@@ -49,16 +49,16 @@ def png(pixels: Array) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def input_pictures(rows: list[list[float]], shape: tuple[int, int]) -> list[str]:
-    """Return rows of inputs as pictures in one scale, like ink on paper: the least is white."""
+def input_images(rows: list[list[float]], shape: tuple[int, int]) -> list[str]:
+    """Return rows of inputs as images in one scale, like ink on paper: the least is white."""
     values = np.asarray(rows, dtype=np.float64)
     low, high = float(values.min()), float(values.max())
     grey = 255.0 - (values - low) * (235.0 / (high - low or 1.0))
     return [png(row.reshape(shape).round().astype(np.uint8)) for row in grey]
 
 
-def weight_pictures(model: Model) -> list[tuple[str, float, float]]:
-    """Return the incoming weights of each neuron of the first layer as a picture, with the least
+def weight_images(model: Model) -> list[tuple[str, float, float]]:
+    """Return the incoming weights of each neuron of the first layer as an image, with the least
     and the largest of them: blue above 0, orange below, opaque for the largest of all."""
     weights = arrays.to_numpy(model.parameters[0].weights).astype(np.float64)[:UNITS]
     largest = float(np.quantile(np.abs(weights), 0.998)) or 1.0
@@ -68,13 +68,13 @@ def weight_pictures(model: Model) -> list[tuple[str, float, float]]:
         colors = np.where(row[:, None] > 0.0, _POSITIVE, _NEGATIVE)
         pixels = np.concatenate([colors, 255.0 * strength[:, None]], axis=1).round()
         shape = (*(model.image_shape or ()), 4)
-        picture = png(pixels.astype(np.uint8).reshape(shape))
-        shown.append((picture, float(row.min()), float(row.max())))
+        image = png(pixels.astype(np.uint8).reshape(shape))
+        shown.append((image, float(row.min()), float(row.max())))
     return shown
 
 
 def matrix_chart(matrix: list[list[int]], part: str) -> str:
-    """Return a confusion matrix that is too large for a table as a picture, each true class in
+    """Return a confusion matrix that is too large for a table as an image, each true class in
     the share of its rows."""
     counts = np.asarray(matrix, dtype=np.float64)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
