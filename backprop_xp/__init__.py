@@ -13,11 +13,11 @@ from backprop_xp.version import __version__
 
 if TYPE_CHECKING:  # "import X as X" marks X as public for type checkers
     from backprop_xp.backend.devices import list_devices as list_devices
-    from backprop_xp.backend.devices import select as select
+    from backprop_xp.backend.devices import select_device as select_device
     from backprop_xp.data.digits import load_digits as load_digits
     from backprop_xp.data.mnist import load_mnist as load_mnist
     from backprop_xp.data.sources import load_dataset as load_dataset
-    from backprop_xp.diagnosis.doctor import examine as examine
+    from backprop_xp.diagnosis.doctor import diagnose as diagnose
     from backprop_xp.diagnosis.learning_rate_finder import find_learning_rate as find_learning_rate
     from backprop_xp.errors import BackpropError as BackpropError
     from backprop_xp.errors import ConfigurationError as ConfigurationError
@@ -28,18 +28,23 @@ if TYPE_CHECKING:  # "import X as X" marks X as public for type checkers
     from backprop_xp.models.model import Model as Model
     from backprop_xp.models.model_file import load_model as load_model
     from backprop_xp.models.model_file import save_model as save_model
+    from backprop_xp.nn.activations import elementwise as elementwise
+    from backprop_xp.nn.backpropagation import backward as backward
+    from backprop_xp.nn.backpropagation import forward as forward
+    from backprop_xp.nn.backpropagation import loss_and_gradients as loss_and_gradients
     from backprop_xp.nn.gradient_check import check_gradients as check_gradients
+    from backprop_xp.nn.losses import get_loss as get_loss
+    from backprop_xp.nn.losses import huber as huber
+    from backprop_xp.nn.losses import quantile as quantile
     from backprop_xp.nn.network import Layer as Layer
     from backprop_xp.nn.network import Network as Network
-    from backprop_xp.nn.network import backward as backward
-    from backprop_xp.nn.network import forward as forward
     from backprop_xp.nn.network import initial_parameters as initial_parameters
-    from backprop_xp.nn.network import loss_and_gradients as loss_and_gradients
-    from backprop_xp.runs.run import prepare as prepare
+    from backprop_xp.nn.optimizers import get_optimizer as get_optimizer
+    from backprop_xp.runs.run import prepare_run as prepare_run
+    from backprop_xp.runs.settings import RunSettings as RunSettings
     from backprop_xp.training.evaluation import evaluate as evaluate
     from backprop_xp.training.evaluation import predict as predict
     from backprop_xp.training.fit import fit as fit
-    from backprop_xp.training.settings import RunSettings as RunSettings
     from backprop_xp.training.state import TrainState as TrainState
 
 # Where each public name is defined. A module is loaded at the first use of one of its names, so
@@ -54,26 +59,31 @@ _HOMES = {
     "Model": "models.model",
     "ModelFileError": "errors",
     "Network": "nn.network",
-    "RunSettings": "training.settings",
+    "RunSettings": "runs.settings",
     "TrainState": "training.state",
-    "backward": "nn.network",
+    "backward": "nn.backpropagation",
     "check_gradients": "nn.gradient_check",
+    "diagnose": "diagnosis.doctor",
+    "elementwise": "nn.activations",
     "evaluate": "training.evaluation",
-    "examine": "diagnosis.doctor",
     "find_learning_rate": "diagnosis.learning_rate_finder",
     "fit": "training.fit",
-    "forward": "nn.network",
+    "forward": "nn.backpropagation",
+    "get_loss": "nn.losses",
+    "get_optimizer": "nn.optimizers",
+    "huber": "nn.losses",
     "initial_parameters": "nn.network",
     "list_devices": "backend.devices",
     "load_dataset": "data.sources",
     "load_digits": "data.digits",
     "load_mnist": "data.mnist",
     "load_model": "models.model_file",
-    "loss_and_gradients": "nn.network",
+    "loss_and_gradients": "nn.backpropagation",
     "predict": "training.evaluation",
-    "prepare": "runs.run",
+    "prepare_run": "runs.run",
+    "quantile": "nn.losses",
     "save_model": "models.model_file",
-    "select": "backend.devices",
+    "select_device": "backend.devices",
 }
 
 __all__ = ["__version__", *_HOMES]

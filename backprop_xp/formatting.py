@@ -1,4 +1,4 @@
-"""Plain data: what JSON can hold."""
+"""Numbers and arrays as JSON can hold them, and counts in words."""
 
 from __future__ import annotations
 
@@ -6,16 +6,44 @@ import math
 from typing import Any
 
 
-def finite(value: Any) -> Any:
-    """Return plain data in which None stands for each number that JSON does not know.
+def json_safe(value: Any) -> Any:
+    """Return the data with None in place of each number that is not finite, as JSON requires.
 
     Examples
     --------
-    >>> finite({"losses": (0.5, math.inf, math.nan)})
+    >>> json_safe({"losses": (0.5, math.inf, math.nan)})
     {'losses': [0.5, None, None]}
     """
     if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
+        return {key: json_safe(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
+        return [json_safe(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def to_json(x: Any) -> Any:
+    """Return a number or a host array as Python floats, with None for what is not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> to_json(np.asarray([[0.1, np.inf]], dtype=np.float32))
+    [[0.1, None]]
+    """
+    if isinstance(x, (list, float)):
+        return json_safe(x)
+    if x.dtype == "float32":
+        x = x.astype("U").astype("float64")  # the shortest decimals that tell its numbers apart
+    return json_safe(x.tolist())
+
+
+def pluralize(number: int, noun: str) -> str:
+    """Return a number with its noun in the singular or the plural.
+
+    Examples
+    --------
+    >>> pluralize(1, "epoch"), pluralize(2000, "row"), pluralize(0, "class")
+    ('1 epoch', '2,000 rows', '0 classes')
+    """
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"

@@ -1,24 +1,22 @@
-"""``backprop-xp devices``: which backends and devices there are, and why not others."""
+"""``backprop-xp devices``: list backends and devices, and why some cannot be used."""
 
 from __future__ import annotations
 
 import click
 
 from backprop_xp.cli.options import output_options
-from backprop_xp.cli.output import print_json, print_table
+from backprop_xp.cli.output import Output
 
 
 @click.command()
 @output_options
-def command(json: bool, quiet: bool, debug: bool) -> None:
+def command(console: Output) -> None:
     """List every backend and device, usable or not, and why."""
     from backprop_xp.backend.devices import list_devices
 
     reports = list_devices()
-    if json:
-        print_json("devices", {"devices": [report._asdict() for report in reports]})
-        return
-    print_table(
+    console.result({"devices": [report.as_dict() for report in reports]})
+    console.table(
         ("backend", "version", "device", "usable", "why not, and what to do"),
         (
             (
@@ -26,7 +24,7 @@ def command(json: bool, quiet: bool, debug: bool) -> None:
                 report.version or "-",
                 report.device,
                 "yes" if report.usable else "no",
-                f"{report.reason}: {report.mend}" if report.reason else report.name,
+                f"{report.reason}: {report.remedy}" if report.reason else report.name,
             )
             for report in reports
         ),

@@ -6,21 +6,19 @@ from typing import Any
 
 import click
 
-from backprop_xp.cli.options import device_options, option, output_options
-from backprop_xp.cli.output import print_json, say
+from backprop_xp.cli.options import model_options, open_model, option, output_options
+from backprop_xp.cli.output import Output
 
 
-def data_options(command: Any) -> Any:
-    """Add the model, the data and how to read it."""
+def data_arguments(command: Any) -> Any:
+    """Add the model, the data, and the split of the data."""
     for add in (
-        option("--label", metavar="COLUMN", help="The label column of a .csv."),
-        option("--data-dir", metavar="DIR", help="Folder of the MNIST files."),
         option(
             "--split",
             default="test",
             show_default=True,
             type=click.Choice(["train", "validation", "test"]),
-            help="Which part of a set that has parts.",
+            help="The split of a data set that has splits.",
         ),
         click.argument("data"),
         click.argument("model"),
@@ -29,21 +27,9 @@ def data_options(command: Any) -> Any:
     return command
 
 
-def open_model(path: str, device: str, backend: str | None, quiet: bool) -> Any:
-    """Return the model of a file, on the device that was asked for."""
-    from backprop_xp.backend.devices import select
-    from backprop_xp.models.model_file import load_model
-
-    model = load_model(path)
-    placement = select(device, backend, dtype=model.dtype)
-    if not quiet:
-        say(placement.note)
-    return model.to(placement)
-
-
 @click.command()
-@data_options
-@device_options()
+@data_arguments
+@model_options
 @output_options
 def command(
     model: str,
@@ -53,23 +39,20 @@ def command(
     label: str | None,
     device: str,
     backend: str | None,
-    json: bool,
-    quiet: bool,
-    debug: bool,
+    console: Output,
 ) -> None:
     """Measure MODEL (a model.safetensors) on DATA, as described for 'train'."""
     from backprop_xp.runs.run import read_rows
 
-    loaded = open_model(model, device, backend, quiet)
+    loaded = open_model(model, device, backend, console)
     inputs, targets = read_rows(loaded, data, split=split, data_dir=data_dir, label=label)
     measured = loaded.evaluate(inputs, targets)
-    if json:
-        placed = {"backend": loaded.placement.backend, "device": loaded.placement.name}
-        print_json("evaluate", {"model": model, "data": data, **placed, **measured})
-    elif "accuracy" in measured:
-        click.echo(
+    placed = {"backend": loaded.placement.backend, "device": loaded.placement.name}
+    console.result({"model": model, "data": data, **placed, **measured})
+    if "accuracy" in measured:
+        console.line(
             f"accuracy {measured['accuracy']:.2%} ({measured['correct']:,} of "
             f"{measured['count']:,}), loss {measured['loss']:.6g}"
         )
     else:
-        click.echo(f"loss {measured['loss']:.6g} on {measured['count']:,} rows")
+        console.line(f"loss {measured['loss']:.6g} on {measured['count']:,} rows")

@@ -11,10 +11,11 @@ import click
 from click.core import ParameterSource
 
 from backprop_xp.cli.options import device_options, output_options
-from backprop_xp.cli.output import print_json, say
+from backprop_xp.cli.output import Output
 from backprop_xp.cli.settings import config_option, settings_options
 from backprop_xp.diagnosis.learning_rate_finder import HIGH, LOW, STEPS, check_range
-from backprop_xp.training.settings import PACE, RunSettings
+from backprop_xp.runs.settings import RunSettings
+from backprop_xp.training.settings import LEARNING_RATE_AND_STOPPING
 
 if TYPE_CHECKING:
     from backprop_xp.diagnosis.learning_rate_finder import RateFinding
@@ -24,7 +25,7 @@ _WIDTH = 40  # characters of the loss at the start
 
 
 def _settings_options(command: Any) -> Any:
-    return settings_options(command, but=PACE)
+    return settings_options(command, but=LEARNING_RATE_AND_STOPPING)
 
 
 @click.command(
@@ -35,7 +36,7 @@ def _settings_options(command: Any) -> Any:
 @click.option("--high", type=float, default=HIGH, show_default=True, help="Last learning rate.")
 @click.option("--steps", type=int, default=STEPS, show_default=True, help="Steps between them.")
 @_settings_options
-@device_options()
+@device_options
 @config_option
 @output_options
 @click.pass_context
@@ -46,56 +47,54 @@ def command(
     high: float,
     steps: int,
     config: str | None,
-    json: bool,
-    quiet: bool,
-    debug: bool,
+    console: Output,
     **values: Any,
 ) -> int:
-    """Suggest a learning rate for training on DATA, which is as for 'train'.
+    """Suggest a learning rate for training on DATA, as described for 'train'.
 
-    A short training raises the learning rate at each step until the loss grows; its weights are
-    thrown away. The exit code is 1 if no learning rate can be told from the loss.
+    A short training run raises the learning rate at each step until the loss grows; its weights
+    are discarded. The exit code is 1 if the loss does not suggest a learning rate.
     """
     check_range(low, high, steps)  # before any data is read
     settings = RunSettings(**values)
-    from backprop_xp.runs.run import prepare
+    from backprop_xp.runs.run import prepare_run
 
-    run = prepare(settings)
-    if not quiet:
-        say(run.placement.note)
-        say(f"seed: {run.settings.seed}")
+    run = prepare_run(settings)
+    console.note(run.placement.note)
+    console.note(f"seed: {run.settings.seed}")
     finding = run.find_learning_rate(low=low, high=high, steps=steps)
-    if json:
-        used = dataclasses.asdict(run.settings)
-        print_json(
-            "find-lr",
-            {
-                "settings": {name: value for name, value in used.items() if name not in PACE},
-                **finding._asdict(),
+    used = dataclasses.asdict(run.settings)
+    console.result(
+        {
+            "settings": {
+                name: value
+                for name, value in used.items()
+                if name not in LEARNING_RATE_AND_STOPPING
             },
-        )
-        return 1 if finding.suggestion is None else 0
-    if not quiet:
+            **finding._asdict(),
+        }
+    )
+    if not console.json:
         for line in _curve(finding):
-            say(line)
+            console.note(line)
     if finding.suggestion is None:
-        click.echo(f"no learning rate: {finding.reason}")
+        console.line(f"no learning rate: {finding.reason}")
         return 1
-    click.echo(
+    console.line(
         f"learning rate {finding.suggestion:g}, from {len(finding.rates)} steps of "
         f"{settings.optimizer} with batches of {run.settings.batch_size}"
     )
-    click.echo(_training(ctx, finding.suggestion))
+    console.line(_training(ctx, finding.suggestion))
     return 0
 
 
 def _curve(finding: RateFinding) -> Iterator[str]:
     """Yield lines that show the smoothed loss over the learning rate."""
     rates, smoothed = finding.rates, finding.smoothed
-    for place in range(0, len(rates), max(1, len(rates) // _SHOWN)):
-        size = round(_WIDTH * smoothed[place] / max(smoothed[0], 1e-300))
+    for index in range(0, len(rates), max(1, len(rates) // _SHOWN)):
+        size = round(_WIDTH * smoothed[index] / max(smoothed[0], 1e-300))
         bar = "#" * min(size, 2 * _WIDTH)
-        yield f"rate {rates[place]:<7.1e}  loss {smoothed[place]:<9.4g}  {bar}"
+        yield f"rate {rates[index]:<7.1e}  loss {smoothed[index]:<9.4g}  {bar}"
 
 
 def _training(ctx: click.Context, rate: float) -> str:

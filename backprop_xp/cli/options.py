@@ -1,21 +1,29 @@
-"""The options that several commands share, and how values are completed."""
+"""The options that several commands share, and the device and the model that they name."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
 from backprop_xp.backend.arrays import BACKENDS
+from backprop_xp.cli.output import Output
+
+if TYPE_CHECKING:
+    from backprop_xp.backend.devices import Placement
+    from backprop_xp.models.model import Model
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Name(click.ParamType[str]):
-    """A name out of a registry: completed by the shell, and checked by the library, whose error
-    suggests the nearest name."""
+    """A name from a registry, completed by the shell.
+
+    The library checks it, since its error suggests the nearest name.
+    """
 
     name = "name"
 
@@ -25,7 +33,7 @@ class Name(click.ParamType[str]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Return the known names that begin as what was typed."""
+        """Return the known names that begin with the given text."""
         return [CompletionItem(name) for name in self.known if name.startswith(incomplete)]
 
 
@@ -37,32 +45,71 @@ def option(*declarations: str, **attributes: Any) -> Callable[[Command], Command
     return click.option(*declarations, **attributes)
 
 
-def device_options(default: Any = None) -> Callable[[Command], Command]:
-    """Add ``--device`` and ``--backend``."""
+def _add(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Return a decorator that adds options, which ``--help`` lists in this order."""
 
     def add(command: Command) -> Command:
-        command = option(
-            "--backend",
-            type=Name(BACKENDS),
-            help=f"Array library: {', '.join(BACKENDS)}. By default NumPy or CuPy, by the device.",
-        )(command)
-        return option(
-            "--device",
-            default="auto",
-            type=Name(["auto", "cpu", "cuda", "cuda:1"]),
-            show_default=True,
-            help="auto, cpu, cuda or cuda:N. auto takes a usable GPU, else the CPU.",
-        )(command)
+        for one in reversed(options):
+            command = one(command)
+        return command
 
     return add
 
 
-def output_options(command: Command) -> Command:
-    """Add ``--json``, ``--quiet`` and ``--debug``."""
-    for flag, help_text in (
-        ("--debug", "Show the traceback of an error."),
-        ("--quiet", "Print no progress and no notes, only results and errors."),
-        ("--json", "Print exactly one JSON object on stdout."),
-    ):
-        command = click.option(flag, is_flag=True, help=help_text)(command)
-    return command
+device_options = _add(
+    option(
+        "--device",
+        default="auto",
+        type=Name(["auto", "cpu", "cuda", "cuda:1"]),
+        show_default=True,
+        help="auto, cpu, cuda or cuda:N. auto takes a usable GPU, else the CPU.",
+    ),
+    option(
+        "--backend",
+        type=Name(BACKENDS),
+        help=f"Array library: {', '.join(BACKENDS)}. By default NumPy or CuPy, by the device.",
+    ),
+)
+
+data_dir_option = option("--data-dir", metavar="DIR", help="Folder of the MNIST files.")
+
+model_options = _add(
+    data_dir_option,
+    option("--label", metavar="COLUMN", help="The label column of a .csv."),
+    device_options,
+)
+"""The options of commands that use a trained model on a data set."""
+
+
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--json``, ``--quiet`` and ``--debug``; the command receives an `Output` instead."""
+
+    @functools.wraps(command)
+    def with_output(*args: Any, json: bool, quiet: bool, debug: bool, **values: Any) -> Any:
+        return command(*args, console=Output(json, quiet), **values)
+
+    add = _add(
+        click.option("--json", is_flag=True, help="Print exactly one JSON object on stdout."),
+        click.option("--quiet", is_flag=True, help="Print only results and errors."),
+        click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+    )
+    return add(with_output)
+
+
+def use_device(
+    device: str, backend: str | None, console: Output, dtype: str = "float32"
+) -> Placement:
+    """Return the placement of the options ``--device`` and ``--backend``, and say which it is."""
+    from backprop_xp.backend import devices
+
+    placement = devices.select_device(device, backend, dtype=dtype)
+    console.note(placement.note)
+    return placement
+
+
+def open_model(path: str, device: str, backend: str | None, console: Output) -> Model:
+    """Return the model in a file, on the device of the options."""
+    from backprop_xp.models.model_file import load_model
+
+    model = load_model(path)
+    return model.to(use_device(device, backend, console, model.dtype))

@@ -1,25 +1,70 @@
-"""What the commands print: results for people or as JSON on stdout, everything else on stderr."""
+"""Printing: results as text or as JSON on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from backprop_xp.formatting import finite
+import click
+
+from backprop_xp.formatting import json_safe
 
 SCHEMA_VERSION = 1
 
 
-def print_json(command: str, fields: dict[str, Any]) -> None:
-    """Print the one JSON object of a command on stdout."""
-    _dump({"schema_version": SCHEMA_VERSION, "command": command, **fields})
+@dataclass(frozen=True)
+class Output:
+    """The output of one command: its result as text or as JSON, and notes for people.
+
+    Attributes
+    ----------
+    json : bool
+        ``--json``: the result is exactly one JSON object on stdout, and no text.
+    quiet : bool
+        ``--quiet``: no progress and no notes.
+    """
+
+    json: bool
+    quiet: bool
+
+    def result(self, fields: dict[str, Any]) -> None:
+        """Print the result with ``--json``."""
+        if self.json:
+            command = click.get_current_context().info_name
+            _dump({"schema_version": SCHEMA_VERSION, "command": command, **fields})
+
+    def line(self, text: str = "") -> None:
+        """Print a line of the result without ``--json``."""
+        if not self.json:
+            click.echo(text)
+
+    def table(self, titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Print a table without ``--json``: fitted to a terminal, else one line for each row."""
+        if self.json:
+            return
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False)
+        for title in titles:
+            table.add_column(title, overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        width = None if sys.stdout.isatty() else 10_000
+        Console(highlight=False, markup=False, width=width).print(table)
+
+    def note(self, text: str) -> None:
+        """Print a line for people on stderr, unless ``--quiet`` is given."""
+        if not self.quiet:
+            say(text)
 
 
 def print_error(kind: str, message: str, hint: str | None, *, as_json: bool) -> None:
-    """Tell an error on stderr, and with ``--json`` as the JSON object on stdout as well."""
+    """Print an error on stderr, and with ``--json`` as the JSON object on stdout as well."""
     say(f"error: {message}")
     if hint:
         say(f"hint: {hint}")
@@ -29,36 +74,22 @@ def print_error(kind: str, message: str, hint: str | None, *, as_json: bool) -> 
 
 
 def _dump(fields: dict[str, Any]) -> None:
-    print(json.dumps(finite(fields), ensure_ascii=False, allow_nan=False))
-
-
-def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table on stdout: as wide as the terminal, or a line for each row elsewhere."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for title in titles:
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    width = None if sys.stdout.isatty() else 10_000
-    Console(highlight=False, markup=False, width=width).print(table)
+    print(json.dumps(json_safe(fields), ensure_ascii=False, allow_nan=False))
 
 
 def say(text: str) -> None:
-    """Print a line for people on stderr."""
+    """Print a line on stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 class Progress:
-    """Tells how a training goes: a bar on a terminal, a plain line for each epoch elsewhere.
+    """The progress of training: a bar on a terminal, a plain line for each epoch elsewhere.
 
     Parameters
     ----------
     epochs : int
     quiet : bool
-        Tell nothing.
+        Print nothing.
     """
 
     def __init__(self, epochs: int, *, quiet: bool) -> None:
@@ -96,7 +127,7 @@ class Progress:
             self._bar.stop()
 
     def epoch(self, record: dict[str, Any]) -> None:
-        """Tell of a finished epoch, from its record in the history."""
+        """Print a finished epoch, from its record in the history."""
         if self.quiet:
             return
         text = _describe(record)

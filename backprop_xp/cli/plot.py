@@ -6,7 +6,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from backprop_xp.cli.options import Name, output_options
-from backprop_xp.cli.output import print_json
+from backprop_xp.cli.output import Output
 from backprop_xp.report.function_plots import KINDS, plot, save
 
 
@@ -22,18 +22,14 @@ def _complete(
 @click.argument("names", nargs=-1, shell_complete=_complete)
 @click.option("--out", metavar="FILE", help="A .png or .svg; by default KIND.png, in this folder.")
 @output_options
-def command(
-    kind: str, names: tuple[str, ...], out: str | None, json: bool, quiet: bool, debug: bool
-) -> None:
-    """Draw activations, losses or schedules: the NAMES given, or all that there are.
+def command(kind: str, names: tuple[str, ...], out: str | None, console: Output) -> None:
+    """Draw activations, losses or schedules: the NAMES given, or all of them.
 
     Functions are drawn with their derivatives, as the package computes them.
     """
     figure = plot(kind, names)
     path = f"{kind}.png" if out is None else out
     format_ = save(figure, path)
-    if json:
-        names = names or tuple(KINDS[kind].records)
-        print_json("plot", {"kind": kind, "names": names, "path": path, "format": format_})
-    else:
-        click.echo(f"{kind} drawn in {path}")
+    names = names or tuple(KINDS[kind].records)
+    console.result({"kind": kind, "names": names, "path": path, "format": format_})
+    console.line(f"{kind} drawn in {path}")

@@ -1,18 +1,18 @@
-"""``backprop-xp predict``: print what a trained model says of each row."""
+"""``backprop-xp predict``: print the prediction of a trained model for each row."""
 
 from __future__ import annotations
 
 import click
 
-from backprop_xp.cli.evaluate import data_options, open_model
-from backprop_xp.cli.options import device_options, output_options
-from backprop_xp.cli.output import print_json
+from backprop_xp.cli.evaluate import data_arguments
+from backprop_xp.cli.options import model_options, open_model, output_options
+from backprop_xp.cli.output import Output
 
 
 @click.command()
-@data_options
+@data_arguments
 @click.option("--outputs", is_flag=True, help="Print the outputs too: probabilities, for softmax.")
-@device_options()
+@model_options
 @output_options
 def command(
     model: str,
@@ -23,35 +23,29 @@ def command(
     outputs: bool,
     device: str,
     backend: str | None,
-    json: bool,
-    quiet: bool,
-    debug: bool,
+    console: Output,
 ) -> None:
-    """Predict each row of DATA with MODEL, one line a row; a regression prints numbers."""
+    """Predict each row of DATA with MODEL, one line for each; a regression prints numbers."""
     from backprop_xp.runs.run import read_rows
 
-    loaded = open_model(model, device, backend, quiet)
+    loaded = open_model(model, device, backend, console)
     inputs, _ = read_rows(loaded, data, split=split, data_dir=data_dir, label=label, labelled=False)
     values = loaded.outputs(inputs)
-    predictions = loaded.names(values)
-    if json:
-        fields = {"outputs": values.tolist()} if outputs else {}
-        print_json(
-            "predict",
-            {
-                "model": model,
-                "data": data,
-                "backend": loaded.placement.backend,
-                "device": loaded.placement.name,
-                "classes": loaded.classes,
-                "predictions": predictions,
-                **fields,
-            },
-        )
-        return
-    for prediction, row in zip(predictions, values.tolist(), strict=True):
+    predictions, rows = loaded.names(values), values.tolist()
+    console.result(
+        {
+            "model": model,
+            "data": data,
+            "backend": loaded.placement.backend,
+            "device": loaded.placement.name,
+            "classes": loaded.classes,
+            "predictions": predictions,
+            **({"outputs": rows} if outputs else {}),
+        }
+    )
+    for prediction, row in zip(predictions, rows, strict=True):
         numbers = [f"{value:.6g}" for value in row]
         if loaded.classes is None:
-            click.echo("\t".join(numbers))
+            console.line("\t".join(numbers))
         else:
-            click.echo("\t".join([prediction, *numbers] if outputs else [prediction]))
+            console.line("\t".join([prediction, *numbers] if outputs else [prediction]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from backprop_xp.cli.options import output_options
-from backprop_xp.cli.output import print_json, say
+from backprop_xp.cli.output import Output
 
 
 @click.command()
@@ -16,7 +16,7 @@ from backprop_xp.cli.output import print_json, say
     "--compare",
     multiple=True,
     metavar="RUN",
-    help="Lay other runs beside it: --compare RUN2 RUN3 ...",
+    help="Compare it with other runs: --compare RUN2 RUN3 ...",
 )
 @output_options
 def command(
@@ -24,37 +24,32 @@ def command(
     more: tuple[str, ...],
     out: str | None,
     compare: tuple[str, ...],
-    json: bool,
-    quiet: bool,
-    debug: bool,
+    console: Output,
 ) -> None:
-    """Make a page of RUN, a folder that 'train --out' has filled.
+    """Make a page of RUN, a folder that 'train --out' has written.
 
-    The page is one file that asks for nothing elsewhere. The rows that went most wrong lead to
-    their traces, which go into RUN/traces.
+    The page is one file that loads nothing else. The rows with the worst errors link to their
+    traces, which are written to RUN/traces.
     """
+    from backprop_xp.formatting import pluralize
     from backprop_xp.report.page import write_report
-    from backprop_xp.training.history import counted
 
     if more and not compare:
         raise click.UsageError(f"a report is of one run: lay {more[0]} beside it with --compare")
     compare += more
     written = write_report(run, out, compare)
-    if json:
-        print_json(
-            "report",
-            {
-                "run": run,
-                "compared": compare,
-                "status": written.status,
-                "report": str(written.path),
-                "traces": [str(path) for path in written.traces],
-                "problems": written.problems,
-            },
-        )
-        return
-    if not quiet:
+    console.result(
+        {
+            "run": run,
+            "compared": compare,
+            "status": written.status,
+            "report": str(written.path),
+            "traces": [str(path) for path in written.traces],
+            "problems": written.problems,
+        }
+    )
+    if not console.json:
         for problem in written.problems:
-            say(f"note: {problem}")
-    traces = f", and {counted(len(written.traces), 'trace')}" if written.traces else ""
-    click.echo(f"report in {written.path}{traces}")
+            console.note(f"note: {problem}")
+    traces = f", and {pluralize(len(written.traces), 'trace')}" if written.traces else ""
+    console.line(f"report in {written.path}{traces}")

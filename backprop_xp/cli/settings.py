@@ -1,4 +1,4 @@
-"""The settings of a run as options, as a configuration file, and printed with their sources."""
+"""The settings of a run as options, read from a configuration file, and printed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from backprop_xp.cli.options import Name, option
-from backprop_xp.cli.output import print_json
+from backprop_xp.cli.output import Output
 from backprop_xp.data.augmentation import AUGMENTATIONS
 from backprop_xp.data.dataset import TASKS
 from backprop_xp.nn.activations import ACTIVATIONS, OUTPUTS
@@ -18,13 +18,14 @@ from backprop_xp.nn.initializers import INITIALIZERS
 from backprop_xp.nn.losses import LOSSES
 from backprop_xp.nn.optimizers import OPTIMIZERS
 from backprop_xp.nn.schedules import SCHEDULES
-from backprop_xp.training.settings import MONITORS, PENALTIES, RunSettings
+from backprop_xp.runs.settings import RunSettings
+from backprop_xp.training.settings import MONITORS, PENALTIES
 
 _FIELDS = {field.name: field for field in dataclasses.fields(RunSettings)}
 
 
 class Numbers(click.ParamType[tuple[Any, ...]]):
-    """Numbers with commas, ``30,20``, or a list in a file; empty for none.
+    """Numbers separated by commas, ``30,20``, or a list in a file; empty for none.
 
     Parameters
     ----------
@@ -46,20 +47,20 @@ class Numbers(click.ParamType[tuple[Any, ...]]):
         items = value.split(",") if isinstance(value, str) else value
         try:
             if any(isinstance(item, bool) for item in items):
-                raise TypeError("true is no number")
+                raise TypeError("true is not a number")
             if self.kind is int and any(isinstance(item, float) for item in items):
                 raise TypeError("int() would cut off a fraction")
             return tuple(self.kind(item) for item in items if str(item).strip())
         except (TypeError, ValueError):
             what = "whole numbers" if self.kind is int else "numbers"
-            self.fail(f"{value!r} is no list of {what} such as {self.example}", param, ctx)
+            self.fail(f"{value!r} is not a list of {what} such as {self.example}", param, ctx)
 
 
 def read_config(ctx: click.Context, param: click.Parameter, path: str | None) -> str | None:
-    """Take the values of a configuration file as defaults: options and variables go before it."""
+    """Use a configuration file as defaults, which options and environment variables override."""
     if path is None:
         return None
-    from backprop_xp.runs.folder import read_settings
+    from backprop_xp.runs.config_file import read_settings
 
     ctx.default_map = read_settings(path)
     return path
@@ -70,12 +71,12 @@ config_option = click.option(
     metavar="FILE",
     is_eager=True,
     callback=read_config,
-    help="A TOML file of settings; options and environment variables go before it.",
+    help="A TOML file of settings; options and environment variables override it.",
 )
 
 
 def _setting(*declarations: str, **attributes: Any) -> tuple[str, Any]:
-    """Return the name of a setting and its option, with the default that the settings have."""
+    """Return the name of a setting and its option, with the default of `RunSettings`."""
     name = declarations[0].split("/")[0].lstrip("-").replace("-", "_")
     default = _FIELDS[name].default
     if default is not None:
@@ -90,17 +91,18 @@ _SETTINGS = [
     _setting("--data-dir", metavar="DIR", help="Folder of the MNIST files."),
     _setting("--label", metavar="COLUMN", help="The label column of a .csv."),
     _setting("--task", type=Name(TASKS), help="classification or regression."),
-    _setting("--validation", metavar="FILE", help="A file with the rows to validate on."),
+    _setting("--validation", metavar="FILE", help="A file with the rows for validation."),
     _setting(
         "--validation-fraction",
         type=float,
-        help="Share of a .csv or .npz that is split off to validate on.",
+        help="Fraction of a .csv or .npz that is held out for validation.",
     ),
     _setting(
         "--scaling",
         metavar="none|standard|NUMBER",
-        help="How inputs are scaled: not, to mean 0 and deviation 1, or divided by a number. "
-        "By default images are divided by their largest value and tables are standardised.",
+        help="How inputs are scaled: not at all, to mean 0 and standard deviation 1, or divided by "
+        "a number. "
+        "By default images are divided by their largest value and tables are standardized.",
     ),
     _setting("--hidden", type=Numbers(int, "30,20"), help="Neurons of each hidden layer: 30,20."),
     _setting(
@@ -125,7 +127,7 @@ _SETTINGS = [
         help=f"Initial weights: auto (by the activation), {', '.join(INITIALIZERS)}.",
     ),
     _setting("--optimizer", type=Name(OPTIMIZERS), help=f"{', '.join(OPTIMIZERS)}."),
-    _setting("--learning-rate", type=float, help="By default the usual one of the optimizer."),
+    _setting("--learning-rate", type=float, help="By default that of the optimizer."),
     _setting("--momentum", type=float, help="Of momentum and nesterov; by default 0.9."),
     _setting("--decay", type=float, help="Of rmsprop; by default 0.99."),
     _setting("--beta1", type=float, help="Of adam and adamw; by default 0.9."),
@@ -135,10 +137,10 @@ _SETTINGS = [
     _setting(
         "--batch-size",
         type=int,
-        help="Samples in a step; 0 takes all of them. By default 64, or all if there are fewer.",
+        help="Samples in a step; 0 uses all of them. By default 64, or all if there are fewer.",
     ),
     _setting("--epochs", type=int),
-    _setting("--seed", type=int, help="All random draws follow from it; drawn if not given."),
+    _setting("--seed", type=int, help="Seed of all random draws; drawn at random by default."),
     _setting("--l1", type=float, help="Coefficient λ of the penalty λ Σ|w| on the weights."),
     _setting("--l2", type=float, help="Coefficient λ of the penalty ½ λ Σw² on the weights."),
     _setting(
@@ -147,7 +149,7 @@ _SETTINGS = [
         help="per_sample divides λ by the number of training samples, per_batch by that of each "
         "batch, plain by nothing.",
     ),
-    _setting("--penalize-biases/--no-penalize-biases", help="Whether biases are penalised too."),
+    _setting("--penalize-biases/--no-penalize-biases", help="Whether biases are penalized too."),
     _setting(
         "--dropout",
         type=Numbers(float, "0.2,0.5"),
@@ -161,9 +163,13 @@ _SETTINGS = [
     _setting("--max-norm", type=float, help="Bound on the norm of a neuron's incoming weights."),
     _setting("--clip-norm", type=float, help="Bound on the norm of all gradients of a step."),
     _setting(
-        "--label-smoothing", type=float, help="Share of a target that is spread over all classes."
+        "--label-smoothing",
+        type=float,
+        help="Fraction of each target that is spread over all classes.",
     ),
-    _setting("--class-weight", type=Name(["balanced"]), help="balanced weighs rare classes more."),
+    _setting(
+        "--class-weight", type=Name(["balanced"]), help="balanced gives rare classes more weight."
+    ),
     _setting(
         "--schedule",
         type=Name(SCHEDULES),
@@ -179,10 +185,14 @@ _SETTINGS = [
         "--patience",
         type=int,
         help="Early stopping: epochs without improvement on the validation set after which the "
-        "training ends; the best weights are kept.",
+        "training stops; the best weights are restored.",
     ),
-    _setting("--min-improvement", type=float, help="What counts as an improvement."),
-    _setting("--monitor", type=Name(MONITORS), help="What early stopping watches: loss, accuracy."),
+    _setting(
+        "--min-improvement", type=float, help="Smallest change that counts as an improvement."
+    ),
+    _setting(
+        "--monitor", type=Name(MONITORS), help="What early stopping monitors: loss, accuracy."
+    ),
     _setting(
         "--target-loss", type=float, help="Stop at the first step whose loss is this or less."
     ),
@@ -192,7 +202,7 @@ _SETTINGS = [
     ),
     _setting(
         "--diagnostics/--no-diagnostics",
-        help="Whether steps are measured layer by layer: norms of δ, gradient and update, "
+        help="Whether some steps are measured layer by layer: norms of δ, gradient and update, "
         "saturated and dead units.",
     ),
     _setting("--dtype", type=Name(["float32", "float64"]), help="float32 or float64."),
@@ -200,16 +210,16 @@ _SETTINGS = [
 
 
 def settings_options(command: Any, but: Collection[str] = ()) -> Any:
-    """Add an option for every setting, but for those of the given names."""
+    """Add an option for each setting except those in ``but``."""
     for name, add in reversed(_SETTINGS):
         if name not in but:
             command = add(command)
     return command
 
 
-def show_settings(ctx: click.Context, settings: RunSettings, json: bool) -> None:
+def show_settings(ctx: click.Context, settings: RunSettings, console: Output) -> None:
     """Print every setting with its source."""
-    from backprop_xp.runs.folder import toml_value
+    from backprop_xp.runs.config_file import toml_value
 
     sources: dict[ParameterSource | None, str] = {
         ParameterSource.COMMANDLINE: "command line",
@@ -220,10 +230,8 @@ def show_settings(ctx: click.Context, settings: RunSettings, json: bool) -> None
     for name in _FIELDS:
         source = sources.get(ctx.get_parameter_source(name), "default")
         rows.append((name, getattr(settings, name), source))
-    if json:
-        fields = {name: {"value": value, "source": source} for name, value, source in rows}
-        print_json("train", {"settings": fields})
-        return
+    fields = {name: {"value": value, "source": source} for name, value, source in rows}
+    console.result({"settings": fields})
     for name, value, source in rows:
         text = f"# {name} =" if value is None else f"{name} = {toml_value(value)}"
-        click.echo(f"{text:<40}  # {source}")
+        console.line(f"{text:<40}  # {source}")

@@ -1,4 +1,4 @@
-"""``backprop-xp summary``: what a trained model consists of, layer by layer."""
+"""``backprop-xp summary``: show a trained model layer by layer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from backprop_xp.cli.options import output_options
-from backprop_xp.cli.output import print_json, print_table
+from backprop_xp.cli.output import Output
 
 _NAMES_SHOWN = 12
 
@@ -16,40 +16,38 @@ _NAMES_SHOWN = 12
 @click.command()
 @click.argument("model")
 @output_options
-def command(model: str, json: bool, quiet: bool, debug: bool) -> None:
+def command(model: str, console: Output) -> None:
     """Show MODEL (a model.safetensors): its layers, inputs, classes, loss and origin."""
     from backprop_xp.models.model_file import load_model
     from backprop_xp.models.summary import describe
     from backprop_xp.nn.losses import LOSSES
 
-    told = describe(load_model(model))
-    if json:
-        print_json("summary", {"model": model, **told})
-        return
-    width = max(len("parameters"), len(f"{told['bytes']:,}"))
+    description = describe(load_model(model))
+    console.result({"model": model, **description})
+    width = max(len("parameters"), len(f"{description['bytes']:,}"))
     rows = [
         (
             *(layer["name"], layer["activation"], f"{layer['shape'][0]} x {layer['shape'][1]}"),
             f"{layer['biases']:>6}",
             *(f"{layer[key]:>{width},}" for key in ("parameters", "bytes")),
         )
-        for layer in told["layers"]
+        for layer in description["layers"]
     ]
-    total = (f"{told[key]:>{width},}" for key in ("parameters", "bytes"))
+    total = (f"{description[key]:>{width},}" for key in ("parameters", "bytes"))
     titles = ("layer", "activation", "weights", "biases", "parameters".rjust(width))
-    print_table((*titles, "bytes".rjust(width)), [*rows, ("total", "", "", "", *total)])
-    click.echo()
-    classes = told["classes"]
+    console.table((*titles, "bytes".rjust(width)), [*rows, ("total", "", "", "", *total)])
+    console.line()
+    classes = description["classes"]
     for key, text in (
-        ("inputs", _inputs(told["inputs"])),
-        ("scaling", told["scaling"]),
+        ("inputs", _inputs(description["inputs"])),
+        ("scaling", description["scaling"]),
         ("classes", "none: a regression" if classes is None else _listed(classes)),
-        ("loss", f"{told['loss']}: {LOSSES[told['loss']].formula}"),
-        ("data type", told["dtype"]),
-        ("seed", str(told["seed"])),
-        ("version", _printable(told["version"])),
+        ("loss", f"{description['loss']}: {LOSSES[description['loss']].formula}"),
+        ("data type", description["dtype"]),
+        ("seed", str(description["seed"])),
+        ("version", _printable(description["version"])),
     ):
-        click.echo(f"{key:<9}  {text}")
+        console.line(f"{key:<9}  {text}")
 
 
 def _inputs(inputs: dict[str, Any]) -> str:
@@ -68,5 +66,5 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return text out of a file so that a terminal obeys nothing in it."""
+    """Return text from a file without control characters that a terminal would obey."""
     return text if text.isprintable() else repr(text)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backprop_xp.cli.options import Name, device_options, option, output_options
-from backprop_xp.cli.output import print_json, print_table, say
+from backprop_xp.cli.options import Name, model_options, open_model, output_options, use_device
+from backprop_xp.cli.output import Output
 from backprop_xp.cli.settings import Numbers
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.nn.optimizers import OPTIMIZERS
@@ -19,33 +19,31 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source", required=False)
-@click.option("--model", metavar="FILE", help="A model.safetensors, in place of SOURCE.")
-@click.option("--data", help="With --model: the data set of the samples, as for 'train'.")
+@click.option("--model", metavar="FILE", help="A model.safetensors, instead of SOURCE.")
+@click.option("--data", help="With --model: the data set with the samples, as for 'train'.")
 @click.option(
     "--sample",
     type=Numbers(int, "7,8"),
-    help="With --model: the number of the sample, counted from 0, or of several: 7,8. "
-    "By default 0.",
+    help="With --model: the sample, counted from 0, or several: 7,8. By default 0.",
 )
 @click.option(
+    "--split",
     "--part",
     type=click.Choice(["train", "validation", "test"]),
-    help="With --model: which part of a set that has parts; by default test.",
+    help="With --model: the split of a data set that has splits; by default test.",
 )
-@option("--label", metavar="COLUMN", help="The label column of a .csv.")
-@option("--data-dir", metavar="DIR", help="Folder of the MNIST files.")
-@click.option("--optimizer", type=Name(OPTIMIZERS), help="In place of the source's.")
-@click.option("--learning-rate", type=float, help="In place of the source's.")
+@click.option("--optimizer", type=Name(OPTIMIZERS), help="Instead of that of the source.")
+@click.option("--learning-rate", type=float, help="Instead of that of the source.")
 @click.option("--latex", is_flag=True, help="Print a LaTeX document.")
-@click.option("--html", metavar="FILE", help="Write a page to be opened in a browser.")
-@device_options()
+@click.option("--html", metavar="FILE", help="Write a page for a web browser.")
+@model_options
 @output_options
 def command(
     source: str | None,
     model: str | None,
     data: str | None,
     sample: tuple[int, ...] | None,
-    part: str | None,
+    split: str | None,
     label: str | None,
     data_dir: str | None,
     optimizer: str | None,
@@ -54,23 +52,21 @@ def command(
     html: str | None,
     device: str,
     backend: str | None,
-    json: bool,
-    quiet: bool,
-    debug: bool,
+    console: Output,
 ) -> None:
-    """Do one training step and show every number of it.
+    """Compute one training step and show every number of it.
 
-    SOURCE is a worked example (note-000, note-001, xor) or a .toml file of your own, of the
-    format that note-000.toml in the package explains. With --model the step is that of a saved
-    model on samples of a data set, with the optimizer, the learning rate and the penalty of its
-    training where its config.toml lies beside it, else by gradient descent. It is always the
-    first step: what an optimizer carries from step to step starts at zero.
+    SOURCE is a worked example (note-000, note-001, xor) or a custom .toml file in the format that
+    note-000.toml in the package explains. With --model, the step is that of a saved model on
+    samples of a data set, with the optimizer, learning rate and penalty of its training run if
+    config.toml is beside the model, otherwise by gradient descent. It is always the first step:
+    the optimizer's state starts at zero.
     """
-    if json and latex:
+    if console.json and latex:
         raise click.UsageError("--json and --latex both print on stdout: give one of them")
     if html == "-":
         raise click.UsageError("--html needs the name of a file: the page is not printed")
-    of_model = {"--data": data, "--sample": sample, "--part": part}
+    of_model = {"--data": data, "--sample": sample, "--split": split}
     given = [name for name, value in of_model.items() if value is not None]
     if source is not None and (model is not None or given):
         raise click.UsageError(
@@ -82,34 +78,32 @@ def command(
     if model is not None:
         if data is None:
             raise click.UsageError("--model needs --data: the data set to take the sample from")
-        from backprop_xp.cli.evaluate import open_model
-        from backprop_xp.trace.examples import trace_samples
+        from backprop_xp.trace.saved_model import trace_samples
 
         trace = trace_samples(
-            open_model(model, device, backend, quiet),
+            open_model(model, device, backend, console),
             model,
             data,
             (0,) if sample is None else sample,
-            part=part,
+            split=split,
             data_dir=data_dir,
             label=label,
             optimizer=optimizer,
             learning_rate=learning_rate,
         )
     else:
-        trace = _of_example(source, optimizer, learning_rate, device, backend, quiet)
+        trace = _of_example(source, optimizer, learning_rate, device, backend, console)
     if html is not None:
         _write_page(trace, html)
-        if not quiet:
-            say(f"the page is in {html}")
-    if json:
-        print_json("trace", trace.as_data())
+        console.note(f"the page is in {html}")
+    if console.json:
+        console.result(trace.as_data())
     elif latex:
         from backprop_xp.trace.latex import latex_document
 
         click.echo(latex_document(trace), nl=False)
     elif html is None:
-        _print_tables(trace)
+        _print_tables(trace, console)
 
 
 def _of_example(
@@ -118,16 +112,15 @@ def _of_example(
     learning_rate: float | None,
     device: str,
     backend: str | None,
-    quiet: bool,
+    console: Output,
 ) -> Trace:
-    from backprop_xp.backend.devices import select
     from backprop_xp.nn.optimizers import get_optimizer
     from backprop_xp.trace.examples import EXAMPLES, read_example
 
     if source is None:
         raise ConfigurationError(
             "there is nothing to trace",
-            f"name a worked example ({', '.join(EXAMPLES)}), a .toml file of your own, or "
+            f"name a worked example ({', '.join(EXAMPLES)}), a custom .toml file, or "
             "--model runs/a/model.safetensors --data digits --sample 7",
         )
     example = read_example(source)
@@ -136,27 +129,24 @@ def _of_example(
         example = example._replace(optimizer=rule, learning_rate=rule.learning_rate)
     if learning_rate is not None:
         example = example._replace(learning_rate=learning_rate)
-    placement = select(device, backend, dtype=example.dtype)
-    if not quiet:
-        say(placement.note)
-    return example.trace(placement)
+    return example.trace(use_device(device, backend, console, example.dtype))
 
 
 def _write_page(trace: Trace, path: str) -> None:
-    from backprop_xp.models.model_file import write_whole
+    from backprop_xp.files import atomic_write
     from backprop_xp.trace.page import trace_page
 
     page = trace_page(trace).encode()
-    write_whole(path, lambda file: file.write(page))
+    atomic_write(path, lambda file: file.write(page))
 
 
-def _print_tables(trace: Trace) -> None:
+def _print_tables(trace: Trace, console: Output) -> None:
     from backprop_xp.trace.table import headline, tables
 
     data = trace.as_data()
     for line in [data["title"] or "one training step", *headline(data)]:
-        click.echo(textwrap.fill(line, 79, subsequent_indent="  "))
+        console.line(textwrap.fill(line, 79, subsequent_indent="  "))
     for text, columns, rows in tables(data):
-        click.echo("\n" + textwrap.fill(text, 79))
+        console.line("\n" + textwrap.fill(text, 79))
         if rows:
-            print_table(columns, rows)
+            console.table(columns, rows)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
 from backprop_xp.backend import arrays
 from backprop_xp.backend.arrays import Array
 from backprop_xp.backend.devices import Placement
-from backprop_xp.data.device_data import place_inputs
+from backprop_xp.data.device_data import inputs_to_device
 from backprop_xp.data.scaling import Scaling
-from backprop_xp.data.streaming import hold, in_windows
-from backprop_xp.nn.losses import Loss
+from backprop_xp.data.streaming import load_data, read_chunks
+from backprop_xp.nn.losses import Loss, check_targets
 from backprop_xp.nn.metrics import classes_of
 from backprop_xp.nn.network import Network, Parameters, map_arrays
 from backprop_xp.training import evaluation
@@ -67,15 +68,7 @@ class Model:
             return replace(
                 self,
                 placement=placement,
-                parameters=map_arrays(
-                    lambda p: arrays.asarray(
-                        p,
-                        xp=placement.xp,
-                        dtype=placement.dtype(self.dtype),
-                        device=placement.device,
-                    ),
-                    self.parameters,
-                ),
+                parameters=map_arrays(placement.with_dtype(self.dtype).asarray, self.parameters),
             )
 
     def outputs(self, inputs: Any) -> Array:
@@ -98,7 +91,7 @@ class Model:
         """
         parts = []
         with self.placement.activate():
-            for first, part in in_windows(self.scaled(inputs), self.dtype):
+            for first, part in read_chunks(self.scaled(inputs), self.dtype):
                 x = self._placed(part, first)
                 outputs = evaluation.predict(self.network, self.parameters, x)
                 parts.append(arrays.to_numpy(outputs))
@@ -142,17 +135,15 @@ class Model:
         """
         xp = self.placement.xp
         with self.placement.activate():
-            data = hold(
+            data = load_data(
                 (self.scaled(inputs), targets),
                 self.network.sizes[0],
                 self.network.sizes[-1],
-                self.loss,
-                xp=xp,
-                dtype=self.placement.dtype(self.dtype),
-                device=self.placement.device,
+                self.placement.with_dtype(self.dtype),
+                check_targets=functools.partial(check_targets, loss=self.loss),
             )
-            measured = evaluation.evaluate_parts(
-                self.network, self.loss, self.parameters, data.parts(), xp=xp
+            measured = evaluation.evaluate_chunks(
+                self.network, self.loss, self.parameters, data, xp=xp
             )
         kept = ("loss", "count") if self.classes is None else tuple(measured)
         return {name: measured[name] for name in kept}
@@ -162,11 +153,9 @@ class Model:
         return inputs if self.scaling is None else self.scaling.apply(inputs, self.dtype)
 
     def _placed(self, inputs: Any, first: int) -> Array:
-        return place_inputs(
+        return inputs_to_device(
             inputs,
             self.network.sizes[0],
-            xp=self.placement.xp,
-            dtype=self.placement.dtype(self.dtype),
-            device=self.placement.device,
+            self.placement.with_dtype(self.dtype),
             first=first,
         )

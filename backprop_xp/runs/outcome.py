@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from backprop_xp.backend.host import quiet
+from backprop_xp.backend.host import ignore_overflow
 from backprop_xp.diagnosis.doctor import Finding
-from backprop_xp.diagnosis.error_analysis import points, review
+from backprop_xp.diagnosis.error_analysis import analyze_errors, points
 from backprop_xp.runs.run import Run
 from backprop_xp.training.state import TrainState
 from backprop_xp.version import __version__
@@ -20,18 +20,20 @@ SCHEMA_VERSION = 1
 PARTS = ("train", "validation", "test")
 
 Measured = dict[str, dict[str, Any] | None]
-"""For each part of the data its loss, accuracy and number of rows; None for one that is not."""
+"""The loss, accuracy and number of rows of each part of the data; None for an absent part."""
 
 
 def measure(run: Run, state: TrainState) -> Measured:
-    """Measure the model of a state on all parts of the data, but for what its history holds.
+    """Return the figures of a state's model on each part of the data.
+
+    Those that its history holds are not computed again.
 
     Examples
     --------
-    >>> from backprop_xp.runs.run import prepare
-    >>> from backprop_xp.training.settings import RunSettings
-    >>> run = prepare(RunSettings(hidden=(20,), epochs=2, seed=0, device="cpu"))
-    >>> {name: found["count"] for name, found in measure(run, run.train()).items()}
+    >>> from backprop_xp.runs.run import prepare_run
+    >>> from backprop_xp.runs.settings import RunSettings
+    >>> run = prepare_run(RunSettings(hidden=(20,), epochs=2, seed=0, device="cpu"))
+    >>> {name: part["count"] for name, part in measure(run, run.train()).items()}
     {'train': 1078, 'validation': 362, 'test': 357}
     """
     model = run.model(state)
@@ -45,8 +47,8 @@ def measure(run: Run, state: TrainState) -> Measured:
         elif name == "test" or f"{name}_loss" not in last:
             measured[name] = model.evaluate(part.inputs, part.targets)
         else:
-            found = {key: last.get(f"{name}_{key}") for key in ("loss", "accuracy")}
-            measured[name] = {**found, "count": part.size}
+            figures = {key: last.get(f"{name}_{key}") for key in ("loss", "accuracy")}
+            measured[name] = {**figures, "count": part.size}
     return measured
 
 
@@ -59,12 +61,12 @@ def model_epoch(state: TrainState) -> int:
     3
     """
     best = state.best
-    # A training that is interrupted has a best epoch, and the weights of its last one.
+    # An interrupted training run has a best epoch, but the weights of its last one.
     return state.epoch if best is None or best.parameters is not state.parameters else best.epoch
 
 
 def headline(measured: Measured) -> str | None:
-    """Return the part whose figure stands for a run: held out if possible; None for no part.
+    """Return the part whose figure represents a run: held-out data if there is any.
 
     Examples
     --------
@@ -79,10 +81,10 @@ def outcome_of(
     state: TrainState,
     measured: Measured | None = None,
     *,
-    told: dict[str, str | None] | None = None,
+    ending: dict[str, str | None] | None = None,
     advice: Sequence[Finding] | None = None,
 ) -> dict[str, Any]:
-    """Return what is kept of a run beside its model, as plain data of bounded size.
+    """Return the record of a run that is stored beside its model, as plain data of bounded size.
 
     Parameters
     ----------
@@ -90,41 +92,41 @@ def outcome_of(
     state : TrainState
         The last good one.
     measured : dict, optional
-        From `measure`, where that is known.
-    told : dict, optional
+        From `measure`; computed by default.
+    ending : dict, optional
         ``status`` (``"interrupted"`` or ``"diverged"``), ``message`` and ``hint`` of a training
-        that was cut off; by default it ended as the state says.
+        run that did not reach its end; by default it ended as the state says.
     advice : sequence of Finding, optional
-        The doctor's, where it was asked.
+        The doctor's, where it was asked for.
 
     Returns
     -------
     dict
         ``status`` (``"finished"``, ``"early_stopping"``, ``"target_loss"``, ``"interrupted"`` or
-        ``"diverged"``), ``environment``, ``data``, ``network``, ``measured``; ``review``, what
-        `backprop_xp.diagnosis.error_analysis` finds in the ``part`` that is held
-        out; and ``points``, a sample of the training rows where these have two inputs. A run that
-        was cut off before the end of its first epoch has nothing to be measured.
+        ``"diverged"``), ``environment``, ``data``, ``network``, ``measured``; ``review``, the
+        error analysis (`backprop_xp.diagnosis.error_analysis`) of the held-out ``part``; and
+        ``points``, a sample of the training rows if these have two inputs. ``measured`` is empty
+        for a run that was cut off before the end of its first epoch.
 
     Examples
     --------
-    >>> from backprop_xp.runs.run import prepare
-    >>> from backprop_xp.training.settings import RunSettings
-    >>> run = prepare(RunSettings(hidden=(20,), epochs=2, seed=0, device="cpu"))
+    >>> from backprop_xp.runs.run import prepare_run
+    >>> from backprop_xp.runs.settings import RunSettings
+    >>> run = prepare_run(RunSettings(hidden=(20,), epochs=2, seed=0, device="cpu"))
     >>> outcome = outcome_of(run, run.train())
     >>> outcome["status"], outcome["part"], outcome["network"]["sizes"]
     ('finished', 'test', [64, 20, 10])
     """
     data, place = run.dataset, run.placement
-    ended = {"status": state.stopped or "finished", "message": None, "hint": None}
-    known = told is None or state.epoch > 0
-    with quiet(place.xp):  # the last good weights before a divergence can be large
-        measured = (measure(run, state) if measured is None else measured) if known else {}
+    default_ending = {"status": state.stopped or "finished", "message": None, "hint": None}
+    trained = ending is None or state.epoch > 0
+    with ignore_overflow(place.xp):  # the last good weights before a divergence can be large
+        measured = (measure(run, state) if measured is None else measured) if trained else {}
         part = headline(measured)
-        found = None if part is None else review(run.model(state), getattr(data, part))
+        review = None if part is None else analyze_errors(run.model(state), getattr(data, part))
     return {
         "schema_version": SCHEMA_VERSION,
-        **(told or ended),
+        **(ending or default_ending),
         "epochs": state.epoch,
         "best_epoch": None if state.best is None else state.best.epoch,
         "model_epoch": model_epoch(state),
@@ -153,7 +155,7 @@ def outcome_of(
         },
         "measured": measured,
         "part": part,
-        "review": found,
+        "review": review,
         "points": points(data.train, data.classes) if data.n_inputs == 2 else None,
-        "advice": None if advice is None else [one._asdict() for one in advice],
+        "advice": None if advice is None else [one.as_dict() for one in advice],
     }

@@ -1,4 +1,4 @@
-"""A run as its folder shows it: what could be read, and what could not."""
+"""Reading a run back from its folder, even if some of its files are missing or damaged."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from typing import Any, NamedTuple, TypeVar
 from backprop_xp.errors import BackpropError, ConfigurationError
 from backprop_xp.models.model import Model
 from backprop_xp.models.model_file import load_model
-from backprop_xp.runs.folder import CONFIG, HISTORY, MODEL, OUTCOME, read_settings
+from backprop_xp.runs.config_file import read_settings
+from backprop_xp.runs.folder import CONFIG, HISTORY, MODEL, OUTCOME
 from backprop_xp.runs.outcome import SCHEMA_VERSION
-from backprop_xp.training.settings import RunSettings
+from backprop_xp.runs.settings import RunSettings
 
 Content = TypeVar("Content")
 
 
-class Found(NamedTuple):
-    """What was found in the folder of a run.
+class StoredRun(NamedTuple):
+    """A run as read from its folder.
 
     Attributes
     ----------
     path : Path
     name : str
-        What the run is called beside others.
+        The name of its folder.
     settings : RunSettings or None
     history : list of dict
-        A record for each epoch, as in `backprop_xp.training.state.TrainState`; finite numbers
-        alone.
+        A record for each epoch, as in `backprop_xp.training.state.TrainState`, with its finite
+        numbers only.
     outcome : dict
-        From `backprop_xp.runs.outcome.outcome_of`; empty where the folder has none.
+        As from `backprop_xp.runs.outcome.outcome_of`; empty if the folder has none.
     model : Model or None
     problems : list of str
-        What could not be read, and why.
+        Which files could not be read, and why.
     """
 
     path: Path
@@ -48,19 +49,19 @@ class Found(NamedTuple):
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """The record of the best epoch on the validation set, by what early stopping watches."""
+        """The record of the best epoch on the validation set, by the metric of early stopping."""
         monitor = "loss" if self.settings is None else self.settings.monitor
         name, sign = f"validation_{monitor}", -1.0 if monitor == "loss" else 1.0
-        known = [record for record in self.history if name in record]
-        stopped = self.outcome.get("best_epoch")
-        for record in known:
-            if record["epoch"] == stopped:
+        measured = [record for record in self.history if name in record]
+        best_epoch = self.outcome.get("best_epoch")
+        for record in measured:
+            if record["epoch"] == best_epoch:
                 return record
-        return max(known, key=lambda record: sign * record[name], default=None)
+        return max(measured, key=lambda record: sign * record[name], default=None)
 
 
-def read_run(path: str | os.PathLike[str]) -> Found:
-    """Read the folder of a run; what is missing or damaged is told and gone without.
+def read_run(path: str | os.PathLike[str]) -> StoredRun:
+    """Read the folder of a run; report missing and damaged files under ``problems``.
 
     Raises
     ------
@@ -70,27 +71,27 @@ def read_run(path: str | os.PathLike[str]) -> Found:
     folder = Path(path)
     files = [name for name in (CONFIG, HISTORY, MODEL, OUTCOME) if (folder / name).is_file()]
     if not files:
-        what = "holds no run" if folder.is_dir() else "is no folder"
+        fault = "holds no run" if folder.is_dir() else "is not a folder"
         raise ConfigurationError(
-            f"{folder} {what}", "give a folder that 'backprop-xp train --out DIR' has filled"
+            f"{folder} {fault}", "give a folder written by 'backprop-xp train --out DIR'"
         )
     problems: list[str] = []
 
-    def read(name: str, how: Callable[[Path], Content], otherwise: Content) -> Content:
+    def read(name: str, reader: Callable[[Path], Content], default: Content) -> Content:
         if name not in files:
-            return otherwise
+            return default
         try:
-            return how(folder / name)
+            return reader(folder / name)
         except BackpropError as error:
             problems.append(error.message)
         except (OSError, ValueError, RecursionError) as error:
             problems.append(f"{folder / name} cannot be read: {error}")
-        return otherwise
+        return default
 
     def settings(path: Path) -> RunSettings:
         return RunSettings(**read_settings(path))
 
-    found = Found(
+    run = StoredRun(
         path=folder,
         name=folder.resolve().name,
         settings=read(CONFIG, settings, None),
@@ -102,11 +103,11 @@ def read_run(path: str | os.PathLike[str]) -> Found:
     for name in (CONFIG, HISTORY):
         if name not in files:
             problems.append(f"{folder / name} is missing")
-    return found
+    return run
 
 
 def _history(path: Path, problems: list[str]) -> list[dict[str, Any]]:
-    """Return the records of all lines that can be read."""
+    """Return the records of all readable lines; add a problem for each of the others."""
     records: list[dict[str, Any]] = []
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         if not line.strip():
@@ -115,7 +116,7 @@ def _history(path: Path, problems: list[str]) -> list[dict[str, Any]]:
             record = json.loads(line)
             epoch = record["epoch"]
             if type(epoch) is not int or epoch <= (records[-1]["epoch"] if records else 0):
-                raise ValueError("its epoch does not follow on the one before")
+                raise ValueError("its epoch does not follow the one before")
             layers = record.get("layers") or []
             numbers = _numbers(record) | {"layers": [_numbers(layer) for layer in layers]}
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -136,5 +137,5 @@ def _numbers(record: dict[str, Any]) -> dict[str, Any]:
 def _outcome(path: Path) -> dict[str, Any]:
     outcome = json.loads(path.read_bytes())
     if not isinstance(outcome, dict) or outcome.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError(f"it is no outcome of schema version {SCHEMA_VERSION}")
+        raise ValueError(f"it is not an outcome of schema version {SCHEMA_VERSION}")
     return outcome

@@ -1,4 +1,4 @@
-"""A training run from its settings: data in, model out. The command line and scripts call this."""
+"""A training run, from its settings to its model."""
 
 from __future__ import annotations
 
@@ -6,34 +6,35 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from backprop_xp.backend import random
-from backprop_xp.backend.devices import Placement, select
-from backprop_xp.data.dataset import Dataset, Part
+from backprop_xp.backend.devices import Placement, select_device
+from backprop_xp.data.dataset import Dataset, Split
 from backprop_xp.data.scaling import Scaling, scaling_for
 from backprop_xp.data.sources import load_dataset, load_rows
-from backprop_xp.diagnosis.doctor import Finding, examine
+from backprop_xp.diagnosis.doctor import Finding, diagnose
 from backprop_xp.diagnosis.learning_rate_finder import RateFinding, find_learning_rate
 from backprop_xp.errors import DataError
 from backprop_xp.models.model import Model
 from backprop_xp.nn.losses import get_loss
 from backprop_xp.nn.network import Network
+from backprop_xp.runs.settings import RunSettings
 from backprop_xp.training.fit import fit
-from backprop_xp.training.settings import PACE, RunSettings, TrainingSettings
+from backprop_xp.training.settings import LEARNING_RATE_AND_STOPPING, TrainingSettings
 from backprop_xp.training.state import TrainState
 from backprop_xp.version import __version__
 
 
 class Run(NamedTuple):
-    """A run that is ready to train: its data is read, scaled and split, its device chosen.
+    """A run that is ready to train: its data is read and split, and its device selected.
 
     Attributes
     ----------
     settings : RunSettings
-        With everything that was left open filled in.
+        With every default filled in.
     placement : Placement
     dataset : Dataset
         As it was read.
     scaling : Scaling
-        Found on the training rows.
+        Computed from the training rows.
     network : Network
     """
 
@@ -44,14 +45,13 @@ class Run(NamedTuple):
     network: Network
 
     def train(self, on_epoch: Callable[[TrainState], None] | None = None) -> TrainState:
-        """Train, and return the state after the last epoch.
+        """Train, and return the state after the last epoch; `on_epoch` is as in `backprop_xp.fit`.
 
         Raises
         ------
         DataError, ConfigurationError, DivergenceError, TrainingInterrupted
             As `backprop_xp.fit` does.
         """
-        options = TrainingSettings.fields_of(self.settings)
         return fit(
             self.network,
             self._scaled(self.dataset.train),
@@ -60,13 +60,13 @@ class Run(NamedTuple):
             dtype=self.settings.dtype,
             on_epoch=on_epoch,
             image_shape=self.dataset.image_shape,
-            **options,
+            **TrainingSettings.fields_of(self.settings),
         )
 
-    def examine(self, state: TrainState, *, diverged: bool = False) -> list[Finding]:
-        """Let the doctor look at a training; see `backprop_xp.diagnosis.doctor.examine`."""
+    def diagnose(self, state: TrainState, *, diverged: bool = False) -> list[Finding]:
+        """Look for common faults in the training run; see `backprop_xp.diagnose`."""
         validation = self.dataset.validation
-        return examine(
+        return diagnose(
             self.network,
             state,
             self._scaled(self.dataset.train),
@@ -77,12 +77,12 @@ class Run(NamedTuple):
             features=self.dataset.features,
         )
 
-    def find_learning_rate(self, **of_the_test: Any) -> RateFinding:
-        """Find a learning rate for this training, whose own pace does not matter.
+    def find_learning_rate(self, **range_test: Any) -> RateFinding:
+        """Find a learning rate for this run; its own learning rate and stopping do not matter.
 
         Parameters
         ----------
-        **of_the_test
+        **range_test
             ``low``, ``high`` and ``steps`` of `backprop_xp.find_learning_rate`.
 
         Raises
@@ -90,22 +90,26 @@ class Run(NamedTuple):
         DataError, ConfigurationError
             As that function does.
         """
-        options = TrainingSettings.fields_of(self.settings)
+        settings = TrainingSettings.fields_of(self.settings)
         return find_learning_rate(
             self.network,
             self._scaled(self.dataset.train),
             device=self.placement,
             dtype=self.settings.dtype,
             image_shape=self.dataset.image_shape,
-            **of_the_test,
-            **{name: value for name, value in options.items() if name not in PACE},
+            **range_test,
+            **{
+                name: value
+                for name, value in settings.items()
+                if name not in LEARNING_RATE_AND_STOPPING
+            },
         )
 
-    def _scaled(self, part: Part) -> tuple[Any, Any]:
+    def _scaled(self, part: Split) -> tuple[Any, Any]:
         return self.scaling.apply(part.inputs, self.settings.dtype), part.targets
 
     def model(self, state: TrainState) -> Model:
-        """Return the model of a state of the training."""
+        """Return the model of a state of the training run."""
         return Model(
             network=self.network,
             parameters=state.parameters,
@@ -120,27 +124,27 @@ class Run(NamedTuple):
         )
 
 
-def prepare(settings: RunSettings) -> Run:
-    """Read the data and choose the device of a run.
+def prepare_run(settings: RunSettings) -> Run:
+    """Read the data and select the device of a run.
 
     Raises
     ------
     DataError
         If the data is missing or damaged.
     DeviceError
-        If a device that was named cannot be used.
+        If the device cannot be used.
     ConfigurationError
         If settings contradict each other or the data.
 
     Examples
     --------
-    >>> run = prepare(RunSettings(hidden=(20,), epochs=2, seed=0, device="cpu"))
+    >>> run = prepare_run(RunSettings(hidden=(20,), epochs=2, seed=0, device="cpu"))
     >>> state = run.train()
     >>> state.epoch, run.model(state).network.sizes
     (2, (64, 20, 10))
     """
-    # The device first: it is quick to refuse, and the data may be large.
-    placement = select(settings.device, settings.backend, dtype=settings.dtype)
+    # The device first: it fails quickly, and the data may be large.
+    placement = select_device(settings.device, settings.backend, dtype=settings.dtype)
     seed = random.draw_seed() if settings.seed is None else settings.seed
     dataset = read_dataset(settings, seed)
     return Run(
@@ -153,7 +157,7 @@ def prepare(settings: RunSettings) -> Run:
 
 
 def read_dataset(settings: RunSettings, seed: int) -> Dataset:
-    """Read the data that settings name; the seed draws the validation rows.
+    """Read the data set of some settings; the seed draws the validation rows.
 
     Raises
     ------
@@ -180,7 +184,7 @@ def read_rows(
     label: str | None = None,
     labelled: bool = True,
 ) -> tuple[Any, Any]:
-    """Read inputs and targets of a data set as a trained model wants them.
+    """Read the inputs and targets of a data set for a trained model.
 
     Parameters
     ----------
@@ -188,12 +192,12 @@ def read_rows(
     data, split, data_dir, label
         As for `backprop_xp.data.sources.load_rows`.
     labelled : bool
-        Whether there must be targets; without, they may be None.
+        Whether targets are required; otherwise they may be None.
 
     Raises
     ------
     DataError
-        If the data is missing, damaged or unfit for the model, or lacks targets.
+        If the data is missing, damaged or does not fit the model, or required targets are missing.
     """
     inputs, targets = load_rows(
         data,

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from backprop_xp.formatting import pluralize
+
 Record = dict[str, Any]
 
 _HIDDEN = {"step", "layers"}
@@ -47,18 +49,6 @@ def as_html(history: Sequence[Record], title: str, best: int | None = None) -> s
     return f"<div>{heading}{_drawing(history, best)}{_table(history, best)}</div>"
 
 
-def counted(number: int, what: str) -> str:
-    """Return a number of things in words.
-
-    Examples
-    --------
-    >>> counted(1, "epoch"), counted(2000, "row"), counted(0, "class")
-    ('1 epoch', '2,000 rows', '0 classes')
-    """
-    plural = f"{what}es" if what.endswith("s") else f"{what}s"
-    return f"{number:,} {what if number == 1 else plural}"
-
-
 def _finite(value: Any) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
@@ -72,7 +62,7 @@ def _table(history: Sequence[Record], best: int | None) -> str:
         if not (place < _ENDS or place >= len(history) - _ENDS or is_best):
             continue
         if left := place - shown - 1:
-            text = f"{counted(left, 'epoch')} left out"
+            text = f"{pluralize(left, 'epoch')} left out"
             rows.append(f'<td colspan="{len(keys)}" style="text-align:center"><em>{text}</em></td>')
         cells = [_text(key, record.get(key)) for key in keys]
         if is_best:

@@ -1,4 +1,4 @@
-"""``backprop-xp train --doctor``: advice after a training, and on one that diverges."""
+"""``backprop-xp train --doctor``: advice after training, and on a run that diverges."""
 
 import numpy as np
 from command_line import done, run
@@ -45,7 +45,7 @@ def test_a_training_that_diverges_is_explained(tmp_path):
     result = run("train", path, *asked, "--learning-rate", 1e6, "--doctor", *SHORT)
     assert result.code == 5
     assert "hint: lower the learning rate" in result.err
-    assert "doctor: learning rate too high: the training diverged" in result.err
+    assert "doctor: learning rate too high: training diverged" in result.err
     assert "doctor" not in run("train", path, *asked, "--learning-rate", 1e6, *SHORT).err
 
 

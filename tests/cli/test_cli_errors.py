@@ -28,9 +28,9 @@ from backprop_xp import (
     fit,
     load_dataset,
     load_model,
-    prepare,
+    prepare_run,
     save_model,
-    select,
+    select_device,
 )
 from backprop_xp.backend.devices import list_devices
 from backprop_xp.data.mnist import FILES
@@ -38,7 +38,7 @@ from backprop_xp.runs.folder import RunFolder
 
 
 def prepared(**settings):
-    return lambda: prepare(RunSettings(device="cpu", **settings)).train()
+    return lambda: prepare_run(RunSettings(device="cpu", **settings)).train()
 
 
 # --- settings ---
@@ -82,7 +82,7 @@ def test_a_setting_that_cannot_be_is_refused_before_any_training(settings, optio
         ("--lerning-rate 1", "--learning-rate"),
         ("--epochs many", "'many' is not a valid integer"),
         ("--epochs 1.5", "'1.5' is not a valid integer"),
-        ("--hidden 30,x", "no list of whole numbers such as 30,20"),
+        ("--hidden 30,x", "not a list of whole numbers such as 30,20"),
         ("digits mnist", "unexpected extra argument"),
         ("--epochs", "requires an argument"),
     ],
@@ -112,11 +112,11 @@ def test_an_unknown_command_is_refused():
         ("learning_rate = '0.1'", "learning_rate in {} is '0.1' | give a number"),
         ("bias = 1", "bias in {} is 1 | give true or false"),
         ("data = ['digits']", "data in {} is ['digits'] | give a text"),
-        ("hidden = [30, 20.5]", "[30, 20.5] is no list of whole numbers"),
+        ("hidden = [30, 20.5]", "[30, 20.5] is not a list of whole numbers"),
         ("hidden = true", "hidden in {} is True | give a list of numbers"),
         ("hidden = 30", "hidden in {} is 30 | give a list of numbers"),
         ("[train]\nepochs = 3", "unknown key"),
-        (b"\xff", "no valid TOML"),
+        (b"\xff", "not valid TOML"),
     ],
 )
 def test_a_configuration_file_that_cannot_be_meant_is_refused(content, said, tmp_path):
@@ -259,7 +259,7 @@ def test_a_model_file_that_is_missing_damaged_or_something_else_is_refused(tmp_p
         ("gone", None, "cannot be read: No such file"),
         ("cut", content[:-1], "does not match its SHA-256"),
         ("flipped", content[:-1] + bytes([content[-1] ^ 1]), "does not match its SHA-256"),
-        ("text", b"height,width\n", "no model file of this package"),
+        ("text", b"height,width\n", "not a model file of this package"),
     ):
         path = tmp_path / name if held is None else written(tmp_path / name, held)
         for command in ("evaluate", "predict"):
@@ -310,7 +310,7 @@ def test_a_gpu_that_was_asked_for_is_used_or_refused_but_never_replaced():
         assert (told["device"], told["backend"]) == ("cuda:0", "cupy")
         return
     text = refused_alike(
-        DeviceError, lambda: select("cuda"), "train", "--device", "cuda", "--epochs", 1
+        DeviceError, lambda: select_device("cuda"), "train", "--device", "cuda", "--epochs", 1
     )
     assert "cuda:0 cannot be used: " in text
 
@@ -322,7 +322,7 @@ def test_a_backend_that_is_missing_is_refused_with_its_installation():
         for command in (("train", "--epochs", 0), ("check",)):
             message, hint = refused(6, "device", *command, "--backend", backend)
             assert row.reason in message
-            assert hint == row.mend
+            assert hint == row.remedy
 
 
 # --- faults ---
@@ -348,7 +348,7 @@ def test_a_fault_of_the_program_is_told_without_a_traceback(fault, kind, said, m
     def fail(settings):
         raise fault
 
-    monkeypatch.setattr("backprop_xp.runs.run.prepare", fail)
+    monkeypatch.setattr("backprop_xp.runs.run.prepare_run", fail)
     result = run("train", "--json")
     assert result.code == (130 if kind == "interrupted" else 1)
     assert result.json["error"]["kind"] == kind

@@ -5,10 +5,16 @@ import shlex
 import pytest
 from command_line import animals, done, refused, refused_alike, run, written
 
-from backprop_xp import ConfigurationError, RunSettings, find_learning_rate, load_digits, prepare
+from backprop_xp import (
+    ConfigurationError,
+    RunSettings,
+    find_learning_rate,
+    load_digits,
+    prepare_run,
+)
 from backprop_xp.cli.find_lr import command
 from backprop_xp.cli.train import command as train_command
-from backprop_xp.training.settings import PACE
+from backprop_xp.training.settings import LEARNING_RATE_AND_STOPPING
 
 DIGITS = ("find-lr", "--hidden", 30, "--seed", 0, "--device", "cpu")
 
@@ -38,12 +44,12 @@ def test_json_is_one_object_with_the_whole_curve():
     assert 20 < len(told["rates"]) == len(told["losses"]) == len(told["smoothed"]) <= 200
     assert told["rates"][0] == 1e-6
     assert (told["settings"]["seed"], told["settings"]["batch_size"]) == (0, 64)
-    assert not set(told["settings"]) & set(PACE)
+    assert not set(told["settings"]) & set(LEARNING_RATE_AND_STOPPING)
 
 
 def test_the_command_finds_what_python_finds():
     told = done(*DIGITS, "--json", "--dtype", "float64", "--low", 1e-4, "--high", 1).json
-    run = prepare(RunSettings(hidden=(30,), seed=0, device="cpu", dtype="float64"))
+    run = prepare_run(RunSettings(hidden=(30,), seed=0, device="cpu", dtype="float64"))
     found = run.find_learning_rate(low=1e-4, high=1.0)
     assert told["suggestion"] == found.suggestion
     assert told["losses"] == found.losses
@@ -99,7 +105,9 @@ def test_it_has_the_options_of_train_but_for_those_without_a_meaning():
     names = {option.name for option in command.params}
     not_settings = {"print_config", "doctor", "out", "overwrite"}
     assert names - {"low", "high", "steps"} == (
-        {option.name for option in train_command.params} - not_settings - set(PACE)
+        {option.name for option in train_command.params}
+        - not_settings
+        - set(LEARNING_RATE_AND_STOPPING)
     )
     result = run("find-lr", "--learning-rate", 1, "--json")
     assert (result.code, result.json["error"]["kind"]) == (2, "usage")
@@ -114,7 +122,7 @@ def test_it_has_the_options_of_train_but_for_those_without_a_meaning():
     ],
 )
 def test_a_range_that_cannot_be_is_refused(options, test):
-    run = prepare(RunSettings(device="cpu"))
+    run = prepare_run(RunSettings(device="cpu"))
     refused_alike(ConfigurationError, lambda: run.find_learning_rate(**test), "find-lr", *options)
 
 

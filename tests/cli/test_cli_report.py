@@ -10,7 +10,7 @@ import pytest
 from command_line import animals, done, plane, refused, run, strict_json, written
 from report_pages import read_page
 
-from backprop_xp import ConfigurationError, RunSettings, prepare
+from backprop_xp import ConfigurationError, RunSettings, prepare_run
 from backprop_xp.report.page import write_report
 from backprop_xp.runs.folder import RunFolder
 from backprop_xp.runs.outcome import outcome_of
@@ -123,7 +123,7 @@ def test_runs_are_laid_over_each_other_with_what_differs(folder, tmp_path):
     labels = [given["aria-label"] for given in page.all("svg")]
     assert [text.startswith(("Loss", "Accuracy")) for text in labels[:2]] == [True, True]
     assert f"{tmp_path / 'b'} " in labels[0]
-    assert f"Everything below is about {folder} ." in page.text
+    assert f"The rest of this page is about {folder} ." in page.text
 
 
 def test_runs_that_are_not_to_be_compared_are_refused(folder, tmp_path):
@@ -154,7 +154,7 @@ def test_a_training_that_diverged_says_so(tmp_path):
     assert told["status"] == "diverged"
     assert f"The training {kept['message'].removeprefix('training ')}." in page.text
     assert f"The model has the weights of epoch {kept['epochs']}." in page.text
-    assert "Learning rate too high. The evidence: the training diverged." in page.text
+    assert "Learning rate too high. Evidence: training diverged." in page.text
 
 
 def test_a_training_that_diverged_in_its_first_epoch_says_so(tmp_path):
@@ -168,12 +168,12 @@ def test_a_training_that_diverged_in_its_first_epoch_says_so(tmp_path):
 
 
 def test_a_training_that_was_interrupted_says_so(tmp_path):
-    prepared = prepare(RunSettings(seed=0, device="cpu", hidden=(4,), epochs=3))
+    prepared = prepare_run(RunSettings(seed=0, device="cpu", hidden=(4,), epochs=3))
     with RunFolder(tmp_path / "run") as folder:
         state = prepared.train(lambda state: state.epoch == 2)
-        folder.record(prepared.settings, state.history)
+        folder.append_history(prepared.settings, state.history)
         told = {"status": "interrupted", "message": "interrupted after epoch 2", "hint": None}
-        folder.conclude(outcome_of(prepared, state, told=told))
+        folder.write_outcome(outcome_of(prepared, state, ending=told))
     page, told = report(tmp_path / "run")
     assert told["status"] == "interrupted"
     assert "The training was interrupted after 2 epochs." in page.text
@@ -183,7 +183,7 @@ def test_a_training_that_was_interrupted_says_so(tmp_path):
     ("options", "word", "text"),
     [
         (("--patience", 1, "--learning-rate", 3), "stopped early", "Stopped early after"),
-        (("--target-loss", 2.0), "target reached", "a batch had the loss that was asked for."),
+        (("--target-loss", 2.0), "target reached", "a batch reached the target loss."),
         (("--epochs", 0), "finished", "No epoch was completed"),
         (("--epochs", 1), "finished", "Loss"),
     ],
@@ -210,7 +210,7 @@ def test_a_training_that_was_killed_says_so(folder):
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("config.toml", "is no valid TOML"),
+        ("config.toml", "is not valid TOML"),
         ("history.jsonl", "history.jsonl, line 2 is cut off or damaged"),
         ("outcome.json", "outcome.json cannot be read"),
         ("model.safetensors", "is damaged"),
@@ -227,7 +227,7 @@ def test_a_file_that_is_cut_off_is_told_and_the_rest_is_shown(folder, name, what
         "config.toml": "optimizer" in page.text,
         "history.jsonl": len(page.table("epoch")) == 2,
         "outcome.json": "Confusion matrix" in page.text,
-        "model.safetensors": "decision boundary" in page.text or name == "outcome.json",
+        "model.safetensors": "Decision boundary" in page.text or name == "outcome.json",
     }
     assert shown == {other: other != name for other in shown}
     assert f"note: {problem}\n" == done("report", folder).err
@@ -262,7 +262,7 @@ def test_an_outcome_that_is_not_as_it_should_be_is_told_and_gone_without(folder,
     written(folder / "outcome.json", json.dumps(outcome(folder) | changed))
     page, told = report(folder)
     (problem,) = told["problems"]
-    assert problem.startswith(f"{folder / 'outcome.json'} is not as this version writes it")
+    assert problem.startswith(f"{folder / 'outcome.json'} is not in the format of this version")
     assert problem in page.text
     assert len(page.table("epoch")) == 2
 
@@ -270,7 +270,7 @@ def test_an_outcome_that_is_not_as_it_should_be_is_told_and_gone_without(folder,
 def test_an_outcome_of_a_later_version_is_told(folder):
     written(folder / "outcome.json", json.dumps(outcome(folder) | {"schema_version": 2}))
     (problem,) = report(folder)[1]["problems"]
-    assert problem.endswith("it is no outcome of schema version 1")
+    assert problem.endswith("it is not an outcome of schema version 1")
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
@@ -278,7 +278,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
     assert message == f"{tmp_path} holds no run"
     assert "train --out" in hint
     message, _ = refused(2, "configuration", "report", tmp_path / "gone")
-    assert message == f"{tmp_path / 'gone'} is no folder"
+    assert message == f"{tmp_path / 'gone'} is not a folder"
 
 
 def test_a_run_to_compare_with_that_is_none_is_refused_before_anything_is_written(folder, tmp_path):

@@ -23,7 +23,7 @@ def test_a_record_is_told_epoch_by_epoch_and_in_a_sentence(small_record):
     assert lines[-2:] == [line for line in lines if line.startswith("epoch ")]
     assert [line.split()[1] for line in lines[-2:]] == ["1/2", "2/2"]
     assert any(line.startswith("device: ") for line in lines)
-    assert "test digits are read right (" in result.out.splitlines()[-1]
+    assert "test digits are classified correctly (" in result.out.splitlines()[-1]
 
 
 def test_a_record_runs_with_the_library_that_is_asked_for(small_record):
@@ -37,4 +37,4 @@ def test_a_record_runs_with_the_library_that_is_asked_for(small_record):
 def test_other_experiments_refuse_a_device():
     message, hint = refused(2, "configuration", "reproduce", "xor", "--backend", "torch")
     assert message == "the experiment 'xor' runs with NumPy on the CPU"
-    assert hint == "leave --device and --backend out"
+    assert hint == "leave out --device and --backend"

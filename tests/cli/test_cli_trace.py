@@ -8,7 +8,7 @@ import pytest
 from command_line import done, refused, run, small_model, written
 
 from backprop_xp import ConfigurationError, save_model
-from backprop_xp.models.model_file import write_whole
+from backprop_xp.files import atomic_write
 from backprop_xp.trace.examples import EXAMPLES, read_example
 from backprop_xp.trace.latex import latex_document
 
@@ -65,9 +65,10 @@ def test_a_model_is_traced_on_samples_of_a_data_set(model):
     told = done(*given).json
     source = {"model": str(model), "data": "digits", "part": "test", "sample": 0}
     assert (told["source"], told["title"]) == (source, "digits (test), sample 0")
-    told = done(*given, "--sample", "7,8", "--part", "validation").json
+    told = done(*given, "--sample", "7,8", "--split", "validation").json
     assert (told["source"]["part"], told["source"]["sample"]) == ("validation", [7, 8])
     assert [sample["share"] for sample in told["samples"]] == [0.5, 0.5]
+    assert done(*given, "--sample", "7,8", "--part", "validation").json == told
 
 
 def test_another_backend_finds_the_same():
@@ -105,7 +106,7 @@ def test_a_page_whose_writing_fails_leaves_the_earlier_file(tmp_path):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(ConfigurationError, match="No space left"):
-        write_whole(path, write)
+        atomic_write(path, write)
     assert path.read_text() == "an earlier page"
     assert os.listdir(tmp_path) == ["page.html"]
 
@@ -126,10 +127,11 @@ def test_without_a_source_it_says_what_can_be_traced():
         ("xor --json --latex", "give one of them"),
         ("xor --sample 3", "--sample and the source xor exclude each other"),
         ("xor --model m.safetensors", "--model and the source xor exclude each other"),
-        ("xor --part test", "--part and the source xor"),
+        ("xor --split test", "--split and the source xor"),
+        ("xor --part test", "--split and the source xor"),
         ("--model m.safetensors", "--model needs --data"),
         ("--data digits", "--data needs --model"),
-        ("--model m.safetensors --data digits --sample 1.5", "no list of whole numbers"),
+        ("--model m.safetensors --data digits --sample 1.5", "not a list of whole numbers"),
         ("--part best", "'best' is not one of"),
         ("xor --html -", "--html needs the name of a file"),
     ],

@@ -22,7 +22,7 @@ from command_line import (
     written,
 )
 
-from backprop_xp import DivergenceError, RunSettings, load_model, prepare
+from backprop_xp import DivergenceError, RunSettings, load_model, prepare_run
 from backprop_xp.cli.output import Progress
 from backprop_xp.cli.train import command
 from backprop_xp.data.mnist import FILES
@@ -168,7 +168,7 @@ def test_divergence_names_the_layer_and_the_step():
     options = ("--optimizer", "sgd", "--learning-rate", 1e30, "--seed", 0, "--device", "cpu")
     text = refused_alike(
         DivergenceError,
-        lambda: prepare(RunSettings(device="cpu", **settings)).train(),
+        lambda: prepare_run(RunSettings(device="cpu", **settings)).train(),
         "train",
         *options,
     )

@@ -14,10 +14,11 @@ import safetensors.numpy
 from command_line import small_model, written
 from helpers import bytes_of
 
-from backprop_xp import ConfigurationError, ModelFileError, load_model, save_model, select
+from backprop_xp import ConfigurationError, ModelFileError, load_model, save_model, select_device
 from backprop_xp.backend.devices import list_devices
 from backprop_xp.data.scaling import Scaling
-from backprop_xp.models.model_file import FORMAT, write_whole
+from backprop_xp.files import atomic_write
+from backprop_xp.models.model_file import FORMAT
 from backprop_xp.nn.activations import elementwise
 from backprop_xp.nn.losses import Loss, get_loss
 
@@ -48,7 +49,7 @@ def read(monkeypatch):
 
 @pytest.fixture
 def jax_as_it_was():
-    """Give JAX's switch for float64 back as it was: `select` turns it on for the whole process."""
+    """Restore JAX's switch for float64: `select_device` turns it on for the whole process."""
     if "jax" not in INSTALLED:
         yield
         return
@@ -124,7 +125,7 @@ def test_every_library_writes_the_same_bytes_and_reads_them(dtype, tmp_path, jax
     model = small_model((3, 4, 2), ("relu", "softmax"), dtype=dtype)
     save_model(model, tmp_path / "numpy")
     for backend in INSTALLED:
-        moved = model.to(select("cpu", backend, dtype=dtype))
+        moved = model.to(select_device("cpu", backend, dtype=dtype))
         save_model(moved, tmp_path / backend)
         assert (tmp_path / backend).read_bytes() == (tmp_path / "numpy").read_bytes()
         loaded = load_model(tmp_path / "numpy", moved.placement)
@@ -193,7 +194,7 @@ def test_a_header_that_claims_to_be_huge_allocates_nothing(length, saved):
 )
 def test_another_file_is_no_model(content, tmp_path):
     path = written(tmp_path / "other.safetensors", content)
-    with pytest.raises(ModelFileError, match="is no model file of this package") as failure:
+    with pytest.raises(ModelFileError, match="is not a model file of this package") as failure:
         load_model(path)
     assert failure.value.hint == "take another copy of the file, or train the model again"
 
@@ -290,7 +291,7 @@ def test_functions_of_ones_own_cannot_be_kept_in_a_file(tmp_path):
         (small_model(activations=own), "activation 'tanh'"),
         (small_model(loss=loss._replace(name="mine")), "loss 'mine'"),
     ):
-        with pytest.raises(ConfigurationError, match=f"the {kind} is one of your own"):
+        with pytest.raises(ConfigurationError, match=f"the {kind} is a custom one"):
             save_model(model, tmp_path / "m")
     assert os.listdir(tmp_path) == []
 
@@ -313,7 +314,7 @@ def test_a_write_that_fails_half_way_leaves_the_earlier_file(fault, tmp_path):
         raise fault
 
     with pytest.raises((ConfigurationError, KeyboardInterrupt)):
-        write_whole(path, fail)
+        atomic_write(path, fail)
     assert (path.read_bytes(), os.listdir(tmp_path)) == (b"earlier", ["m"])
 
 

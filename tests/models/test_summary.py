@@ -111,4 +111,4 @@ def test_a_file_that_is_no_model_is_refused(tmp_path):
     message, _ = refused(4, "model", "summary", tmp_path / "missing.safetensors")
     assert "missing.safetensors cannot be read" in message
     message, _ = refused(4, "model", "summary", written(tmp_path / "text", "hello"))
-    assert "is no model file of this package" in message
+    assert "is not a model file of this package" in message

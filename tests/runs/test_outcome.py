@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from command_line import animals, done, plane, small_model, strict_json, written
 
-from backprop_xp import RunSettings, prepare
-from backprop_xp.data.dataset import Part
-from backprop_xp.data.memory_map import Mapped
+from backprop_xp import RunSettings, prepare_run
+from backprop_xp.data.dataset import Split
+from backprop_xp.data.memory_map import MemoryMap
 from backprop_xp.diagnosis import error_analysis
 from backprop_xp.diagnosis.error_analysis import points
 from backprop_xp.runs.folder import RunFolder
@@ -21,14 +21,14 @@ SHORT = {"seed": 0, "device": "cpu", "hidden": (12,)}
 @pytest.fixture(scope="module")
 def digits():
     """A run of two epochs, its model, and what the model says of the test rows."""
-    run = prepare(RunSettings(epochs=2, **SHORT))
+    run = prepare_run(RunSettings(epochs=2, **SHORT))
     model = run.model(run.train())
     return run, model, model.outputs(run.dataset.test.inputs)
 
 
 def test_a_confusion_matrix_counts_every_row_under_its_class_and_the_predicted_one(digits):
     run, model, outputs = digits
-    found = error_analysis.review(model, run.dataset.test)
+    found = error_analysis.analyze_errors(model, run.dataset.test)
     pairs = Counter(zip(run.dataset.test.targets.tolist(), outputs.argmax(1).tolist(), strict=True))
     assert found["matrix"] == [[pairs[t, p] for p in range(10)] for t in range(10)]
     assert found["classes"] == list("0123456789")
@@ -42,7 +42,7 @@ def test_a_confusion_matrix_counts_every_row_under_its_class_and_the_predicted_o
 def test_the_worst_mistakes_are_the_wrong_rows_that_were_surest(digits):
     run, model, outputs = digits
     test = run.dataset.test
-    found = error_analysis.review(model, test)
+    found = error_analysis.analyze_errors(model, test)
     predicted = outputs.argmax(1)
     wrong = np.flatnonzero(predicted != test.targets)
     order = wrong[np.argsort(-outputs[wrong].max(1), kind="stable")][: error_analysis.WORST]
@@ -53,7 +53,7 @@ def test_the_worst_mistakes_are_the_wrong_rows_that_were_surest(digits):
         assert (row["target"], row["predicted"]) == (str(test.targets[k]), str(predicted[k]))
         assert row["sure"] == outputs[k].max()
         assert row["target_output"] == outputs[k, test.targets[k]]
-        likeliest = np.argsort(-outputs[k], kind="stable")[: error_analysis.LIKELIEST]
+        likeliest = np.argsort(-outputs[k], kind="stable")[: error_analysis.TOP_CLASSES]
         assert row["likeliest"] == [(str(c), outputs[k, c]) for c in likeliest]
 
 
@@ -65,13 +65,13 @@ def test_rows_that_are_looked_at_in_parts_or_read_from_a_file_give_the_same_revi
     part = run.dataset.test
     if kind == "numbers":
         model = small_model((64, 2))
-        part = Part(part.inputs, np.random.default_rng(0).normal(size=(part.size, 2)))
-    whole = error_analysis.review(model, part)
+        part = Split(part.inputs, np.random.default_rng(0).normal(size=(part.size, 2)))
+    whole = error_analysis.analyze_errors(model, part)
     monkeypatch.setattr(error_analysis, "_CHUNK", 1)
     np.save(tmp_path / "x.npy", part.inputs)
-    stored = Mapped(np.load(tmp_path / "x.npy", mmap_mode="r"))
+    stored = MemoryMap(np.load(tmp_path / "x.npy", mmap_mode="r"))
     for inputs in (part.inputs, stored):
-        found = error_analysis.review(model, Part(inputs, part.targets))
+        found = error_analysis.analyze_errors(model, Split(inputs, part.targets))
         # A product over fewer rows may be rounded otherwise in its last bit.
         assert [row["row"] for row in found["worst"]] == [row["row"] for row in whole["worst"]]
         for name in ("matrix", "confused", "wrong"):
@@ -92,27 +92,27 @@ def test_of_many_classes_the_commonest_confusions_are_kept_alone():
     n = error_analysis.MATRIX + 1
     names = tuple(f"class {k}" for k in range(n))
     model = small_model((1, n), "softmax", classes=names, scaling=None)
-    part = Part(np.ones((300, 1)), np.asarray([5] * 200 + [7] * 100))
+    part = Split(np.ones((300, 1)), np.asarray([5] * 200 + [7] * 100))
     taken = model.predict(part.inputs[:1])[0]
-    found = error_analysis.review(model, part)
+    found = error_analysis.analyze_errors(model, part)
     assert (found["matrix"], found["classes"]) == (None, None)
     assert found["confused"] == [("class 5", taken, 200), ("class 7", taken, 100)]
-    assert len(found["worst"][0]["likeliest"]) == error_analysis.LIKELIEST
+    assert len(found["worst"][0]["likeliest"]) == error_analysis.TOP_CLASSES
 
 
 def test_rows_that_are_too_wide_are_not_kept():
-    for width, kept in ((error_analysis.WIDEST, True), (error_analysis.WIDEST + 1, False)):
+    for width, kept in ((error_analysis.MAX_INPUTS, True), (error_analysis.MAX_INPUTS + 1, False)):
         model = small_model((width, 2), "softmax", classes=("a", "b"), scaling=None)
         inputs = np.ones((2, width), dtype=np.uint8)
-        (worst,) = error_analysis.review(model, Part(inputs, np.asarray([0, 1])))["worst"]
+        (worst,) = error_analysis.analyze_errors(model, Split(inputs, np.asarray([0, 1])))["worst"]
         assert (worst["inputs"] is not None) is kept
 
 
 def test_residuals_are_summed_up_for_each_output():
     model = small_model((3, 2))
     rng = np.random.default_rng(1)
-    part = Part(rng.normal(size=(40, 3)), rng.normal(size=(40, 2)))
-    found = error_analysis.review(model, part)
+    part = Split(rng.normal(size=(40, 3)), rng.normal(size=(40, 2)))
+    found = error_analysis.analyze_errors(model, part)
     residuals = model.outputs(part.inputs) - part.targets
     for k, summary in enumerate(found["outputs"]):
         r = residuals[:, k]
@@ -128,13 +128,13 @@ def test_residuals_are_summed_up_for_each_output():
 
 def test_a_sample_of_rows_is_bounded_and_spread_over_all_of_them():
     n = 5 * error_analysis.SAMPLE
-    part = Part(np.arange(2.0 * n).reshape(n, 2), np.arange(float(n)).reshape(n, 1))
+    part = Split(np.arange(2.0 * n).reshape(n, 2), np.arange(float(n)).reshape(n, 1))
     found = points(part, None)
     assert len(found["inputs"]) == len(found["targets"]) == error_analysis.SAMPLE
     assert (found["targets"][0], found["targets"][-1]) == (0.0, n - 1.0)
     assert set(np.diff(found["targets"])) == {5.0, 6.0}
     assert [x for x, _ in found["inputs"]] == [2 * t for t in found["targets"]]
-    pairs = error_analysis.review(small_model((2, 1)), part)["pairs"]
+    pairs = error_analysis.analyze_errors(small_model((2, 1)), part)["pairs"]
     assert [target for ((target, _),) in pairs] == found["targets"]
 
 
@@ -166,7 +166,7 @@ def test_a_regression_says_what_was_measured_too(tmp_path):
 
 
 def test_after_early_stopping_the_figures_are_those_of_the_best_epoch():
-    run = prepare(RunSettings(epochs=200, patience=2, learning_rate=0.05, **SHORT))
+    run = prepare_run(RunSettings(epochs=200, patience=2, learning_rate=0.05, **SHORT))
     state = run.train()
     outcome = outcome_of(run, state)
     best = state.best.epoch
@@ -181,12 +181,12 @@ def test_of_a_training_that_is_interrupted_the_figures_are_those_of_its_last_epo
         if state.epoch > state.best.epoch:
             raise KeyboardInterrupt
 
-    run = prepare(RunSettings(epochs=200, patience=50, learning_rate=0.05, **SHORT))
+    run = prepare_run(RunSettings(epochs=200, patience=50, learning_rate=0.05, **SHORT))
     with pytest.raises(TrainingInterrupted) as cut_off:
         run.train(stop)
     state = cut_off.value.state
     told = {"status": "interrupted", "message": "m", "hint": None}
-    outcome = outcome_of(run, state, told=told)
+    outcome = outcome_of(run, state, ending=told)
     assert outcome | told == outcome
     assert outcome["best_epoch"] == outcome["model_epoch"] - 1 == state.epoch - 1
     assert outcome["measured"]["validation"]["loss"] == state.history[-1]["validation_loss"]
@@ -196,7 +196,7 @@ def test_of_a_training_that_is_interrupted_the_figures_are_those_of_its_last_epo
 
 def test_what_is_no_number_is_null_in_the_folder(tmp_path):
     table = written(tmp_path / "t.csv", "a,t\n1,0\n-1,0\n")
-    run = prepare(
+    run = prepare_run(
         RunSettings(
             **{"data": str(table), "label": "t", "task": "regression", "device": "cpu"},
             **{"validation_fraction": 0.0, "hidden": (), "epochs": 1, "optimizer": "sgd"},
@@ -205,8 +205,8 @@ def test_what_is_no_number_is_null_in_the_folder(tmp_path):
     )
     state = run.train()
     with RunFolder(tmp_path / "run") as folder:
-        folder.record(run.settings, state.history)
-        folder.conclude(outcome_of(run, state))
+        folder.append_history(run.settings, state.history)
+        folder.write_outcome(outcome_of(run, state))
     kept = strict_json((tmp_path / "run" / "outcome.json").read_text())
     assert kept["measured"]["train"]["loss"] is None
     assert kept["review"]["outputs"][0]["root_mean_square"] > 1e20
@@ -214,10 +214,10 @@ def test_what_is_no_number_is_null_in_the_folder(tmp_path):
 
 def test_an_earlier_outcome_gives_way_with_the_first_epoch(tmp_path):
     done("train", "--epochs", 1, "--seed", 0, "--out", tmp_path)
-    run = prepare(RunSettings(epochs=1, **SHORT))
+    run = prepare_run(RunSettings(epochs=1, **SHORT))
     with RunFolder(tmp_path, overwrite=True) as folder:
         assert "outcome.json" in folder.held
-        folder.record(run.settings, [])
+        folder.append_history(run.settings, [])
     assert not (tmp_path / "outcome.json").exists()
 
 

@@ -16,9 +16,10 @@ from backprop_xp import (
     RunSettings,
     load_dataset,
     load_model,
-    prepare,
+    prepare_run,
 )
-from backprop_xp.runs.folder import CONFIG, HISTORY, MODEL, RunFolder, as_toml, toml_value
+from backprop_xp.runs.config_file import as_toml, toml_value
+from backprop_xp.runs.folder import CONFIG, HISTORY, MODEL, RunFolder
 from backprop_xp.training.state import TrainingInterrupted
 
 
@@ -30,7 +31,7 @@ def settings_of(text):
 
 
 def test_a_run_trains_on_scaled_rows_and_its_model_takes_raw_ones():
-    run = prepare(RunSettings(epochs=3, seed=0, device="cpu"))
+    run = prepare_run(RunSettings(epochs=3, seed=0, device="cpu"))
     model = run.model(run.train())
     test = load_dataset("digits").test
     assert (test.inputs.dtype, test.inputs.max()) == (np.uint8, 16)
@@ -43,7 +44,7 @@ def test_a_run_trains_on_scaled_rows_and_its_model_takes_raw_ones():
 
 def test_scaling_is_learned_from_the_training_rows_alone(tmp_path):
     table = written(tmp_path / "plane.csv", "\n".join(plane(100)))
-    run = prepare(RunSettings(data=str(table), label="t", task="regression", seed=3))
+    run = prepare_run(RunSettings(data=str(table), label="t", task="regression", seed=3))
     assert run.dataset.train.size == 85
     assert np.allclose(run.scaling.offset, run.dataset.train.inputs.mean(axis=0))
     everything = np.concatenate([run.dataset.train.inputs, run.dataset.validation.inputs])
@@ -53,7 +54,7 @@ def test_scaling_is_learned_from_the_training_rows_alone(tmp_path):
 def test_the_same_settings_give_the_same_weights_and_rows(tmp_path):
     table = written(tmp_path / "animals.csv", "\n".join(animals()))
     runs = [
-        prepare(
+        prepare_run(
             RunSettings(
                 **{"data": str(table), "label": "kind", "device": "cpu"},
                 **{"batch_size": 8, "epochs": 2, "seed": seed},
@@ -68,26 +69,26 @@ def test_the_same_settings_give_the_same_weights_and_rows(tmp_path):
 
 
 def test_what_was_left_open_is_filled_in_and_gives_the_same_run_again():
-    run = prepare(RunSettings(epochs=1, optimizer="rmsprop"))
+    run = prepare_run(RunSettings(epochs=1, optimizer="rmsprop"))
     settings = run.settings
     assert (settings.output, settings.loss) == ("softmax", "cross_entropy")
     assert settings.learning_rate == 0.001
     assert (settings.backend, settings.device) == (run.placement.backend, run.placement.name)
     assert settings.seed is not None
-    again = prepare(settings)
+    again = prepare_run(settings)
     assert again.settings == settings
     if run.placement.backend == "numpy":  # a GPU's sums may come in another order
         assert bytes_of(again.train().parameters) == bytes_of(run.train().parameters)
 
 
 def test_two_runs_without_a_seed_differ():
-    seeds = {prepare(RunSettings(device="cpu")).settings.seed for _ in range(5)}
+    seeds = {prepare_run(RunSettings(device="cpu")).settings.seed for _ in range(5)}
     assert len(seeds) == 5
 
 
 def test_a_regression_takes_identity_and_the_squared_error(tmp_path):
     table = written(tmp_path / "plane.csv", "\n".join(plane()))
-    run = prepare(RunSettings(data=str(table), label="t", task="regression", batch_size=8))
+    run = prepare_run(RunSettings(data=str(table), label="t", task="regression", batch_size=8))
     assert (run.settings.output, run.settings.loss) == ("identity", "half_squared_error")
     assert (run.network.sizes, run.dataset.classes) == ((2, 128, 1), None)
 
@@ -96,11 +97,11 @@ def test_paths_in_the_settings_become_absolute(tmp_path, monkeypatch):
     for name in ("a.csv", "b.csv"):
         written(tmp_path / name, "\n".join(animals()))
     monkeypatch.chdir(tmp_path)
-    run = prepare(RunSettings(data="a.csv", validation="b.csv", label="kind"))
+    run = prepare_run(RunSettings(data="a.csv", validation="b.csv", label="kind"))
     assert run.settings.data == str(tmp_path / "a.csv")
     assert run.settings.validation == str(tmp_path / "b.csv")
-    assert prepare(RunSettings(data_dir="d")).settings.data_dir == str(tmp_path / "d")
-    assert prepare(RunSettings()).settings.data == "digits"
+    assert prepare_run(RunSettings(data_dir="d")).settings.data_dir == str(tmp_path / "d")
+    assert prepare_run(RunSettings()).settings.data == "digits"
 
 
 @pytest.mark.parametrize(
@@ -124,13 +125,13 @@ def test_an_activation_too_many_is_refused():
 
 def test_a_device_is_refused_before_the_data_is_read(tmp_path):
     with pytest.raises(ConfigurationError, match="unknown device 'gpu'"):
-        prepare(RunSettings(device="gpu", data=str(tmp_path / "gone.csv")))
+        prepare_run(RunSettings(device="gpu", data=str(tmp_path / "gone.csv")))
     with pytest.raises(DataError, match=r"gone\.csv"):
-        prepare(RunSettings(device="cpu", data=str(tmp_path / "gone.csv")))
+        prepare_run(RunSettings(device="cpu", data=str(tmp_path / "gone.csv")))
 
 
 def test_an_interrupt_after_an_epoch_carries_the_state_from_which_a_model_is_made():
-    run = prepare(RunSettings(epochs=5, seed=0, device="cpu"))
+    run = prepare_run(RunSettings(epochs=5, seed=0, device="cpu"))
 
     def stop(state):
         if state.epoch == 2:
@@ -139,7 +140,7 @@ def test_an_interrupt_after_an_epoch_carries_the_state_from_which_a_model_is_mad
     with pytest.raises(TrainingInterrupted) as cut_off:
         run.train(stop)
     assert cut_off.value.state.epoch == 2
-    two = prepare(RunSettings(epochs=2, seed=0, device="cpu")).train()
+    two = prepare_run(RunSettings(epochs=2, seed=0, device="cpu")).train()
     assert bytes_of(run.model(cut_off.value.state).parameters) == bytes_of(two.parameters)
 
 
@@ -167,19 +168,19 @@ def test_the_history_grows_by_the_epochs_that_are_new(tmp_path):
     history = [{"epoch": n, "loss": 1 / n} for n in range(1, 6)]
     with RunFolder(tmp_path) as folder:
         for n in (0, 1, 2, 2, 5):
-            folder.record(RunSettings(), history[:n])
+            folder.append_history(RunSettings(), history[:n])
             lines = (tmp_path / HISTORY).read_text().splitlines()
             assert [json.loads(line) for line in lines] == history[:n]
 
 
 def test_an_earlier_run_gives_way_with_the_first_record_and_not_before(tmp_path):
     with RunFolder(tmp_path) as folder:
-        folder.record(RunSettings(seed=1), [{"epoch": 1}])
-        folder.finish(small_model())
+        folder.append_history(RunSettings(seed=1), [{"epoch": 1}])
+        folder.write_model(small_model())
     with RunFolder(tmp_path, overwrite=True) as folder:
         assert load_model(folder.model).seed == 0
         assert settings_of((tmp_path / CONFIG).read_text()).seed == 1
-        folder.record(RunSettings(seed=2), [])
+        folder.append_history(RunSettings(seed=2), [])
         assert not folder.model.exists()
         assert (tmp_path / HISTORY).read_bytes() == b""
         assert settings_of((tmp_path / CONFIG).read_text()).seed == 2
@@ -195,11 +196,11 @@ def test_any_file_of_a_run_keeps_another_from_taking_the_folder(name, tmp_path):
 
 def test_a_history_that_cannot_be_written_is_a_configuration_error(tmp_path):
     with RunFolder(tmp_path) as folder:
-        folder.record(RunSettings(), [])
+        folder.append_history(RunSettings(), [])
         (tmp_path / HISTORY).unlink()
         (tmp_path / HISTORY).mkdir()
         with pytest.raises(ConfigurationError, match=f"{HISTORY} cannot be written") as failure:
-            folder.record(RunSettings(), [{"epoch": 1}])
+            folder.append_history(RunSettings(), [{"epoch": 1}])
     assert "--out" in failure.value.hint
 
 

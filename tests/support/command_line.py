@@ -27,7 +27,7 @@ from backprop_xp import (
     Network,
     cli,
     initial_parameters,
-    select,
+    select_device,
 )
 from backprop_xp.data.mnist import FILES
 from backprop_xp.data.scaling import Scaling
@@ -184,9 +184,9 @@ def small_model(
 ) -> Model:
     """Return a model with random weights, on the CPU."""
     network = Network(sizes, activations, bias=changed.pop("bias", True))
-    place = select("cpu", backend, dtype=dtype)
+    place = select_device("cpu", backend, dtype=dtype)
     parameters = initial_parameters(
-        network, 0, xp=place.xp, dtype=place.dtype(dtype), device=place.device
+        network, 0, xp=place.xp, dtype=place.with_dtype(dtype).dtype, device=place.device
     )
     fields = {
         "loss": default_loss(network.activations[-1]),

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from backprop_xp.data.files import cannot_read
 from backprop_xp.data.readers.row_files import RowFile, Rows
 from backprop_xp.errors import DataError
+from backprop_xp.files import unreadable_file
 
 
 def read_csv(
@@ -144,7 +144,7 @@ def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
             f"{path}, after line {line}: {error}", 'check the quotes: "..." around a whole cell'
         ) from error
     except OSError as error:
-        raise cannot_read(path, error) from error
+        raise unreadable_file(path, error) from error
 
 
 def _undecodable_line(path: Path) -> int:

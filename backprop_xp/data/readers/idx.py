@@ -14,8 +14,8 @@ import numpy as np
 
 from backprop_xp.backend.arrays import Array
 from backprop_xp.data import memory_map
-from backprop_xp.data.files import cannot_read
 from backprop_xp.errors import DataError
+from backprop_xp.files import unreadable_file
 
 _GZIP = b"\x1f\x8b"
 _UNSIGNED_BYTE = 0x08
@@ -78,13 +78,13 @@ def read_idx(path: os.PathLike[str] | str) -> Array:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: the gzip packing is damaged: {error}", _FETCH_AGAIN) from error
     except OSError as error:
-        raise cannot_read(path, error) from error
+        raise unreadable_file(path, error) from error
 
 
 def _parse(path: Path, file: BinaryIO) -> Array:
     shape = _read_shape(path, file)
     promised = math.prod(shape)  # Python's integers: no header can make this overflow
-    if promised > memory_map.IN_PLACE and not isinstance(file, gzip.GzipFile):
+    if promised > memory_map.MAX_LOADED and not isinstance(file, gzip.GzipFile):
         start = file.tell()
         if os.fstat(file.fileno()).st_size == start + promised:
             return np.memmap(file, dtype=np.uint8, mode="r", offset=start, shape=shape)

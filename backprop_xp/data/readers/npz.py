@@ -11,10 +11,10 @@ import numpy as np
 
 from backprop_xp.backend.arrays import Array
 from backprop_xp.data import memory_map
-from backprop_xp.data.files import cannot_read
 from backprop_xp.data.readers.row_files import RowFile, Rows
 from backprop_xp.data.scaling import check_finite
 from backprop_xp.errors import DataError
+from backprop_xp.files import unreadable_file
 
 # The endings that the names of a part's arrays may have.
 _ENDINGS = {
@@ -63,7 +63,7 @@ def read_npz(path: os.PathLike[str] | str) -> RowFile:
             archive = _opened(path, file)
             return _read(path, archive.files, lambda name: _member(path, archive, name))
     except OSError as error:
-        raise cannot_read(path, error) from error
+        raise unreadable_file(path, error) from error
 
 
 def is_npy_folder(path: os.PathLike[str] | str) -> bool:
@@ -77,7 +77,7 @@ def is_npy_folder(path: os.PathLike[str] | str) -> bool:
 def read_npy_folder(path: os.PathLike[str] | str) -> RowFile:
     """Read a folder of .npy files, named and shaped like the arrays of an .npz archive.
 
-    Inputs of more than `mapped.IN_PLACE` numbers are not loaded: they are `Mapped`.
+    Inputs of more than `mapped.MAX_LOADED` numbers are not loaded: they are `MemoryMap`.
 
     Raises
     ------
@@ -99,14 +99,14 @@ def read_npy_folder(path: os.PathLike[str] | str) -> RowFile:
     try:
         return _read(path, list(files), lambda name: _load(files[name], name))
     except OSError as error:
-        raise cannot_read(path, error) from error
+        raise unreadable_file(path, error) from error
 
 
 def _load(path: Path, name: str) -> Array:
     """Return the array of a .npy file, mapped where it holds inputs too large to be loaded."""
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
-        large = found.size > memory_map.IN_PLACE and name.lower().startswith("x")
+        large = found.size > memory_map.MAX_LOADED and name.lower().startswith("x")
         return found if large else np.array(found)
     except (ValueError, EOFError) as error:
         raise DataError(
@@ -135,7 +135,7 @@ def _read(path: Path, names: list[str], load: Callable[[str], Array]) -> RowFile
     return RowFile(
         str(path),
         {
-            part: rows._replace(inputs=memory_map.mapped(_flat(rows.inputs)))
+            part: rows._replace(inputs=memory_map.as_memory_map(_flat(rows.inputs)))
             for part, rows in parts.items()
         },
         image_shape=shape if len(shape) == 2 else None,

@@ -1,0 +1,82 @@
+"""Files on disk: written completely or not at all, and errors that say why one cannot be read."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from backprop_xp.errors import ConfigurationError, DataError
+
+
+def atomic_write(path: str | os.PathLike[str], write: Callable[[Any], object]) -> None:
+    """Write a file so that it appears complete or not at all, and survives a loss of power.
+
+    Parameters
+    ----------
+    path : path
+        An existing file is replaced.
+    write : callable
+        Receives the binary file object to write to.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    temporary = ""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+            temporary = file.name
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # temporary files are readable by their owner alone
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be written: {error.strerror or error}",
+            "name a folder that exists, may be written to and has space left",
+        ) from error
+    finally:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def unreadable_file(path: str | os.PathLike[str], error: OSError) -> DataError:
+    """Return the error to raise for a file that could not be opened or read.
+
+    Examples
+    --------
+    >>> print(unreadable_file("rows.csv", FileNotFoundError()))
+    rows.csv: there is no such file
+    """
+    path = os.fspath(path)
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"{path}: there is no such file", "check the path and its spelling")
+    if isinstance(error, IsADirectoryError):
+        return DataError(f"{path}: is a folder, not a file", "name a file inside it")
+    if isinstance(error, PermissionError):
+        return DataError(f"{path}: no permission to read it", "check the permissions of the file")
+    return DataError(f"{path}: cannot be read: {error}", "check the disk, or fetch the file again")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush a folder to disk, where the system can, so that a new name in it is not lost."""
+    with suppress(OSError):  # Windows opens no folders, and some file systems do not sync them
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,119 @@
+"""A session in Python: what a run leaves in its folder, whether or not it reaches its end."""
+
+import json
+import os
+
+import pytest
+
+from backprop_xp import DivergenceError, RunSettings, load_model, prepare_run
+from backprop_xp.runs.folder import CONFIG, HISTORY, MODEL, OUTCOME, RunFolder
+from backprop_xp.runs.session import advice, train
+from backprop_xp.training.state import TrainingInterrupted
+
+SHORT = {"seed": 0, "device": "cpu", "hidden": (4,)}
+FILES = sorted((CONFIG, HISTORY, MODEL, OUTCOME))
+
+
+def outcome(path):
+    return json.loads((path / OUTCOME).read_text())
+
+
+def epochs(path):
+    return [json.loads(line)["epoch"] for line in (path / HISTORY).read_text().splitlines()]
+
+
+def interrupt_after(epoch):
+    def on_epoch(state):
+        if state.epoch == epoch:
+            raise KeyboardInterrupt
+
+    return on_epoch
+
+
+def diverging(tmp_path):
+    path = tmp_path / "line.csv"
+    path.write_text("x,t\n" + "\n".join(f"{i},{3 * i}" for i in range(50)) + "\n")
+    settings = {
+        "data": str(path),
+        "task": "regression",
+        "label": "t",
+        "optimizer": "sgd",
+        "batch_size": 4,
+    }
+    return prepare_run(RunSettings(**SHORT, **settings, learning_rate=1e6, batch_size=4))
+
+
+def test_a_run_that_reaches_its_end_fills_its_folder(tmp_path):
+    run = prepare_run(RunSettings(epochs=3, **SHORT))
+    seen = []
+    with RunFolder(tmp_path / "run") as folder:
+        trained = train(run, folder, on_epoch=lambda state: seen.append(epochs(folder.path)))
+    assert seen == [[1], [1, 2], [1, 2, 3]]  # an epoch is recorded before it is announced
+    assert sorted(os.listdir(tmp_path / "run")) == FILES
+    assert outcome(tmp_path / "run")["measured"] == json.loads(json.dumps(trained.measured))
+    test = run.dataset.test
+    measured = load_model(tmp_path / "run" / MODEL).evaluate(test.inputs, test.targets)
+    assert measured == trained.measured["test"]
+    assert trained.findings is None
+
+
+def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trained = train(prepare_run(RunSettings(epochs=1, **SHORT)), doctor=True)
+    assert trained.state.epoch == 1
+    assert isinstance(trained.findings, list)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_callback_that_returns_something_true_stops_the_session(tmp_path):
+    run = prepare_run(RunSettings(epochs=9, **SHORT))
+    with RunFolder(tmp_path / "run") as folder:
+        trained = train(run, folder, on_epoch=lambda state: state.epoch == 2)
+    assert trained.state.epoch == 2
+    assert (outcome(tmp_path / "run")["status"], epochs(tmp_path / "run")) == ("on_epoch", [1, 2])
+
+
+def test_an_interrupted_run_keeps_its_last_complete_epoch(tmp_path):
+    run = prepare_run(RunSettings(epochs=9, **SHORT))
+    with pytest.raises(TrainingInterrupted) as failure, RunFolder(tmp_path / "run") as folder:
+        train(run, folder, on_epoch=interrupt_after(2))
+    assert failure.value.hint == f"the model of epoch 2 is in {folder.model}"
+    kept = outcome(folder.path)
+    assert (kept["status"], kept["epochs"], epochs(folder.path)) == ("interrupted", 2, [1, 2])
+    two = prepare_run(RunSettings(epochs=2, **SHORT)).train()
+    weights = load_model(folder.model).parameters[0].weights
+    assert weights.tobytes() == two.parameters[0].weights.tobytes()
+
+
+def test_an_earlier_run_is_replaced_only_by_an_epoch(tmp_path):
+    with RunFolder(tmp_path / "run") as folder:
+        train(prepare_run(RunSettings(epochs=1, **SHORT)), folder)
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+    with (
+        pytest.raises(DivergenceError),
+        RunFolder(tmp_path / "run", overwrite=True) as folder,
+    ):
+        train(diverging(tmp_path), folder)
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
+
+
+def test_a_run_that_diverges_in_its_first_epoch_leaves_its_outcome(tmp_path):
+    with pytest.raises(DivergenceError) as failure, RunFolder(tmp_path / "run") as folder:
+        train(diverging(tmp_path), folder, doctor=True)
+    assert sorted(os.listdir(folder.path)) == [CONFIG, HISTORY, OUTCOME]
+    kept = outcome(folder.path)
+    assert (kept["status"], kept["message"]) == ("diverged", str(failure.value))
+    assert kept["advice"][0]["fault"] == "learning rate too high"
+    assert kept["measured"] == {}
+    lines = failure.value.hint.splitlines()
+    assert lines[0] == kept["hint"]
+    assert lines[1].startswith("doctor: learning rate too high: ")
+
+
+def test_advice_is_one_line_with_the_remedy():
+    run = prepare_run(RunSettings(epochs=12, scaling="none", learning_rate=3.0, **SHORT))
+    findings = train(run, doctor=True).findings
+    assert findings
+    for finding in findings:
+        assert advice(finding).endswith(f"; fix: {finding.remedy}")
+        assert "\n" not in advice(finding)
