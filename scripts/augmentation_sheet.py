@@ -1,4 +1,4 @@
-"""Draw a sheet of augmented digits: each row one image, first as it is, then changed anew."""
+"""Draw a sheet of augmented digits: in each row an image and changed copies of it."""
 
 import argparse
 
@@ -12,19 +12,19 @@ SCALE, COLUMNS = 3, 16
 
 
 def main() -> None:
-    """Read the options, draw the sheet and say where it is."""
+    """Read the options and draw the sheet."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", help="the PNG file to write")
     parser.add_argument("--data", default="digits", help="digits, mnist or a folder of IDX files")
     parser.add_argument("--data-dir", help="folder of the MNIST files")
     parser.add_argument("--preset", default="digits", choices=AUGMENTATIONS)
-    parser.add_argument("--rows", type=int, default=12, help="how many images to show")
-    told = parser.parse_args()
-    data = load_dataset(told.data, data_dir=told.data_dir)
+    parser.add_argument("--rows", type=int, default=12, help="number of images to show")
+    options = parser.parse_args()
+    data = load_dataset(options.data, data_dir=options.data_dir)
     if data.image_shape is None:
-        parser.error(f"{told.data} holds no images")
-    preset = get_augmentation(told.preset, data.image_shape)
-    x = np.asarray(data.train.inputs[: told.rows], dtype=np.float64)
+        parser.error(f"{options.data} holds no images")
+    preset = get_augmentation(options.preset, data.image_shape)
+    x = np.asarray(data.train.inputs[: options.rows], dtype=np.float64)
     x /= x.max()
     changed = [
         augment(x, data.image_shape, preset, seed=0, step=step, xp=np)
@@ -36,8 +36,8 @@ def main() -> None:
     framed[:, :, :height, :width] = images
     sheet = framed.transpose(0, 2, 1, 3).reshape(len(x) * (height + 1), COLUMNS * (width + 1))
     sheet = sheet.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
-    imsave(told.out, 1.0 - sheet, cmap="gray", vmin=0.0, vmax=1.0)
-    print(f"{told.out}: {len(x)} images of {data.name}, as they are and with '{told.preset}'")
+    imsave(options.out, 1.0 - sheet, cmap="gray", vmin=0.0, vmax=1.0)
+    print(f"{options.out}: {len(x)} images of {data.name}, unchanged and with '{options.preset}'")
 
 
 main()

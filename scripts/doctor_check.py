@@ -1,15 +1,15 @@
-"""Measure the doctor: false alarms on healthy trainings, and how many planted faults it finds.
+"""Measure the doctor: false alarms on healthy training runs, and the share of faults it finds.
 
-Trainings are drawn by seed: a problem, a network and settings that go with it, and for a broken
-one a fault that is planted into it. The bounds in `backprop_xp.diagnosis.doctor` were chosen on
-the seeds below 2000; those from 5000 on, which are the default, were not looked at for that.
+Training runs are drawn by seed: a problem, a network and suitable settings, and for a faulty run
+also a fault. The bounds in `backprop_xp.diagnosis.doctor` were chosen on seeds below 2000; those
+from 5000, the default, were not used for that.
 """
 
 import argparse
 
 import numpy as np
 
-from backprop_xp import DivergenceError, Network, examine, fit, load_digits
+from backprop_xp import DivergenceError, Network, diagnose, fit, load_digits
 from backprop_xp.nn.network import initial_parameters
 
 USUAL_RATES = {
@@ -24,7 +24,7 @@ USUAL_RATES = {
 PROPORTIONAL = ("sgd", "momentum", "nesterov")
 
 
-# --- problems: inputs of about 1, and classes (n,) or values (n, outputs) -----------------------
+# --- problems: inputs of order 1, and classes (n,) or values (n, outputs) -----------------------
 
 
 def digits(rng):
@@ -36,8 +36,8 @@ def digits(rng):
 def blobs(rng):
     classes, width = int(rng.integers(2, 6)), int(rng.integers(2, 20))
     labels = rng.integers(classes, size=rng.integers(400, 1500))
-    centres = rng.normal(size=(classes, width)) * rng.uniform(1.0, 3.0)
-    x = centres[labels] + rng.normal(size=(len(labels), width))
+    centers = rng.normal(size=(classes, width)) * rng.uniform(1.0, 3.0)
+    x = centers[labels] + rng.normal(size=(len(labels), width))
     return (x - x.mean(axis=0)) / x.std(axis=0), labels
 
 
@@ -66,7 +66,7 @@ CLASSIFICATIONS, REGRESSIONS = (digits, blobs, spirals), (waves, linear)
 
 
 class Case:
-    """A training before it is run: data, network and settings, all drawn by one generator."""
+    """A training run to be done: data, network and settings, all drawn by one generator."""
 
     def __init__(self, rng, problems=CLASSIFICATIONS + REGRESSIONS):
         self.rng = rng
@@ -86,7 +86,7 @@ class Case:
         rate = USUAL_RATES[optimizer] * float(rng.choice([0.5, 1.0, 2.0]))
         self.settings = {
             "optimizer": optimizer,
-            # The errors of a regression are larger, and these rules step in proportion to them.
+            # Errors are larger in regression, and these optimizers step in proportion to them.
             "learning_rate": 0.25 * rate if regression and optimizer in PROPORTIONAL else rate,
             "batch_size": int(rng.choice([10, 20, 32, 64])),
             "epochs": int(rng.integers(15, 41)),
@@ -97,31 +97,32 @@ class Case:
         self.parameters = None
 
     def draw(self, initializer):
-        """Draw the initial weights, so that a fault can be planted into them."""
+        """Draw the initial weights, so that they can be changed."""
         seed = self.settings["seed"]
-        told = {"xp": np, "dtype": np.float32}
-        self.parameters = initial_parameters(self.network(), seed, initializer, **told)
+        self.parameters = initial_parameters(
+            self.network(), seed, initializer, xp=np, dtype=np.float32
+        )
 
     def change(self, function):
-        """Replace the training and the validation data by a function of them."""
+        """Apply a function to the training and the validation data."""
         self.train, self.validation = function(*self.train), function(*self.validation)
 
     def network(self):
-        """Return the network as it is described by now."""
+        """Return the network with the current sizes and activations."""
         return Network(self.sizes, [*self.activations, self.output])
 
     def faults(self):
-        """Train, and return the faults that the doctor finds."""
-        diverged, told = False, {"parameters": self.parameters, **self.settings}
+        """Train and return the faults that the doctor finds."""
+        diverged, settings = False, {"parameters": self.parameters, **self.settings}
         try:
-            state = fit(self.network(), self.train, self.validation, **told)
+            state = fit(self.network(), self.train, self.validation, **settings)
         except DivergenceError as error:
             state, diverged = error.state, True
         data = (self.train, self.validation)
-        return [one.fault for one in examine(self.network(), state, *data, diverged=diverged)]
+        return [one.fault for one in diagnose(self.network(), state, *data, diverged=diverged)]
 
 
-# --- trainings: one of each kind from a generator -----------------------------------------------
+# --- training runs: one of each kind from a generator -------------------------------------------
 
 
 def healthy(rng):
@@ -137,10 +138,10 @@ def dead_units(rng):
     case = Case(rng)
     case.activations = ["relu"] * len(case.activations)
     case.draw("auto")
-    place = int(rng.integers(len(case.activations)))
-    units = rng.random(case.sizes[place + 1]) < rng.uniform(0.6, 1.0)
+    index = int(rng.integers(len(case.activations)))
+    units = rng.random(case.sizes[index + 1]) < rng.uniform(0.6, 1.0)
     bias = np.where(units, -20.0, 0.0).astype("float32")
-    case.parameters[place] = case.parameters[place]._replace(bias=bias)
+    case.parameters[index] = case.parameters[index]._replace(bias=bias)
     return case
 
 
@@ -193,7 +194,7 @@ def class_never_predicted(rng):
     case.settings["epochs"] = 8
 
     def with_a_rare_class(x, y):
-        # Class 0 lies within class 1, where it is never the likelier of the two.
+        # Class 0 is within class 1, and nowhere the more likely one.
         y = np.maximum(y, 1)
         few = rng.random(len(y)) < max(0.05, 15 / np.sum(y == 1))
         return x, np.where((y == 1) & few, 0, y)
@@ -214,7 +215,7 @@ def overfitting(rng):
     x, y = (part[:80] for part in case.train)
     wrong = rng.random(len(y)) < 0.3
     case.train = x, np.where(wrong, rng.integers(y.max() + 1, size=len(y)), y)
-    # Columns that tell nothing help to learn the few rows by heart.
+    # Columns of noise help to memorize the few rows.
     case.change(lambda x, y: (np.concatenate((x, rng.normal(size=(len(x), 50))), axis=1), y))
     case.sizes[0] += 50
     case.sizes[1:-1] = [100] * len(case.activations)
@@ -238,27 +239,27 @@ FAULTS = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--healthy", type=int, default=300, help="healthy trainings")
-    parser.add_argument("--each", type=int, default=50, help="trainings with each fault")
+    parser.add_argument("--healthy", type=int, default=300, help="number of healthy runs")
+    parser.add_argument("--each", type=int, default=50, help="number of runs with each fault")
     parser.add_argument("--first-seed", type=int, default=5000)
-    parser.add_argument("--show", action="store_true", help="name the trainings that were misread")
-    told = parser.parse_args()
-    seeds = range(told.first_seed, told.first_seed + max(told.healthy, told.each))
-    plan = {"healthy": (healthy, told.healthy)}
-    plan |= {name: (draw, told.each) for name, draw in FAULTS.items()}
+    parser.add_argument("--show", action="store_true", help="print runs with a wrong diagnosis")
+    options = parser.parse_args()
+    seeds = range(options.first_seed, options.first_seed + max(options.healthy, options.each))
+    plan = {"healthy": (healthy, options.healthy)}
+    plan |= {name: (draw, options.each) for name, draw in FAULTS.items()}
     for name, (draw, n) in plan.items():
         right = 0
         for seed in seeds[:n]:
             case = draw(np.random.default_rng(seed))
-            found = case.faults()
-            hit = not found if name == "healthy" else name in found
+            faults = case.faults()
+            hit = not faults if name == "healthy" else name in faults
             right += hit
-            if told.show and not hit:
+            if options.show and not hit:
                 print(
-                    f"  seed {seed}: {case.problem.__name__} {case.sizes} {case.settings} {found}"
+                    f"  seed {seed}: {case.problem.__name__} {case.sizes} {case.settings} {faults}"
                 )
-        what = "no alarm" if name == "healthy" else "found"
-        print(f"{name:24} {what:9} {right} of {n} ({right / n:.1%})", flush=True)
+        outcome = "no alarm" if name == "healthy" else "found"
+        print(f"{name:24} {outcome:9} {right} of {n} ({right / n:.1%})", flush=True)
 
 
 if __name__ == "__main__":

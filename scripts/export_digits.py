@@ -1,4 +1,4 @@
-"""The making of `backprop_xp/data/digits.npz` from scikit-learn's copy of the digits.
+"""Create `backprop_xp/data/digits.npz` from scikit-learn's copy of the digits.
 
 Run it as ``python scripts/export_digits.py``; the bytes are the same each time.
 """
@@ -22,7 +22,7 @@ def npz_bytes(**arrays: np.ndarray) -> bytes:
             content = io.BytesIO()
             np.lib.format.write_array(content, array, allow_pickle=False)
             member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            member.create_system = 3  # else the bytes tell on which system they were made
+            member.create_system = 3  # otherwise the bytes depend on the operating system
             archive.writestr(member, content.getvalue(), zipfile.ZIP_DEFLATED, compresslevel=9)
     return packed.getvalue()
 

@@ -1,10 +1,11 @@
-"""What the learning-rate finder's suggestions are worth, against the best rate of a grid.
+"""Compare the suggestions of the learning-rate finder with the best rate of a grid.
 
     python scripts/find_lr.py [--mnist DIR]
 
-For each problem, optimizer and batch size: the suggestions of some seeds, the range of rates of a
-grid that are good, and the suggestions' worth, the share of the best rate's improvement in the
-training loss after a few epochs; a rate is good that is worth 0.9. The last line sums it up.
+For each problem, optimizer and batch size, print the suggestion and its score for several seeds,
+and the range of good rates. The score of a rate is its improvement of the training loss after a
+few epochs, relative to that of the best rate; a rate is good if its score is at least 0.9. The
+last line is a summary.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ SEEDS = range(4)
 
 
 class Problem(NamedTuple):
-    """A data set, a network for it, and how long it is trained."""
+    """A data set, a network for it, and the epochs and settings of its training."""
 
     name: str
     data: tuple[np.ndarray, np.ndarray]
@@ -64,8 +65,11 @@ def problems(mnist: str | None) -> Iterator[Problem]:
 def trained_loss(problem: Problem, rate: float, seed: int, **settings: Any) -> float:
     try:
         state = fit(
-            *(problem.network, problem.data),
-            **{"epochs": problem.epochs, "learning_rate": rate, "seed": seed},
+            problem.network,
+            problem.data,
+            epochs=problem.epochs,
+            learning_rate=rate,
+            seed=seed,
             **{**problem.settings, **settings},
         )
     except DivergenceError:
@@ -73,8 +77,8 @@ def trained_loss(problem: Problem, rate: float, seed: int, **settings: Any) -> f
     return state.history[-1]["train_loss"]
 
 
-def worth(problem: Problem, **settings: Any) -> Iterator[float]:
-    """Yield the worth of the suggestion of each seed, and print them all."""
+def scores(problem: Problem, **settings: Any) -> Iterator[float]:
+    """Yield the score of the suggestion for each seed, and print them all."""
     losses = [trained_loss(problem, rate, 0, **settings) for rate in GRID]
     untrained, best = trained_loss(problem, 1e-12, 0, **settings), min(losses)
     good = GRID[(untrained - np.asarray(losses)) / (untrained - best) >= 0.9]
@@ -85,25 +89,25 @@ def worth(problem: Problem, **settings: Any) -> Iterator[float]:
         if rate is None:
             shown.append("none")
             continue
-        share = (untrained - trained_loss(problem, rate, seed, **settings)) / (untrained - best)
-        shown.append(f"{rate:g} ({share:.2f})")
-        yield share
+        score = (untrained - trained_loss(problem, rate, seed, **settings)) / (untrained - best)
+        shown.append(f"{rate:g} ({score:.2f})")
+        yield score
     name = f"{problem.name}, {settings['optimizer']}, {settings['batch_size']}"
-    print(f"{name:<30} good: {good[0]:7.2g} to {good[-1]:<7.2g} found:", *shown, flush=True)
+    print(f"{name:<30} good: {good[0]:7.2g} to {good[-1]:<7.2g} suggested:", *shown, flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mnist", metavar="DIR", help="the folder of MNIST's files")
+    parser.add_argument("--mnist", metavar="DIR", help="folder with the MNIST files")
     found = [
-        share
+        score
         for problem in problems(parser.parse_args().mnist)
         for optimizer in OPTIMIZERS
         for batch_size in problem.batch_sizes
-        for share in worth(problem, optimizer=optimizer, batch_size=batch_size)
+        for score in scores(problem, optimizer=optimizer, batch_size=batch_size)
     ]
-    above = ", ".join(f"{np.mean(np.asarray(found) >= s):.1%} worth {s}" for s in (0.9, 0.8, 0.5))
-    print(f"{len(found)} suggestions: mean {np.clip(found, 0, 1).mean():.3f}; {above}")
+    shares = ", ".join(f"{np.mean(np.asarray(found) >= s):.1%} ≥ {s}" for s in (0.9, 0.8, 0.5))
+    print(f"{len(found)} suggestions: mean score {np.clip(found, 0, 1).mean():.3f}; {shares}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# All that a GPU owner runs once after installing: the test suite on the GPU, the equivalence
-# check, the benchmark beside PyTorch and JAX, and from which width and batch on the GPU beats the
-# CPU. Takes some eight minutes at most.
+# Check an installation on a GPU: the test suite, the comparison with NumPy, the benchmark against
+# PyTorch and JAX, and the widths and batch sizes above which the GPU is faster than the CPU. Takes
+# at most about eight minutes.
 #
-#     scripts/gpu_check.sh [FOLDER OF MNIST] [RESULTS FOLDER]
+#     scripts/gpu_check.sh [MNIST FOLDER] [RESULTS FOLDER]
 #
 # Writes gpu.txt (machine, driver, versions, tests, check, tables), gpu.json (the benchmark), and
 # scale_cpu.json and scale_cuda.json.
@@ -27,7 +27,7 @@ run() {
     bench=("$python" scripts/benchmarks/bench.py --device cuda --rounds 5 --json "$results/gpu.json")
     [ -n "$mnist" ] && bench+=(--data-dir "$mnist")
     run timeout 240 "${bench[@]}"
-    for device in cpu cuda; do # from which width and batch on the GPU is faster
+    for device in cpu cuda; do # at which widths and batch sizes the GPU is faster
         run timeout 75 "$python" scripts/benchmarks/scale.py --device "$device" --seconds 0.3 \
             --widths 32,128,512,2048 --batches 10,128,1024 --json "$results/scale_$device.json"
     done

@@ -15,15 +15,42 @@ from backprop_xp.data.mnist import FILES
 
 os.environ["SCIPY_ARRAY_API"] = "1"  # SciPy reads it once, when scikit-learn imports it
 
+TESTS = Path(__file__).parent
+
 SUBSET = "BACKPROP_XP_TEST_BACKENDS"
 """Environment variable: a comma list of backends, or of backends on devices, to test alone."""
 
-ORACLES = {"test_torch_oracle.py": ("torch", "pip install 'backprop-xp[torch]'")}
+ORACLES = {"nn/test_torch_oracle.py": ("torch", "pip install 'backprop-xp[torch]'")}
 """Test files that compare with a library which may not be installed, and its installation."""
 
 collect_ignore = [
     file for file, (library, _) in ORACLES.items() if importlib.util.find_spec(library) is None
 ]
+
+SLOW = (
+    "cli/test_cli_commands.py::test_check",
+    "cli/test_cli_commands.py::test_every_backend",
+    "cli/test_cli_commands.py::test_the_shell",
+    "cli/test_cli_report",
+    "cli/test_cli_signals",
+    "diagnosis/test_device_check",
+    "diagnosis/test_learning_rate_finder.py::test_the_suggestion",
+    "estimators/test_estimators_checks",
+    "estimators/test_estimators_ecosystem",
+    "estimators/test_estimators_oracle",
+    "experiments/test_experiments.py::test_a_record",
+    "experiments/test_experiments.py::test_an_experiment_without_mnist",
+    "nn/test_regularized_gradients",
+    "nn/test_torch_oracle",
+    "report/test_function_plots",
+    "report/test_report.py::test_a_report_needs_no_pyplot",
+    "report/test_report.py::test_names_are_text",
+    "test_contributing",
+    "trace/test_trace_latex",
+    "training/execution/test_execution.py::test_a_training_needs",
+    "training/test_layer_statistics.py::test_the_reads",
+)
+"""Beginnings of the names of tests, below this folder, that ``pytest -m quick`` leaves out."""
 
 # Machines that are shared or slow would break a deadline for reasons that are not in the code.
 hypothesis.settings.register_profile("no deadline", hypothesis.settings(), deadline=None)
@@ -39,9 +66,9 @@ def found() -> tuple[dict[str, Backend], dict[str, str]]:
         name = row.backend if row.device in ("cpu", "-") else f"{row.backend}-{row.device}"
         if not row.usable:
             on_a_gpu = " on a GPU" if name in usable else ""
-            missing[name + on_a_gpu] = f"{row.reason} ({row.mend})"
+            missing[name + on_a_gpu] = f"{row.reason} ({row.remedy})"
             continue
-        placement = devices.select(row.device, row.backend)
+        placement = devices.select_device(row.device, row.backend)
         usable[name] = Backend(name, placement)
         if row.backend == "numpy":
             usable["numpy-readonly"] = Backend("numpy-readonly", placement, readonly=True)
@@ -73,7 +100,22 @@ def pytest_addoption(parser):
     )
 
 
+def is_quick(item):
+    """Return whether a test runs on NumPy alone, needs no browser or download, and is not slow."""
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    backends = {value.id for value in values if isinstance(value, Backend)}
+    return (
+        backends <= {"numpy"}
+        and not {"browser", "real_mnist"} & set(item.fixturenames)
+        and not item.nodeid.removeprefix("tests/").startswith(SLOW)
+    )
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.path.is_relative_to(TESTS) and is_quick(item):
+            item.add_marker("quick")
     path = config.getoption("--passed-in")
     if path is not None and Path(path).exists():
         passed = set(Path(path).read_text(encoding="utf-8").splitlines())

@@ -4,8 +4,10 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +26,7 @@ NO_EXAMPLES = {
     **dict.fromkeys(("DivergenceError", "ModelFileError"), "raised, not called"),
     **dict.fromkeys(("Layer", "TrainState"), "plain records that other examples use"),
     **dict.fromkeys(("Model", "load_model", "save_model"), "shown by the example of the README"),
-    "RunSettings": "its fields are the options of the command line; `prepare` shows it",
+    "RunSettings": "its fields are the options of the command line; `prepare_run` shows it",
     "load_mnist": "an example would need 11 MB of data",
 }
 """Public names whose documentation has no example, and why."""
@@ -78,6 +80,15 @@ def test_every_module_opens_with_a_sentence(module):
     text = importlib.import_module(module).__doc__
     assert text
     assert ":" in text or "." in text
+
+
+def test_every_reference_in_the_documentation_resolves():
+    files = Path(backprop_xp.__file__).parent.rglob("*.py")
+    texts = [file.read_text("utf-8") for file in files]
+    names = {name for text in texts for name in re.findall(r"`(backprop_xp(?:\.\w+)+)", text)}
+    assert names
+    for name in sorted(names):
+        pkgutil.resolve_name(name)  # raises an error with the name
 
 
 def test_the_package_has_a_version_that_its_metadata_agrees_with():

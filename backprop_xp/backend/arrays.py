@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-import types
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -25,13 +25,6 @@ BACKENDS = ("numpy", "cupy", "jax", "torch", "array_api_strict")
 _WRAPPED = {"cupy", "torch"}
 """The libraries that array_api_compat has to help. NumPy follows the standard by itself since 2.1,
 and a wrapper around each of its functions was measured to cost a small network 4 % of a step."""
-
-_SMALL = 8_192
-"""Numbers in a product so small that its calculation is not all there is to a call."""
-
-_IN_CACHE = 65_536
-"""Numbers in an array that is made for one use; a larger one was measured to cost more than it
-saves."""
 
 
 def backend_namespace(backend: str) -> Namespace:
@@ -93,66 +86,6 @@ def namespace(*arrays: Array | None) -> Namespace:
     elif kind is not None and kind.__module__ != "numpy":  # JAX knows empty arrays of NumPy's type
         _NAMESPACES[kind] = xp
     return xp
-
-
-@functools.cache
-def direct(xp: Namespace) -> Namespace:
-    """Return a namespace for the inside of a step: NumPy's without the detours of its functions.
-
-    Some functions of NumPy are written in Python around a method in C that does the work: 2 µs
-    a call, which was measured to be a quarter of a step of a small network. Here the methods
-    are called. Small products are left to the method dot, which takes half the time, and a
-    fifth for the product of a column and a row. And maximum and minimum of an array and a number
-    go entry by entry, four times slower than those of two arrays; here the number is made an
-    array first, where that one stays in cache. The results are the same to the last bit. Other
-    namespaces are returned as they are.
-
-    Examples
-    --------
-    >>> xp = direct(backend_namespace("numpy"))
-    >>> float(xp.sum(xp.asarray([1.0, 2.0])))
-    3.0
-    """
-    if backend_name(xp) != "numpy" or hasattr(xp, "_direct"):
-        return xp
-    short = types.ModuleType(xp.__name__)
-    vars(short).update(vars(xp), _direct=True)
-
-    def reduction(ufunc: Any) -> Any:
-        def reduce(x: Array, *, axis: Any = None, keepdims: bool = False) -> Array:
-            return ufunc.reduce(x, axis, None, None, keepdims)
-
-        return reduce
-
-    def of_two(ufunc: Any) -> Any:
-        def extremum(x: Array, y: Any) -> Array:
-            if isinstance(y, float) and x.dtype.kind == "f" and x.size <= _IN_CACHE:
-                filled = xp.empty_like(x)
-                filled.fill(y)
-                y = filled
-            return ufunc(x, y)
-
-        return extremum
-
-    def matmul(x: Array, y: Array) -> Array:
-        if type(x) is not type(y):  # sparse rows, which know how they are multiplied
-            return x @ y
-        # dot fills its result with zeros before, which a large one should be spared.
-        if x.ndim == y.ndim == 2 and (x.shape[0] * y.shape[1] <= _SMALL or y.shape[0] == 1):
-            return x.dot(y)
-        return xp.matmul(x, y)
-
-    vars(short).update(
-        matmul=matmul,
-        maximum=of_two(xp.maximum),
-        minimum=of_two(xp.minimum),
-        sum=reduction(xp.add),
-        max=reduction(xp.maximum),
-        take=lambda x, indices, *, axis=None: x.take(indices, axis=axis),
-        astype=lambda x, dtype, *, copy=True: x.astype(dtype, copy=copy),
-        reshape=lambda x, shape, *, copy=None: x.reshape(shape, copy=copy),
-    )
-    return short
 
 
 def is_array(x: object) -> bool:
@@ -227,3 +160,13 @@ def on_device_of(x: Array) -> AbstractContextManager[Any]:
         context: AbstractContextManager[Any] = x.device
         return context
     return nullcontext()
+
+
+def compiled(function: Callable[..., Any], xp: Namespace) -> Callable[..., Any]:
+    """Return a pure function of arrays as it is run best: compiled on JAX, else as it is."""
+    if backend_name(xp) != "jax":
+        return function
+    import jax
+
+    result: Callable[..., Any] = jax.jit(function)
+    return result

@@ -2,78 +2,25 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import importlib.metadata
 import importlib.util
-import os
 import re
-import sys
-import textwrap
-import warnings
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from backprop_xp.backend import arrays
-from backprop_xp.backend.arrays import BACKENDS, Namespace
+from backprop_xp.backend.arrays import BACKENDS, Array, Namespace
+from backprop_xp.backend.libraries import TITLES, list_gpus, load_library, plain_errors, version_of
 from backprop_xp.errors import ConfigurationError, DeviceError, unknown_name
 
 DTYPES = ("float32", "float64")
 _CPU_ONLY = ("numpy", "array_api_strict")
 _CPU_DEVICES = {"cupy": (), "array_api_strict": ("cpu", "device1")}  # the others have "cpu"
-_TITLES = dict(zip(BACKENDS, ("NumPy", "CuPy", "JAX", "PyTorch", "array-api-strict"), strict=True))
-_INSTALL = {
-    "numpy": "pip install numpy",
-    "cupy": "pip install 'backprop-xp[cuda12]' or pip install 'backprop-xp[cuda13]', "
-    "by the CUDA version that nvidia-smi shows",
-    "jax": "pip install 'backprop-xp[jax]'",
-    "torch": "pip install 'backprop-xp[torch]'",
-    "array_api_strict": "pip install array-api-strict",
-}
-
-# Looked up by name: reading the metadata of every package on the path takes far longer.
-_CUPY_PACKAGES = (
-    *("cupy", "cupy-rocm-4-3", "cupy-rocm-5-0", "cupy-rocm-7-0"),
-    *(f"cupy-cuda{version}" for version in ("11x", "12x", "13x", "14x", *range(110, 118))),
-)
-
-# What a library says when a GPU fails, what that means, and the mend. The first pattern found in
-# the exception's class names or text counts: to name the classes would need the libraries.
-_FAILURES = (
-    (
-        r"MemoryError|OutOfMemory|MemoryAllocation|out of memory|RESOURCE_EXHAUSTED",
-        "the GPU has no memory left for even a tiny array",
-        "end other programs that use the GPU (nvidia-smi lists them), or take another device",
-    ),
-    (
-        r"InsufficientDriver|driver version is insufficient|driver on your system is too old",
-        "the NVIDIA driver is too old for the CUDA version of this {title}",
-        "update the NVIDIA driver, or replace {title} by its package for an older CUDA",
-    ),
-    (
-        r"ErrorNoDevice|no CUDA-capable device|No CUDA GPUs|No visible GPU"
-        r"|no NVIDIA driver|Unknown backend|not compiled with CUDA",
-        "{title} sees no GPU",
-        "{visible}, and that this {title} is built for CUDA",
-    ),
-    (
-        r"NoKernelImage|no kernel image|NO_BINARY_FOR_GPU|gpu-architecture",
-        "this {title} was not built for this model of GPU",
-        "install the newest {title} for a new GPU, an older one for an old GPU",
-    ),
-    (
-        r"ImportError|OSError|CompileException|NVRTCError|LibNotFound|failed to load"
-        r"|cannot open s|lib(nvrtc|cublas|cudart)",
-        "libraries or headers that {title} needs are missing or do not fit",
-        "reinstall it together with its libraries: {install}",
-    ),
-    (r"", "{title} failed", "check that nvidia-smi works, and reinstall: {install}"),
-)
 
 
 class Placement(NamedTuple):
-    """Where arrays live, and which library computes on them.
+    """Which array library computes, on which device, and in which data type.
 
     Attributes
     ----------
@@ -84,43 +31,67 @@ class Placement(NamedTuple):
     device : object
         The device as the library knows it, for ``device=`` of ``xp.asarray``. CuPy's devices are
         not hashable: use `name` as a key.
+    dtype : object
+        The library's data type for all real numbers.
     note : str
-        One line that says which device was taken, and why.
+        One line that says which device was chosen, and why.
     """
 
     backend: str
     name: str
     xp: Namespace
     device: Any
+    dtype: Any
     note: str = ""
 
     def activate(self) -> AbstractContextManager[Any]:
-        """Return a context manager inside which new arrays are made on this device.
+        """Return a context manager inside which new arrays are created on this device.
 
         Only CuPy needs it: there array-api-compat ignores ``device=`` on every creation function
-        but ``asarray``.
+        except ``asarray``.
 
         Examples
         --------
-        >>> with select("cpu").activate():
-        ...     select("cpu").xp.zeros(2)
+        >>> with select_device("cpu").activate():
+        ...     select_device("cpu").xp.zeros(2)
         array([0., 0.])
         """
         # A fresh device for each use: contexts may be nested, and used by several threads.
         cuda = importlib.import_module("cupy").cuda if self.backend == "cupy" else None
         return cuda.Device(self.device.id) if cuda else nullcontext()
 
-    def dtype(self, name: str) -> Any:
-        """Return the library's data type of that name, ``"float32"`` or ``"float64"``.
+    def with_dtype(self, name: str) -> Placement:
+        """Return the same placement with the data type ``"float32"`` or ``"float64"``.
 
         Raises
         ------
         ConfigurationError
-            If the name is another one.
+            If the name is not one of these.
         """
         if name not in DTYPES:
             raise unknown_name("dtype", name, DTYPES)
-        return getattr(self.xp, name)
+        dtype = getattr(self.xp, name)
+        return self if dtype is self.dtype else self._replace(dtype=dtype)
+
+    @property
+    def precision(self) -> str:
+        """The name of the data type: ``"float32"`` or ``"float64"``."""
+        return "float64" if self.dtype == self.xp.float64 else "float32"
+
+    def asarray(self, x: Any, *, copy: bool | None = None) -> Array:
+        """Return ``x`` as an array of this library, data type and device.
+
+        Parameters
+        ----------
+        x : array_like
+        copy : bool, optional
+            True for a result with memory of its own; by default ``x`` is copied only if needed.
+        """
+        return arrays.asarray(x, xp=self.xp, dtype=self.dtype, device=self.device, copy=copy)
+
+    def index_array(self, x: Any) -> Array:
+        """Return ``x`` as an array of indices on this device."""
+        return arrays.asarray(x, xp=self.xp, dtype=arrays.index_dtype(self.xp), device=self.device)
 
 
 class DeviceReport(NamedTuple):
@@ -133,8 +104,8 @@ class DeviceReport(NamedTuple):
     device, name : str
         The device as people write it, ``"-"`` where there is none; the name of the hardware.
     usable : bool
-        Whether `select` would take it.
-    reason, mend : str
+        Whether `select_device` would take it.
+    reason, remedy : str
         Why it cannot be used, and what would change that; empty if it can.
     """
 
@@ -144,10 +115,16 @@ class DeviceReport(NamedTuple):
     name: str
     usable: bool
     reason: str
-    mend: str
+    remedy: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the row as ``--json`` prints it, with the remedy under its key ``mend``."""
+        return {
+            ("mend" if key == "remedy" else key): value for key, value in self._asdict().items()
+        }
 
 
-def select(
+def select_device(
     device: str = "auto", backend: str | None = None, *, dtype: str = "float32"
 ) -> Placement:
     """Return the device and the library to compute with.
@@ -172,7 +149,7 @@ def select(
 
     Examples
     --------
-    >>> placement = select("cpu")
+    >>> placement = select_device("cpu")
     >>> placement.backend, placement.name, placement.note
     ('numpy', 'cpu', 'device: cpu (NumPy); asked for')
     """
@@ -198,7 +175,7 @@ def select(
         jax.config.update("jax_default_matmul_precision", "highest")  # no TF32: parity first
         if dtype == "float64":  # else JAX makes float32 of it, and says nothing
             jax.config.update("jax_enable_x64", True)
-    return placement
+    return placement.with_dtype(dtype)
 
 
 def list_devices() -> list[DeviceReport]:
@@ -216,18 +193,20 @@ def list_devices() -> list[DeviceReport]:
         found: list[tuple[str, str]] = []
         missing = None
         try:
-            with _plain_words(backend):
-                _load(backend)
+            with plain_errors(backend):
+                load_library(backend)
                 found += [(name, "") for name in _CPU_DEVICES.get(backend, ("cpu",))]
                 if backend not in _CPU_ONLY:
-                    found += [(f"cuda:{i}", name) for i, (_, name) in enumerate(_gpus(backend))]
+                    found += [(f"cuda:{i}", name) for i, (_, name) in enumerate(list_gpus(backend))]
         except DeviceError as error:
             missing = error
             found.append(("-", ""))
         for device, hardware in found:
             fault = missing if device == "-" else _fault(backend, device)
             why = (fault.message, fault.hint or "") if fault else ("", "")
-            rows.append(DeviceReport(backend, _version(backend), device, hardware, not fault, *why))
+            rows.append(
+                DeviceReport(backend, version_of(backend), device, hardware, not fault, *why)
+            )
     return rows
 
 
@@ -254,7 +233,7 @@ def _device_name(device: str, backend: str | None) -> str:
         )
     if device.startswith("cuda") and backend in _CPU_ONLY:
         raise ConfigurationError(
-            f"{_TITLES[backend]} has no GPU, so it cannot use the device {device!r}",
+            f"{TITLES[backend]} has no GPU, so it cannot use the device {device!r}",
             "use --backend cupy, or --device cpu",
         )
     return f"cuda:{int(match['index'] or 0)}" if device.startswith("cuda") else device
@@ -263,8 +242,8 @@ def _device_name(device: str, backend: str | None) -> str:
 @functools.cache  # an estimator asks at every prediction
 def _on_cpu(backend: str, name: str, why: str = "") -> Placement:
     """Return the CPU for a library that computes there."""
-    with _plain_words(backend):
-        library = _load(backend)
+    with plain_errors(backend):
+        library = load_library(backend)
         device: Any = "cpu"
         if backend == "torch":
             device = library.device("cpu")
@@ -273,42 +252,26 @@ def _on_cpu(backend: str, name: str, why: str = "") -> Placement:
         elif backend == "array_api_strict":
             device = library.Device("CPU_DEVICE" if name == "cpu" else name)
         xp = arrays.backend_namespace(backend)
-    return Placement(backend, name, xp, device, f"device: {name} ({_TITLES[backend]}); {why}")
+    note = f"device: {name} ({TITLES[backend]}); {why}"
+    return Placement(backend, name, xp, device, xp.float32, note)
 
 
 @functools.cache
 def _on_gpu(backend: str, name: str, why: str = "") -> Placement:
     """Return a GPU that has computed something, and rightly, when it was first asked for."""
-    with _plain_words(backend):
-        _load(backend)
-        gpus = dict(enumerate(_gpus(backend)))
+    with plain_errors(backend):
+        load_library(backend)
+        gpus = dict(enumerate(list_gpus(backend)))
         index = int(name.removeprefix("cuda:"))
         if index not in gpus:
-            message = f"{_TITLES[backend]} sees {len(gpus)} GPU{'s' * (len(gpus) > 1)}"
+            message = f"{TITLES[backend]} sees {len(gpus)} GPU{'s' * (len(gpus) > 1)}"
             raise DeviceError(message, f"choose from: {', '.join(f'cuda:{i}' for i in gpus)}")
         device, hardware = gpus[index]
-        note = f"device: {name} ({_TITLES[backend]}, {hardware}); {why}"
-        placement = Placement(backend, name, arrays.backend_namespace(backend), device, note)
+        note = f"device: {name} ({TITLES[backend]}, {hardware}); {why}"
+        xp = arrays.backend_namespace(backend)
+        placement = Placement(backend, name, xp, device, xp.float32, note)
         _probe(placement)
     return placement
-
-
-def _gpus(backend: str) -> list[tuple[Any, str]]:
-    """Return the GPUs that a library sees, at least one, with the names of their hardware."""
-    library = importlib.import_module(backend)
-    if backend == "jax":
-        gpus = [(gpu, str(gpu.device_kind)) for gpu in library.devices("gpu")]
-    elif backend == "torch":
-        library.cuda.init()  # raises where there is no GPU, and says why
-        indices = range(library.cuda.device_count())
-        gpus = [(library.device("cuda", i), library.cuda.get_device_name(i)) for i in indices]
-    else:
-        runtime = library.cuda.runtime
-        properties = [runtime.getDeviceProperties(i) for i in range(runtime.getDeviceCount())]
-        gpus = [(library.cuda.Device(i), p["name"].decode()) for i, p in enumerate(properties)]
-    if not gpus:
-        raise DeviceError(f"{_TITLES[backend]} sees no GPU", _look_for_gpus())
-    return gpus
 
 
 def _probe(placement: Placement) -> None:
@@ -328,73 +291,35 @@ def _probe(placement: Placement) -> None:
         )
 
 
-def _load(backend: str) -> Any:
-    """Import a library, after a look at what would make that fail or mislead."""
-    if importlib.util.find_spec(backend) is None:
-        raise DeviceError(f"{_TITLES[backend]} is not installed", _INSTALL[backend])
-    if backend == "cupy":
-        packages = _cupy_packages()
-        if len(packages) > 1:
-            raise DeviceError(
-                f"{len(packages)} CuPy packages overwrite each other: {', '.join(packages)}",
-                f"pip uninstall {' '.join(packages)}; then install one: {_INSTALL['cupy']}",
-            )
-        try:  # CuPy itself can be imported without a driver
-            ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-        except OSError as error:
-            raise DeviceError(
-                f"the NVIDIA driver is not installed ({error})",
-                "install the NVIDIA driver; in a container, pass the GPUs to it at its start; "
-                "without an NVIDIA GPU, use --device cpu",
-            ) from error
-    return importlib.import_module(backend)
+def placement_of(
+    inputs: Any, device: str | Placement | None = None, dtype: str | None = None
+) -> Placement:
+    """Return where to compute with some inputs: where they are, unless a device is given.
 
+    Parameters
+    ----------
+    inputs : array_like
+    device : str or Placement, optional
+        By default the device of ``inputs``, and the CPU for inputs that are not arrays.
+    dtype : {"float32", "float64"}, optional
+        By default that of real ``inputs`` that stay where they are; otherwise that of a given
+        `Placement`, or float32.
 
-def _cupy_packages() -> dict[str, str]:
-    """Return the installed packages that own the module `cupy`, with their versions."""
-    packages: dict[str, str] = {}
-    for package in _CUPY_PACKAGES:
-        with suppress(Exception):  # not installed, or its metadata is damaged
-            packages[package] = importlib.metadata.version(package)
-    return packages
+    Raises
+    ------
+    ConfigurationError, DeviceError
+        As `select_device` does.
 
-
-def _version(backend: str) -> str | None:
-    if backend == "cupy":
-        return next(iter(_cupy_packages().values()), None)
-    with suppress(Exception):  # array-api-strict's package is found by its module's name, too
-        return importlib.metadata.version(backend)
-    return None
-
-
-def _look_for_gpus() -> str:
-    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
-    where = "" if shown is None else f" (CUDA_VISIBLE_DEVICES is {shown!r} and can hide it)"
-    return f"check that nvidia-smi lists the GPU{where}"
-
-
-@contextmanager
-def _plain_words(backend: str) -> Iterator[None]:
-    """Silence a library's warnings, and turn whatever it raises into a `DeviceError`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        except DeviceError:
-            raise
-        except Exception as error:
-            raise _explain(error, backend) from error
-
-
-def _explain(error: BaseException, backend: str) -> DeviceError:
-    """Return what a library's exception means and how to mend it, on one line each."""
-    # CuPy wraps what failed at its import in a long banner; the cause says it shorter.
-    while isinstance(error, ImportError) and error.__cause__ is not None:
-        error = error.__cause__
-    kinds = " ".join(kind.__name__ for kind in type(error).__mro__)
-    for pattern, reason, mend in _FAILURES:  # noqa: B007  (the last pattern always matches)
-        if re.search(pattern, f"{kinds} {error}", re.IGNORECASE):
-            break
-    said = textwrap.shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
-    facts = {"title": _TITLES[backend], "install": _INSTALL[backend], "visible": _look_for_gpus()}
-    return DeviceError(f"{reason.format(**facts)} ({said})", mend.format(**facts))
+    Examples
+    --------
+    >>> placement_of([[1.0]]).precision, placement_of([[1.0]], dtype="float64").precision
+    ('float32', 'float64')
+    """
+    if device is None and arrays.is_array(inputs):
+        xp, home = arrays.namespace(inputs), arrays.device(inputs)
+        real = xp.isdtype(inputs.dtype, "real floating")
+        own = inputs.dtype if real else xp.float32
+        device = Placement(arrays.backend_name(xp), str(home), xp, home, own)
+    if not isinstance(device, Placement):
+        return select_device(device or "cpu", dtype=dtype or "float32")
+    return device if dtype is None else device.with_dtype(dtype)

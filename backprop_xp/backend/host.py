@@ -1,4 +1,4 @@
-"""What the host is told while a step runs on it: threads, memory, warnings."""
+"""The host of a computation: BLAS threads, freed memory, and NumPy's warnings."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from backprop_xp.backend.arrays import Namespace, backend_name
-from backprop_xp.nn.network import Parameters
 
 
-def reads_freely(xp: Namespace) -> bool:
-    """Say whether a number of ``xp`` can be read at any step without making a device wait."""
+def is_synchronous(xp: Namespace) -> bool:
+    """Return whether a number can be read at any step without waiting for a device."""
     return backend_name(xp) in ("numpy", "array_api_strict")
 
 
@@ -59,14 +58,20 @@ def one_thread(libraries: Any) -> Iterator[None]:
                     library.set_num_threads(before)
 
 
-def few_threads(parameters: Parameters, rows: int, *, xp: Namespace) -> AbstractContextManager[Any]:
-    """Return a context with one BLAS thread, where NumPy's products are too small for more.
+def limit_threads(multiplications: int, *, xp: Namespace) -> AbstractContextManager[Any]:
+    """Return a context with one BLAS thread if NumPy's matrix products are too small for more.
 
-    Products that are large enough keep the number of threads that the user's environment sets.
+    Larger products keep the number of threads that the user's environment sets.
+
+    Parameters
+    ----------
+    multiplications : int
+        Those of the largest matrix product: rows times weights.
+    xp : namespace
     """
     if backend_name(xp) != "numpy":
         return nullcontext()
-    if rows * max(layer.weights.size for layer in parameters) > _SMALL_PRODUCT:
+    if multiplications > _SMALL_PRODUCT:
         return nullcontext()
     return one_thread(_blas())
 
@@ -89,7 +94,7 @@ def keep_freed_memory() -> None:
     np.empty(_LARGEST_KEPT, dtype=np.uint8)
 
 
-def quiet(xp: Namespace) -> AbstractContextManager[Any]:
+def ignore_overflow(xp: Namespace) -> AbstractContextManager[Any]:
     """Return a context without NumPy's overflow warnings: a loss that is not finite is an error
     of its own, which names the layer and the step."""
     if backend_name(xp) in ("numpy", "array_api_strict"):  # the latter computes by NumPy

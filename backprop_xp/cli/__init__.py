@@ -1,4 +1,4 @@
-"""The command line: ``backprop-xp COMMAND``. Nothing here but parsing and printing."""
+"""The command line, ``backprop-xp COMMAND``: parsing and printing only."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _COMMANDS = {
     "predict": "Predict with a trained model.",
     "summary": "Show a trained model layer by layer.",
     "trace": "Show every number of one training step.",
-    "report": "Make a page of a training run, from its folder.",
-    "devices": "List backends and devices, usable or not, and why.",
-    "reproduce": "Run a named experiment of the notes, and compare it with what was published.",
+    "report": "Make a web page about a training run, from its folder.",
+    "devices": "List backends and devices, and why some cannot be used.",
+    "reproduce": "Run a named experiment and compare it with published results.",
     "plot": "Draw activations, losses or learning-rate schedules.",
-    "check": "Check gradients, and that a device computes what NumPy does.",
+    "check": "Check the gradients, and compare a device with NumPy.",
 }
 
 UNEXPECTED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 
 class _Commands(click.Group):
-    """Commands whose modules are imported when they are called: ``--help`` needs no NumPy."""
+    """Commands whose modules are imported when called, so that ``--help`` loads no NumPy."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -56,7 +56,7 @@ class _Commands(click.Group):
 def cli() -> None:
     """Train fully connected networks with backpropagation written out by hand.
 
-    Start with 'backprop-xp train': it learns handwritten digits that come with the package.
+    Start with 'backprop-xp train', which learns handwritten digits that come with the package.
     """
 
 
@@ -69,12 +69,12 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def main(args: list[str] | None = None) -> NoReturn:
-    """Run the command line and leave with its exit code: the only place where errors end.
+    """Run the command line, print any error, and exit with its code.
 
     Parameters
     ----------
     args : list of str, optional
-        By default those of the process.
+        By default the arguments of the process.
     """
     args = sys.argv[1:] if args is None else args
     signal.signal(signal.SIGTERM, _terminate)
@@ -82,10 +82,10 @@ def main(args: list[str] | None = None) -> NoReturn:
 
 
 def _run(args: list[str]) -> int:
-    """Return the exit code, after everything has been printed."""
+    """Run the command line and return its exit code, after the output is flushed."""
     try:
         try:
-            code = _outcome(args)
+            code = _call(args)
             sys.stdout.flush()
         except BrokenPipeError:
             raise
@@ -93,16 +93,16 @@ def _run(args: list[str]) -> int:
             _show_traceback(args)
             print_error(
                 "system",
-                f"the operating system refused: {error}",
-                "look for a full disk, or for a file or folder that was taken away",
+                f"the operating system reported an error: {error}",
+                "check for a full disk, and for a file or folder that was removed",
                 as_json="--json" in args,
             )
             code = UNEXPECTED
             sys.stdout.flush()
         return code
     except OSError:
-        # The reader of the output has gone ('| head'), or it takes no more: there is nobody left
-        # to tell, and what is still in the buffer must not fail again at the exit.
+        # The reader of the output is gone ('| head'), or accepts no more: nothing can be printed,
+        # and the rest of the buffer must not fail again when the interpreter exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNEXPECTED
 
@@ -112,7 +112,7 @@ def _show_traceback(args: list[str]) -> None:
         traceback.print_exc()
 
 
-def _outcome(args: list[str]) -> int:
+def _call(args: list[str]) -> int:
     def fail(code: int, kind: str, message: str, hint: str | None = None) -> int:
         print_error(kind, message, hint, as_json="--json" in args)
         return code
@@ -126,10 +126,10 @@ def _outcome(args: list[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort, EOFError) as error:
-        told = error.__cause__ or error  # click puts an Abort of its own around what was raised
-        terminated = _is_terminated(told)
+        cause = error.__cause__ or error  # click wraps the error in its own Abort
+        terminated = _is_terminated(cause)
         code, what = (TERMINATED, "terminated") if terminated else (INTERRUPTED, "interrupted")
-        return fail(code, what, str(told) or what, getattr(told, "hint", None))
+        return fail(code, what, str(cause) or what, getattr(cause, "hint", None))
     except OSError:
         raise
     except BackpropError as error:
@@ -140,7 +140,7 @@ def _outcome(args: list[str]) -> int:
             UNEXPECTED,
             "memory",
             "there is not enough memory for this data, network and batch size",
-            "take a smaller batch size, fewer neurons, or --dtype float32",
+            "use a smaller batch size, fewer neurons, or --dtype float32",
         )
     except Exception as error:
         _show_traceback(args)
@@ -148,7 +148,7 @@ def _outcome(args: list[str]) -> int:
             UNEXPECTED,
             "unexpected",
             f"unexpected {type(error).__name__}: {error}",
-            "this is a fault of the program; run it again with --debug and report what it prints",
+            "this is a bug in the program; run it again with --debug and report the traceback",
         )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from backprop_xp.backend.arrays import Array
-from backprop_xp.data.memory_map import Mapped
+from backprop_xp.data.memory_map import MemoryMap
 
 NAMED = ("digits", "mnist")
 """Data sets that are called by a name instead of a path."""
@@ -15,13 +15,13 @@ TASKS = ("classification", "regression")
 """What targets can be: classes, or numbers."""
 
 
-class Part(NamedTuple):
+class Split(NamedTuple):
     """The rows of one part of a data set, on the host.
 
     Attributes
     ----------
     inputs : array, shape (n, n_inputs)
-        As stored: uint8 for images, floating point for tables. `Mapped` where they stay in
+        As stored: uint8 for images, floating point for tables. `MemoryMap` where they stay in
         a file that is too large to be loaded.
     targets : array
         Class indices, int64 of shape (n,); for regression float64 of shape (n, n_outputs).
@@ -29,7 +29,7 @@ class Part(NamedTuple):
     Examples
     --------
     >>> import numpy as np
-    >>> part = Part(np.zeros((3, 2)), np.asarray([0, 1, 1]))
+    >>> part = Split(np.zeros((3, 2)), np.asarray([0, 1, 1]))
     >>> part.size, part.take(np.asarray([2, 0])).targets
     (3, array([1, 0]))
     """
@@ -42,12 +42,12 @@ class Part(NamedTuple):
         """The number of rows."""
         return int(self.inputs.shape[0])
 
-    def take(self, rows: Array) -> Part:
+    def take(self, rows: Array) -> Split:
         """Return the part that holds the given rows: a view for a slice, a copy for indices;
-        `Mapped` inputs stay in their file."""
+        `MemoryMap` inputs stay in their file."""
         inputs = self.inputs
-        inputs = inputs.pick(rows) if isinstance(inputs, Mapped) else inputs[rows]
-        return Part(inputs, self.targets[rows])
+        inputs = inputs.pick(rows) if isinstance(inputs, MemoryMap) else inputs[rows]
+        return Split(inputs, self.targets[rows])
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Dataset:
     ----------
     name : str
         The name of the set or of its file.
-    train, validation, test : Part
+    train, validation, test : Split
         ``None`` where the set has no such part.
     classes : tuple of str or None
         The name of each class index; ``None`` for regression.
@@ -71,9 +71,9 @@ class Dataset:
     """
 
     name: str
-    train: Part
-    validation: Part | None
-    test: Part | None
+    train: Split
+    validation: Split | None
+    test: Split | None
     classes: tuple[str, ...] | None
     features: tuple[str, ...] | None
     image_shape: tuple[int, int] | None

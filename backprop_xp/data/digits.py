@@ -6,7 +6,7 @@ from importlib import resources
 
 import numpy as np
 
-from backprop_xp.data.dataset import Dataset, Part
+from backprop_xp.data.dataset import Dataset, Split
 from backprop_xp.data.splits import stratified_split
 
 # Part of what the set is: with another seed, figures could not be compared.
@@ -38,7 +38,7 @@ def load_digits() -> Dataset:
         resources.files("backprop_xp.data").joinpath("digits.npz").open("rb") as file,
         np.load(file, allow_pickle=False) as stored,
     ):
-        whole = Part(stored["x"], stored["y"].astype(np.int64))
+        whole = Split(stored["x"], stored["y"].astype(np.int64))
     train, validation, test = stratified_split(whole.targets, _FRACTIONS, _SPLIT_SEED)
     return Dataset(
         name="digits",

@@ -1,41 +1,44 @@
-"""The feed: the rows of a training set in the order of each epoch, all at once or in windows."""
+"""The data loader: the rows of a training set in the order of each epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from backprop_xp.backend import arrays, random
-from backprop_xp.backend.arrays import Array, Namespace
-from backprop_xp.data.device_data import (
-    Placed,
-    class_factors,
-    place_weights,
+from backprop_xp.backend.arrays import Array
+from backprop_xp.backend.devices import Placement
+from backprop_xp.data.batch import Batch, take_rows
+from backprop_xp.data.device_data import DeviceData
+from backprop_xp.data.streaming import StreamedData
+from backprop_xp.data.targets import (
+    check_sample_weight,
+    class_weights,
+    sample_weights_from_classes,
     smooth_labels,
-    weights_of_classes,
 )
-from backprop_xp.data.streaming import Streamed
-from backprop_xp.training.execution.replay import Batch, rows_of
-from backprop_xp.training.settings import TrainingSettings
 
 Shuffle = Callable[[int, int], Sequence[int]]
 """``(epoch, n) -> order``: the rows of the training set in the order of one epoch."""
 
 
-class Feed:
-    """What an epoch is trained on, in its order.
+class DataLoader:
+    """Iterates over the training rows in the order of each epoch.
+
+    A set in memory is one chunk; a set that stays in its file is read one chunk at a time.
 
     Parameters
     ----------
-    data : Placed or Streamed
+    data : DeviceData or StreamedData
         The training set.
     batch_size : int
+        Chunks consist of complete batches.
+    placement : Placement
+        Where the data is, or is moved to.
     shuffle : bool or callable ``(epoch, n) -> order``
     sample_weight : array, shape (n,), or None
-    options : TrainingSettings
-        Say how classes are weighed, and labels smoothed.
-    xp, dtype, device
-        Where the data is, or is brought to.
+    class_weight : "balanced", mapping or None
+    label_smoothing : float
 
     Raises
     ------
@@ -45,81 +48,77 @@ class Feed:
 
     def __init__(
         self,
-        data: Placed | Streamed,
+        data: DeviceData | StreamedData,
         batch_size: int,
-        shuffle: bool | Shuffle,
-        sample_weight: Any,
-        options: TrainingSettings,
+        placement: Placement,
         *,
-        xp: Namespace,
-        dtype: Any,
-        device: Any,
+        shuffle: bool | Shuffle = True,
+        sample_weight: Any = None,
+        class_weight: str | Mapping[int, float] | None = None,
+        label_smoothing: float = 0.0,
     ) -> None:
         self.data = data
         self.batch_size = batch_size
-        self.order = shuffle if callable(shuffle) else None
-        self.shuffled = bool(shuffle)
-        self.smoothing = options.label_smoothing
-        self.xp, self.device = xp, device
-        self.weights: Array | None = None
+        self.placement = placement
+        self._custom_order = shuffle if callable(shuffle) else None
+        self._shuffled = bool(shuffle)
+        self._label_smoothing = label_smoothing
+        self._sample_weight: Array | None = None
         if sample_weight is not None:
-            self.weights = place_weights(sample_weight, data.n, xp=xp, dtype=dtype, device=device)
-        self.factors: list[float] | None = None
-        if options.class_weight is not None:
-            self.factors = class_factors(data, options.class_weight, xp=xp)
-        self.whole = self._batch(data, self.weights) if isinstance(data, Placed) else None
+            self._sample_weight = check_sample_weight(sample_weight, data.n, placement)
+        self._class_weights: list[float] | None = None
+        if class_weight is not None:
+            self._class_weights = class_weights(data, class_weight, xp=placement.xp)
+        self.in_memory: Batch | None = None
+        if isinstance(data, DeviceData):
+            self.in_memory = self._batch(data, self._sample_weight)
 
-    def windows(self, seed: int, epoch: int) -> Iterator[tuple[Batch, Array]]:
-        """Yield what is trained on in one epoch, each with the order of its rows: a set in
-        memory all at once, one that stays in its file a window at a time."""
-        if self.whole is not None:
-            yield self.whole, self._order(seed, epoch)
+    def chunks(self, seed: int, epoch: int) -> Iterator[tuple[Batch, Array]]:
+        """Yield the chunks of one epoch, each with the order of its rows."""
+        if self.in_memory is not None:
+            yield self.in_memory, self._order(seed, epoch)
             return
-        assert isinstance(self.data, Streamed)
-        order: Sequence[int] | None = None if self.shuffled else range(self.data.n)
-        if self.order is not None:
-            order = self.order(epoch, self.data.n)
-        for rows, within in self.data.windows(order, self.batch_size, seed, epoch):
-            yield self._rows(rows), self._index(within)
+        assert isinstance(self.data, StreamedData)
+        order: Sequence[int] | None = None if self._shuffled else range(self.data.n)
+        if self._custom_order is not None:
+            order = self._custom_order(epoch, self.data.n)
+        for rows, within in self.data.epoch_chunks(order, self.batch_size, seed, epoch):
+            yield self._rows(rows), self.placement.index_array(within)
 
     def sample(self, seed: int, size: int) -> Batch:
-        """Return rows drawn from the seed: always the same ones, or all if there are no more."""
+        """Return rows drawn from the seed: the same ones each time, or all if there are fewer."""
         n = self.data.n
-        if n <= size and self.whole is not None:
-            return self.whole
+        if n <= size and self.in_memory is not None:
+            return self.in_memory
         drawn = random.generator(seed, random.DIAGNOSTICS).permutation(n)[:size]
         drawn.sort()
         return self._rows(drawn)
 
     def _rows(self, rows: Any) -> Batch:
-        """Return the rows of a host array of rising numbers."""
-        if self.whole is not None:
-            return rows_of(self.whole, self._index(rows), self.xp)
-        assert isinstance(self.data, Streamed)
-        weights = self.weights
+        """Return the rows whose ascending indices are in a host array."""
+        if self.in_memory is not None:
+            return take_rows(self.in_memory, self.placement.index_array(rows), self.placement.xp)
+        assert isinstance(self.data, StreamedData)
+        weights = self._sample_weight
         if weights is not None:
-            weights = self.xp.take(weights, self._index(rows), axis=0)
+            weights = self.placement.xp.take(weights, self.placement.index_array(rows), axis=0)
         return self._batch(self.data.read(rows), weights)
 
-    def _batch(self, rows: Placed, weights: Array | None) -> Batch:
-        """Return rows as they are trained on: weighed by class, labels smoothed."""
+    def _batch(self, rows: DeviceData, weights: Array | None) -> Batch:
+        """Return rows with the weights of their classes, and with smoothed labels."""
         y = rows.y
-        if self.factors is not None:
-            per_class = weights_of_classes(y, self.factors, xp=self.xp)
-            weights = per_class if weights is None else weights * per_class
-        if self.smoothing:
-            y = smooth_labels(y, self.smoothing)
+        if self._class_weights is not None:
+            of_classes = sample_weights_from_classes(y, self._class_weights, xp=self.placement.xp)
+            weights = of_classes if weights is None else weights * of_classes
+        if self._label_smoothing:
+            y = smooth_labels(y, self._label_smoothing)
         return rows.x, y, weights
 
     def _order(self, seed: int, epoch: int) -> Array:
         n = self.data.n
-        if self.order is not None:
-            return self._index(self.order(epoch, n))
-        if self.shuffled:
-            return self._index(random.permutation(seed, epoch, n))
-        return self.xp.arange(n, dtype=arrays.index_dtype(self.xp), device=self.device)
-
-    def _index(self, rows: Any) -> Array:
-        return arrays.asarray(
-            rows, xp=self.xp, dtype=arrays.index_dtype(self.xp), device=self.device
-        )
+        if self._custom_order is not None:
+            return self.placement.index_array(self._custom_order(epoch, n))
+        if self._shuffled:
+            return self.placement.index_array(random.permutation(seed, epoch, n))
+        xp = self.placement.xp
+        return xp.arange(n, dtype=arrays.index_dtype(xp), device=self.placement.device)

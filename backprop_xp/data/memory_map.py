@@ -1,4 +1,4 @@
-"""Rows that stay in their file and are read where they are needed."""
+"""Rows that stay in their file and are read when they are needed."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Any
 
 from backprop_xp.backend.arrays import Array
 
-IN_PLACE = 1 << 28
-"""More numbers than these in a file (1 GB in float32) are not loaded but read in place."""
+MAX_LOADED = 1 << 28
+"""The most entries that are loaded (1 GB in float32); larger files are read in place."""
 
 
 @dataclass(frozen=True)
-class Mapped:
+class MemoryMap:
     """Rows of a memory-mapped file; indexing reads them as they are stored.
 
     Attributes
     ----------
     file : numpy.memmap, shape (n_stored, n_inputs)
     picked : array of int or None
-        Which rows of the file these are; None for all of them.
+        The rows of the file that belong to the set; None for all of them.
     scaling : `backprop_xp.data.scaling.Scaling` or None
-        What `read` applies.
+        The scaling that `read` applies.
 
     Examples
     --------
@@ -29,7 +29,7 @@ class Mapped:
     >>> import numpy as np
     >>> with tempfile.TemporaryFile() as file:
     ...     _ = file.write(bytes([0, 51, 102, 153, 204, 255]))
-    ...     rows = Mapped(np.memmap(file, dtype=np.uint8, mode="r", shape=(3, 2)))
+    ...     rows = MemoryMap(np.memmap(file, dtype=np.uint8, mode="r", shape=(3, 2)))
     >>> last = rows.pick(np.asarray([2, 1]))
     >>> last.shape, last[:1], last.read(slice(1, 2), "float32")
     ((2, 2), array([[204, 255]], dtype=uint8), array([[102., 153.]], dtype=float32))
@@ -62,14 +62,14 @@ class Mapped:
         return np.asarray(self.file[rows if self.picked is None else self.picked[rows]])
 
     def read(self, rows: Array | slice, dtype: str) -> Array:
-        """Return rows in a data type, scaled, as an array of their own memory."""
+        """Return scaled rows in a data type, as an array with memory of its own."""
         stored = self[rows]
         if self.scaling is not None:
             scaled: Array = self.scaling.apply(stored, dtype)
             return scaled
         return stored.astype(dtype, copy=isinstance(rows, slice))
 
-    def pick(self, rows: Array | slice) -> Mapped:
+    def pick(self, rows: Array | slice) -> MemoryMap:
         """Return some of the rows without reading them."""
         import numpy as np
 
@@ -77,14 +77,14 @@ class Mapped:
         return replace(self, picked=picked[rows])
 
 
-def mapped(inputs: Any) -> Any:
-    """Return a memory-mapped array as `Mapped`, anything else as it is.
+def as_memory_map(inputs: Any) -> Any:
+    """Return a memory-mapped array as a `MemoryMap`, and anything else unchanged.
 
     Examples
     --------
-    >>> mapped([[1.0]])
+    >>> as_memory_map([[1.0]])
     [[1.0]]
     """
     import numpy as np
 
-    return Mapped(inputs) if isinstance(inputs, np.memmap) else inputs
+    return MemoryMap(inputs) if isinstance(inputs, np.memmap) else inputs

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from backprop_xp.backend.arrays import Array
-from backprop_xp.data.dataset import Dataset, Part
+from backprop_xp.data.dataset import Dataset, Split
 from backprop_xp.data.download import cache_folder, download_files
 from backprop_xp.data.labels import encode_labels
-from backprop_xp.data.memory_map import mapped
+from backprop_xp.data.memory_map import as_memory_map
 from backprop_xp.data.readers.idx import read_idx
 from backprop_xp.errors import DataError
 
@@ -72,7 +72,7 @@ def read_idx_folder(folder: os.PathLike[str] | str, *, name: str | None = None) 
     -------
     Dataset
         The last sixth of the training rows is the validation part; inputs are flat uint8
-        views of what was read, or `Mapped` where a plain file is too large to be loaded.
+        views of what was read, or `MemoryMap` where a plain file is too large to be loaded.
 
     Raises
     ------
@@ -99,14 +99,14 @@ def read_idx_folder(folder: os.PathLike[str] | str, *, name: str | None = None) 
         test_labels, classes, where=lambda row: f"{present[FILES[3]]}, row {row}"
     )
 
-    whole = Part(_flat(images), targets)
+    whole = Split(_flat(images), targets)
     n_validation = whole.size // _VALIDATION_SHARE
     n_train = whole.size - n_validation
     return Dataset(
         name=name or folder.resolve().name,
         train=whole.take(slice(None, n_train)),
         validation=whole.take(slice(n_train, None)) if n_validation else None,
-        test=Part(_flat(test_images), test_targets),
+        test=Split(_flat(test_images), test_targets),
         classes=classes,
         features=None,
         image_shape=(images.shape[1], images.shape[2]) if images.ndim == 3 else None,
@@ -142,4 +142,4 @@ def _read_pair(images_path: Path, labels_path: Path) -> tuple[Array, Array]:
 
 
 def _flat(images: Array) -> Any:
-    return mapped(images.reshape(images.shape[0], -1))
+    return as_memory_map(images.reshape(images.shape[0], -1))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from backprop_xp.backend.arrays import Array
-from backprop_xp.data.memory_map import Mapped, mapped
+from backprop_xp.data.memory_map import MemoryMap, as_memory_map
 from backprop_xp.errors import ConfigurationError, DataError
 
 _SLAB_ELEMENTS = 1 << 20  # how much is looked at in one go: 8 MB of float64
@@ -62,8 +62,8 @@ class Scaling(NamedTuple):
                 "is expected",
                 "give the columns that the network was trained on",
             )
-        inputs = mapped(inputs)
-        if isinstance(inputs, Mapped):
+        inputs = as_memory_map(inputs)
+        if isinstance(inputs, MemoryMap):
             return replace(inputs, scaling=self)
         try:
             with np.errstate(over="raise", divide="raise"):

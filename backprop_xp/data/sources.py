@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from backprop_xp.backend.arrays import Array
-from backprop_xp.data.dataset import NAMED, TASKS, Dataset, Part
+from backprop_xp.data.dataset import NAMED, TASKS, Dataset, Split
 from backprop_xp.data.digits import load_digits
 from backprop_xp.data.labels import encode_labels
 from backprop_xp.data.mnist import load_mnist, read_idx_folder
@@ -128,7 +128,7 @@ def load_rows(
     inputs : array, shape (n, n_inputs)
         As stored.
     targets : array or None
-        As in `backprop_xp.data.dataset.Part`; ``None`` where the file has none.
+        As in `backprop_xp.data.dataset.Split`; ``None`` where the file has none.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def load_rows(
     if task != "classification":
         raise ConfigurationError(f"{source!r} is a set of labelled images, not for regression")
     dataset = _load_images(source, data_dir)
-    part: Part | None = getattr(dataset, split)
+    part: Split | None = getattr(dataset, split)
     if part is None:
         raise DataError(f"{source}: has no {split} part", "choose another part")
     if classes is None or tuple(classes) == dataset.classes:
@@ -219,7 +219,7 @@ def _from_file(
         raise DataError(f"{source}: has no rows to train on, only: {', '.join(file.parts)}")
     rows = file.parts["train"]
     targets, classes = rows.targets(task)
-    train = Part(rows.inputs, targets)
+    train = Split(rows.inputs, targets)
     if classes is not None and len(classes) < 2:
         raise DataError(
             f"{source}: every row is of the class {classes[0]!r}", "give rows of two classes"
@@ -246,12 +246,12 @@ def _from_file(
 
 
 def _part_like(
-    train: Part, rows: Rows | None, task: str, classes: tuple[str, ...] | None
-) -> Part | None:
+    train: Split, rows: Rows | None, task: str, classes: tuple[str, ...] | None
+) -> Split | None:
     """Return rows as a part with the columns and the classes of the training part."""
     if rows is None:
         return None
-    part = Part(rows.inputs, rows.targets(task, classes)[0])
+    part = Split(rows.inputs, rows.targets(task, classes)[0])
     for what, here, there in zip(("inputs", "targets"), part, train, strict=True):
         if here.shape[1:] != there.shape[1:]:
             raise DataError(
@@ -263,8 +263,8 @@ def _part_like(
 
 
 def _split_off(
-    train: Part, fraction: float, seed: int, classes: tuple[str, ...] | None
-) -> tuple[Part, Part]:
+    train: Split, fraction: float, seed: int, classes: tuple[str, ...] | None
+) -> tuple[Split, Split]:
     fractions = (1 - fraction, fraction)
     if classes is None:
         kept, given = random_split(train.size, fractions, seed)

@@ -5,50 +5,52 @@ from __future__ import annotations
 from typing import Any
 
 from backprop_xp.backend import arrays
-from backprop_xp.backend.arrays import Array, Namespace
+from backprop_xp.backend.arrays import Array
+from backprop_xp.backend.devices import Placement
 
 
 class SparseRows:
-    """Inputs that stay sparse on the host. NumPy multiplies by them as they are; for other
-    libraries they are made dense, a batch or a chunk at a time.
+    """Inputs that stay sparse on the host.
+
+    NumPy multiplies sparse rows as they are. For other libraries they are made dense, one batch or
+    chunk at a time.
 
     Parameters
     ----------
-    matrix : SciPy's sparse rows (CSR), shape (n, n_inputs)
-    xp, dtype, device
-        Where each part shall be, and in which data type.
+    matrix : SciPy sparse array in CSR format, shape (n, n_inputs)
+    placement : Placement
+        The library, data type and device of the rows that are taken.
     """
 
     ndim = 2
 
-    def __init__(self, matrix: Any, *, xp: Namespace, dtype: Any, device: Any = None) -> None:
-        # A number too large for the type becomes infinite, which `place` then tells.
-        self.matrix = matrix.astype("float64" if dtype == xp.float64 else "float32", copy=False)
+    def __init__(self, matrix: Any, placement: Placement) -> None:
+        # A number too large for the data type becomes infinite, which `to_device` reports.
+        self.matrix = matrix.astype(placement.precision, copy=False)
         self.shape = tuple(matrix.shape)
-        self.dtype = dtype
-        self.made_dense = arrays.backend_name(xp) != "numpy"
-        self._xp, self._device = xp, device
+        self.dtype = placement.dtype
+        self.made_dense = placement.backend != "numpy"
+        self._placement = placement
 
     def take(self, rows: Array | slice) -> Any:
-        """Return the rows of these numbers: sparse ones for ``direct(xp).matmul`` on NumPy, which
-        takes as long as they have numbers, or a dense array."""
+        """Return some rows: sparse for NumPy, where the time of a product is proportional to the
+        number of nonzero entries, and dense for other libraries."""
         rows = rows if isinstance(rows, slice) else arrays.to_numpy(rows)
         part = self.matrix[rows]
         if not self.made_dense:
             return part
-        dense = part.toarray()
-        return arrays.asarray(dense, xp=self._xp, dtype=self.dtype, device=self._device)
+        return self._placement.asarray(part.toarray())
 
     def first_not_finite(self) -> tuple[int, Array] | None:
-        """Return the number of the first row with an infinite number, and that row, dense."""
+        """Return the index of the first row with an infinite entry, and that row, dense."""
         host = arrays.namespace(self.matrix.data)
         finite = host.isfinite(self.matrix.data)
         if bool(host.all(finite)):
             return None
-        place = host.argmin(finite)  # the first False
-        row = int(host.searchsorted(self.matrix.indptr, place, side="right")) - 1
+        first = host.argmin(finite)  # the first False
+        row = int(host.searchsorted(self.matrix.indptr, first, side="right")) - 1
         return row, self.matrix[[row]].toarray()
 
     def __getitem__(self, index: tuple[slice, Any]) -> Any:
-        """Return some rows, as ``x[start:stop, ...]`` does of an array."""
+        """Return some rows, as ``x[start:stop, ...]`` does for an array."""
         return self.take(index[0])

@@ -1,8 +1,8 @@
-"""Streaming: a data set larger than memory, brought to a device window by window.
+"""Streaming: a data set larger than memory, moved to a device one chunk at a time.
 
-A window is a run of an epoch's rows that fits in memory: as many whole batches as there is room
-for. Its rows are read from the file in rising order, cast, scaled and placed at once, and trained
-on as a set in memory is.
+A chunk is a run of an epoch's rows that fits in memory: as many complete batches as there is room
+for. Its rows are read from the file in ascending order, converted, scaled and moved to the device
+together, and then trained on like a set in memory.
 """
 
 from __future__ import annotations
@@ -13,178 +13,198 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from backprop_xp.backend import arrays, random
-from backprop_xp.backend.arrays import Array, Namespace
+from backprop_xp.backend.arrays import Array
+from backprop_xp.backend.devices import Placement
 from backprop_xp.data.device_data import (
-    Placed,
+    DeviceData,
     check_columns,
     check_lengths,
-    check_targets,
     check_width,
-    place,
+    to_device,
 )
-from backprop_xp.data.memory_map import Mapped, mapped
-from backprop_xp.nn.losses import Loss
+from backprop_xp.data.memory_map import MemoryMap, as_memory_map
 
-WINDOW = 1 << 25
-"""Bytes of a window's inputs, in the data type of the training: 32 MB."""
+CHUNK_BYTES = 1 << 25
+"""The size of a chunk of inputs, in the data type of the training: 32 MB."""
 
 BLOCKS = 128
-"""Blocks of neighbouring rows that a shuffled window is gathered from."""
+"""The number of blocks of neighboring rows that a shuffled chunk is gathered from."""
 
 
-class Streamed(NamedTuple):
+class StreamedData(NamedTuple):
     """A data set that stays in its file.
 
     Attributes
     ----------
-    x : Mapped, shape (n, n_inputs)
+    x : MemoryMap, shape (n, n_inputs)
     y : host array
-        Targets as they were given.
-    bring : callable ``((inputs, targets)) -> Placed``
-        Places rows that were checked before.
+        The targets as they were given.
+    to_device : callable ``((inputs, targets)) -> DeviceData``
+        Moves rows that were checked before.
     labelled : bool
         Whether the targets are class indices.
     dtype : str
         The data type in which rows are read.
+    chunk_bytes : int
+        The size of a chunk of inputs.
     """
 
-    x: Mapped
+    x: MemoryMap
     y: Array
-    bring: Callable[[tuple[Any, Any]], Placed]
+    to_device: Callable[[tuple[Any, Any]], DeviceData]
     labelled: bool
     dtype: str
+    chunk_bytes: int = CHUNK_BYTES
 
     @property
     def n(self) -> int:
         """The number of rows."""
         return self.x.shape[0]
 
-    def read(self, rows: Array | slice) -> Placed:
-        """Bring rows to the device: quickest if they are in rising order."""
-        return self.bring((self.x.read(rows, self.dtype), np.array(self.y[rows])))
+    def read(self, rows: Array | slice) -> DeviceData:
+        """Read rows and move them to the device; fastest if they are in ascending order."""
+        return self.to_device((self.x.read(rows, self.dtype), np.array(self.y[rows])))
 
-    def parts(self) -> Iterator[Placed]:
-        """Yield all rows in the order of the file, a window at a time."""
-        for rows in _in_turn(self.n, _rows_of_window(self.x, self.dtype)):
+    def chunks(self) -> Iterator[DeviceData]:
+        """Yield all rows in the order of the file, one chunk at a time."""
+        for rows in _slices(self.n, _rows_in_chunk(self.x, self.dtype, self.chunk_bytes)):
             yield self.read(rows)
 
-    def windows(
+    def epoch_chunks(
         self, order: Sequence[int] | None, batch_size: int, seed: int, epoch: int
     ) -> Iterator[tuple[Array, Array]]:
-        """Yield the windows of an epoch: the rows of each, rising, and their order within it.
+        """Yield the chunks of an epoch: the rows of each, ascending, and their order within it.
 
         Parameters
         ----------
         order : sequence of int or None
-            That of the whole epoch; None shuffles, as `shuffled` does.
+            The order of the rows in the epoch; None shuffles them as `shuffled_chunks` does.
         batch_size : int
-            Every window but the last is of whole batches.
+            Every chunk except the last consists of complete batches.
         seed, epoch : int
         """
-        size = max(1, _rows_of_window(self.x, self.dtype) // batch_size) * batch_size
+        size = _rows_in_chunk(self.x, self.dtype, self.chunk_bytes)
+        size = max(1, size // batch_size) * batch_size
         if order is None:
-            windows = shuffled(seed, epoch, self.n, size)
+            chunks = shuffled_chunks(seed, epoch, self.n, size)
         else:
             rows = np.asarray(order)
-            windows = (rows[part] for part in _in_turn(rows.shape[0], size))
-        for window in windows:
-            rising = np.argsort(window)
-            yield window[rising], np.argsort(rising)
+            chunks = (rows[part] for part in _slices(rows.shape[0], size))
+        for chunk in chunks:
+            ascending = np.argsort(chunk)
+            yield chunk[ascending], np.argsort(ascending)
 
 
-def hold(
+def load_data(
     data: tuple[Any, Any],
     n_inputs: int,
     n_outputs: int,
-    loss: Loss,
+    placement: Placement,
     *,
-    xp: Namespace,
-    dtype: Any,
-    device: Any = None,
+    check_targets: Callable[..., None] | None = None,
     what: str = "the data",
-) -> Placed | Streamed:
-    """Check a data set, and place it, or leave it in its file where it is a large one.
+    chunk_bytes: int | None = None,
+) -> DeviceData | StreamedData:
+    """Check a data set, and move it to the device, or leave it in its file if it is large.
 
-    A memory-mapped array (or `Mapped`) of more than one window is streamed; what is in memory
-    already, and what is smaller, is placed whole. The parameters are those of `placing.place`.
+    A memory-mapped array (or `MemoryMap`) of more than one chunk is streamed. Data that is in
+    memory already, or smaller, is moved to the device at once.
+
+    Parameters
+    ----------
+    data, n_inputs, n_outputs, placement, what
+        As for `backprop_xp.data.device_data.to_device`.
+    check_targets : callable ``(y, xp=..., what=..., first=...)``, optional
+        Raises an error for targets that the loss cannot use.
+    chunk_bytes : int, optional
+        The size of a chunk; by default `CHUNK_BYTES`.
 
     Raises
     ------
     DataError
-        For data that does not fit the network or the loss, or holds NaN or infinity.
+        For data that does not fit the network or the loss, or contains NaN or infinity.
     """
-    x = mapped(data[0])
-    precision = "float64" if dtype == xp.float64 else "float32"
-    told = {"xp": xp, "dtype": dtype, "device": device, "what": what}
+    x = as_memory_map(data[0])
+    precision = placement.precision
+    chunk_bytes = CHUNK_BYTES if chunk_bytes is None else chunk_bytes
 
-    def bring(rows: tuple[Any, Any], first: int = 0, checked: bool = True) -> Placed:
-        return place(rows, n_inputs, n_outputs, first=first, checked=checked, **told)
+    def move(rows: tuple[Any, Any], first: int = 0, checked: bool = True) -> DeviceData:
+        return to_device(
+            rows, n_inputs, n_outputs, placement, what=what, first=first, checked=checked
+        )
 
-    if not isinstance(x, Mapped) or x.ndim != 2 or x.shape[0] <= _rows_of_window(x, precision):
-        # PyTorch warns of arrays that cannot be written to, as mapped ones are.
+    def move_unchecked(rows: tuple[Any, Any], first: int = 0) -> DeviceData:
+        moved = move(rows, first, checked=False)
+        if check_targets is not None:
+            check_targets(moved.y, xp=placement.xp, what=what, first=first)
+        return moved
+
+    streamed = isinstance(x, MemoryMap) and x.ndim == 2
+    if not streamed or x.shape[0] <= (size := _rows_in_chunk(x, precision, chunk_bytes)):
+        # PyTorch warns of arrays that cannot be written to, such as memory maps.
         y = np.array(data[1]) if isinstance(data[1], np.memmap) else data[1]
-        placed = bring((x, y), checked=False)
-        check_targets(placed.y, loss, xp=xp, what=what)
-        return placed
+        return move_unchecked((x, y))
     check_width(x, n_inputs, what)
     y = arrays.to_numpy(data[1]) if arrays.is_array(data[1]) else np.asarray(data[1])
     if y.ndim != 1 or y.dtype.kind not in "iu":
         check_columns(y, n_outputs, what)
     check_lengths(x, y, what)
     labelled = False
-    for rows in _in_turn(x.shape[0], _rows_of_window(x, precision)):
+    for rows in _slices(x.shape[0], size):
         read = x.read(rows, precision), np.array(y[rows])
-        placed = bring(read, rows.start, checked=False)
-        check_targets(placed.y, loss, xp=xp, what=what, first=rows.start)
-        labelled = placed.labelled
-    return Streamed(x, y, bring, labelled, precision)
+        labelled = move_unchecked(read, rows.start).labelled
+    return StreamedData(x, y, move, labelled, precision, chunk_bytes)
 
 
-def in_windows(inputs: Any, dtype: str) -> Iterator[tuple[int, Any]]:
-    """Yield inputs in parts, each with the number of its first row: those in memory as they are,
-    a file's a window at a time.
+def read_chunks(inputs: Any, dtype: str) -> Iterator[tuple[int, Any]]:
+    """Yield inputs in chunks, each with the number of its first row.
+
+    Inputs in memory are a single chunk; a file is read one chunk at a time.
 
     Examples
     --------
-    >>> list(in_windows([[1.0], [2.0]], "float32"))
+    >>> list(read_chunks([[1.0], [2.0]], "float32"))
     [(0, [[1.0], [2.0]])]
     """
-    x = mapped(inputs)
-    if not isinstance(x, Mapped) or x.ndim != 2:
+    x = as_memory_map(inputs)
+    if not isinstance(x, MemoryMap) or x.ndim != 2:
         yield 0, inputs
         return
-    for rows in _in_turn(x.shape[0], _rows_of_window(x, dtype)):
+    for rows in _slices(x.shape[0], _rows_in_chunk(x, dtype, CHUNK_BYTES)):
         yield rows.start, x.read(rows, dtype)
 
 
-def some(data: tuple[Any, Any]) -> tuple[Any, Any]:
-    """Return a data set, of a streamed one as many rows, evenly spaced, as fit in a window.
+def sample_rows(data: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Return a data set, or as many evenly spaced rows of a streamed one as fit in a chunk.
 
     Examples
     --------
-    >>> some(([[1.0]], [0]))
+    >>> sample_rows(([[1.0]], [0]))
     ([[1.0]], [0])
     """
-    x = mapped(data[0])
-    if not isinstance(x, Mapped) or x.shape[0] <= (room := _rows_of_window(x, "float64")):
+    x = as_memory_map(data[0])
+    if not isinstance(x, MemoryMap):
+        return x, data[1]
+    room = _rows_in_chunk(x, "float64", CHUNK_BYTES)
+    if x.shape[0] <= room:
         return x, data[1]
     rows = np.linspace(0, x.shape[0] - 1, room).astype(np.int64)
     return x.pick(rows), data[1][rows]
 
 
-def shuffled(seed: int, epoch: int, n: int, size: int) -> Iterator[Array]:
+def shuffled_chunks(seed: int, epoch: int, n: int, size: int) -> Iterator[Array]:
     """Yield the rows of an epoch, shuffled in blocks, ``size`` of them at a time.
 
-    The rows are cut into blocks of ``size / BLOCKS`` neighbours. The blocks come in a random
-    order, and the rows of those that make up a window in a random order. So every row comes
-    once, rows that are far apart in the file meet in a batch as often as any, and all follows
-    from the seed and the epoch; but rows of one block stay within a window or two, so a file
-    that is sorted is to be shuffled once before.
+    The rows are cut into blocks of ``size / BLOCKS`` neighbors. The blocks come in a random
+    order, and so do the rows of the blocks that make up a chunk. Every row therefore comes once,
+    rows that are far apart in the file meet in a batch as often as any others, and the order
+    follows from the seed and the epoch alone. Rows of one block stay within one or two chunks, so
+    shuffle a sorted file once beforehand.
 
     Examples
     --------
-    >>> windows = list(shuffled(seed=0, epoch=1, n=10, size=4))
-    >>> [window.size for window in windows], sorted(np.concatenate(windows).tolist())
+    >>> chunks = list(shuffled_chunks(seed=0, epoch=1, n=10, size=4))
+    >>> [chunk.size for chunk in chunks], sorted(np.concatenate(chunks).tolist())
     ([4, 4, 2], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     """
     rng = random.generator(seed, random.SHUFFLE, epoch)
@@ -194,17 +214,17 @@ def shuffled(seed: int, epoch: int, n: int, size: int) -> Iterator[Array]:
         parts.append(np.arange(start, min(start + block, n)))
         rows += parts[-1].size
         if rows >= size:
-            whole = np.concatenate(parts)
-            yield rng.permutation(whole[:size])
-            rows, parts = rows - size, [whole[size:]]
+            gathered = np.concatenate(parts)
+            yield rng.permutation(gathered[:size])
+            rows, parts = rows - size, [gathered[size:]]
     if rows:
         yield rng.permutation(np.concatenate(parts))
 
 
-def _rows_of_window(x: Mapped, dtype: str) -> int:
-    return max(1, WINDOW // max(1, x.shape[1] * np.dtype(dtype).itemsize))
+def _rows_in_chunk(x: MemoryMap, dtype: str, chunk_bytes: int) -> int:
+    return max(1, chunk_bytes // max(1, x.shape[1] * np.dtype(dtype).itemsize))
 
 
-def _in_turn(n: int, size: int) -> Iterator[slice]:
+def _slices(n: int, size: int) -> Iterator[slice]:
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))

@@ -1,1 +1,1 @@
-"""Advice on a training run, the errors of a model, and the check of a device."""
+"""Advice on a training run, analysis of a model's errors, and the check of a device."""

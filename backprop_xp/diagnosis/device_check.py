@@ -1,7 +1,7 @@
-"""The equivalence check: does this backend and device compute what NumPy computes in float64?
+"""The device check: does a backend on a device compute the same as NumPy in float64?
 
-Every quantity is compared from the same state, since long runs on different hardware drift
-apart by rounding alone. The reference is always NumPy in float64.
+All quantities are computed from the same state, since long runs on different hardware drift apart
+by rounding alone.
 """
 
 from __future__ import annotations
@@ -13,41 +13,40 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from backprop_xp.backend import arrays, random
-from backprop_xp.backend.devices import DTYPES, Placement, select
+from backprop_xp.backend.devices import DTYPES, Placement, select_device
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.nn.activations import ACTIVATIONS, OUTPUTS, Activation
+from backprop_xp.nn.backpropagation import forward, loss_and_gradients
 from backprop_xp.nn.gradient_check import check_gradients
 from backprop_xp.nn.losses import LOSSES, Loss, check_pair
-from backprop_xp.nn.network import (
-    Network,
-    Parameters,
-    forward,
-    initial_parameters,
-    loss_and_gradients,
-    map_arrays,
+from backprop_xp.nn.network import Network, Parameters, initial_parameters, map_arrays
+from backprop_xp.nn.optimizers import (
+    OPTIMIZERS,
+    get_optimizer,
+    gradient_scale,
+    initial_slots,
+    update,
 )
-from backprop_xp.nn.optimizers import OPTIMIZERS, eta_of, get_optimizer
 from backprop_xp.nn.regularizers import Penalty
-from backprop_xp.training.execution.eager import initial_slots, update
 from backprop_xp.training.fit import fit
 
 LIMITS = {"float64": 1e-12, "float32": 1e-5}
-"""Largest admissible error, relative to the largest entry of the array it stands in."""
+"""Largest admissible error, relative to the largest entry of its array."""
 
 GRADIENT_LIMIT = 1e-7
 """Largest admissible difference from central differences, whose own error is about 1e-9."""
 
 
 class Row(NamedTuple):
-    """One line of the table: a quantity, its largest error, and whether it may stand.
+    """A row of the table: a quantity, its largest error, and the limit.
 
     Attributes
     ----------
     group, name : str
-        What was compared, and with what.
+        The kind of comparison, and the quantity.
     error, limit : float
     where : str
-        Where the largest error was found.
+        The network or array with the largest error.
     """
 
     group: str
@@ -63,7 +62,7 @@ class Row(NamedTuple):
 
 
 def allowed_pairs() -> Iterator[tuple[Activation, Loss]]:
-    """Yield every output activation with every loss that can be computed from it."""
+    """Yield each output activation with each loss that accepts its outputs."""
     for activation in OUTPUTS.values():
         for loss in LOSSES.values():
             try:
@@ -76,9 +75,9 @@ def allowed_pairs() -> Iterator[tuple[Activation, Loss]]:
 def gradient_rows() -> Iterator[Row]:
     """Check hand-written gradients against central differences, in float64 on NumPy.
 
-    Yields one row for every output activation and loss: the worst of all hidden activations
-    and of one, two and three layers of weights; those of two layers with L1, L2, sample weights
-    and a dropout mask as well.
+    Yields one row for each output activation and loss: the worst over all hidden activations and
+    over one, two and three layers of weights; two layers also with L1, L2, sample weights and a
+    dropout mask.
     """
     for output, loss in allowed_pairs():
         worst = Row("gradient", f"{output.name} + {loss.name}", 0.0, GRADIENT_LIMIT, "")
@@ -88,10 +87,10 @@ def gradient_rows() -> Iterator[Row]:
             checks = [check_gradients(network, loss, *case)]
             if len(hidden) == 1:
                 checks.append(check_gradients(network, loss, *case, **_regularized(case[1])))
-            for found in checks:
-                if not found.error <= worst.error:
+            for check in checks:
+                if not check.error <= worst.error:
                     behind = " after " + ", ".join(f.name for f in hidden) if hidden else ""
-                    worst = worst._replace(error=found.error, where=found.where + behind)
+                    worst = worst._replace(error=check.error, where=check.where + behind)
         yield worst
 
 
@@ -100,7 +99,11 @@ def _regularized(x: Any) -> dict[str, Any]:
     xp = arrays.namespace(x)
     masks = [None, xp.astype(xp.reshape(xp.arange(3 * x.shape[0]), (-1, 3)) % 4 > 0, x.dtype) * 1.5]
     weights = xp.astype(xp.arange(x.shape[0]), x.dtype) + 0.5
-    return {"penalty": Penalty(0.1, 0.2, biases=True), "weights": weights, "masks": masks}
+    return {
+        "penalty": Penalty(0.1, 0.2, biases=True),
+        "sample_weight": weights,
+        "dropout_masks": masks,
+    }
 
 
 def _hidden_choices() -> Iterator[tuple[Activation, ...]]:
@@ -111,7 +114,7 @@ def _hidden_choices() -> Iterator[tuple[Activation, ...]]:
 
 
 def _smooth_case(network: Network) -> tuple[Parameters, Any, Any]:
-    """Return parameters, inputs and targets for which no z lies near a kink or a jump at 0."""
+    """Return parameters, inputs and targets where no z is near a kink or a jump at 0."""
     for seed in range(1000):
         case = _case(network, seed, 5)
         z = forward(network, case[0], case[1]).z
@@ -121,10 +124,10 @@ def _smooth_case(network: Network) -> tuple[Parameters, Any, Any]:
 
 
 def _case(network: Network, seed: int, n: int, dtype: str = "float64") -> tuple[Any, Any, Any]:
-    """Return parameters, inputs and targets on NumPy, exact in ``dtype``, held in float64."""
-    place = select("cpu", "numpy")
+    """Return NumPy parameters, inputs and targets in float64 that are exact in ``dtype``."""
+    place = select_device("cpu", "numpy")
     parameters = initial_parameters(
-        network, seed, "scaled_normal", xp=place.xp, dtype=place.dtype(dtype)
+        network, seed, "scaled_normal", xp=place.xp, dtype=place.with_dtype(dtype).dtype
     )
     rng = random.generator(seed, random.CHECK)
     x = rng.normal(0.0, 1.0, (n, network.sizes[0])).astype(dtype).astype("float64")
@@ -136,16 +139,15 @@ def _case(network: Network, seed: int, n: int, dtype: str = "float64") -> tuple[
 def backend_rows(placement: Placement) -> Iterator[Row]:
     """Compare a backend and device with NumPy in float64, in float64 and in float32.
 
-    Yields rows for the weighted inputs z, the activations a, the errors δ, every gradient and
-    the loss of networks with each activation; one step of every optimizer; and ten steps of
-    training.
+    Yields rows for z, a, δ, the gradients and the loss of networks with each activation, for one
+    step of each optimizer, and for ten steps of training.
     """
     for dtype in DTYPES:
-        placed = select(placement.name, placement.backend, dtype=dtype)
-        with placed.activate():
-            yield from _pass_rows(placed, dtype)
-            yield from _optimizer_rows(placed, dtype)
-            yield from _training_rows(placed, dtype)
+        tested = select_device(placement.name, placement.backend, dtype=dtype)
+        with tested.activate():
+            yield from _pass_rows(tested, dtype)
+            yield from _optimizer_rows(tested, dtype)
+            yield from _training_rows(tested, dtype)
 
 
 def _pass_rows(placement: Placement, dtype: str) -> Iterator[Row]:
@@ -183,7 +185,7 @@ def _lists(step: Any) -> tuple[Any, ...]:
 
 
 def _optimizer_rows(placement: Placement, dtype: str) -> Iterator[Row]:
-    reference = select("cpu", "numpy")
+    reference = select_device("cpu", "numpy")
     network = Network((300, 200), "identity")  # more elements than a slice of an update
     parameters, _, _ = _case(network, 2, 1, dtype)
     gradients, _, _ = _case(network, 3, 1, dtype)
@@ -197,7 +199,7 @@ def _optimizer_rows(placement: Placement, dtype: str) -> Iterator[Row]:
                 for layers in (parameters, gradients)
             )
             slots = initial_slots(optimizer, p, xp=place.xp)
-            eta = eta_of(optimizer, scalars)
+            eta = gradient_scale(optimizer, scalars)
             g = map_arrays(functools.partial(operator.mul, eta), g)
             layers, slots = update(optimizer, p, g, slots, scalars, xp=place.xp)
             results.append(
@@ -210,7 +212,7 @@ def _training_rows(placement: Placement, dtype: str) -> Iterator[Row]:
     network = Network((64, 32, 5), ("tanh", "softmax"))
     parameters, x, y = _case(network, 4, 95, dtype)  # batches of 10, the last one of 5
     runs = []
-    for place, precision in ((select("cpu", "numpy"), "float64"), (placement, dtype)):
+    for place, precision in ((select_device("cpu", "numpy"), "float64"), (placement, dtype)):
         runs.append(
             fit(
                 network,
@@ -230,12 +232,14 @@ def _training_rows(placement: Placement, dtype: str) -> Iterator[Row]:
 
 
 def _on(placement: Placement, x: Any, dtype: str) -> Any:
-    """Return a copy of a host array on the device: an optimizer's rule consumes its arrays."""
-    return placement.xp.asarray(x, dtype=placement.dtype(dtype), device=placement.device, copy=True)
+    """Return a copy of a host array on the device: an optimizer's rule overwrites its arrays."""
+    return placement.xp.asarray(
+        x, dtype=placement.with_dtype(dtype).dtype, device=placement.device, copy=True
+    )
 
 
 def _error(wanted: Iterable[Any], got: Iterable[Any]) -> float:
-    """Return the largest difference of arrays, each relative to its largest wanted entry."""
+    """Return the largest difference of arrays, relative to the largest wanted entry of each."""
     largest = 0.0
     for one, other in zip(wanted, got, strict=True):
         reference = arrays.to_numpy(one)

@@ -1,4 +1,4 @@
-"""The doctor: what went wrong in a training, with the evidence for it and a way to mend it."""
+"""The doctor: what went wrong in a training run, the evidence for it, and how to fix it."""
 
 from __future__ import annotations
 
@@ -12,24 +12,28 @@ from backprop_xp.training.state import TrainState
 
 
 class Finding(NamedTuple):
-    """Something that is wrong with a training.
+    """Something that went wrong in a training run.
 
     Attributes
     ----------
     fault : str
         Its name, a key of `RULES`.
     evidence : str
-        What was seen, in numbers.
-    mend : str
+        The numbers that show it.
+    remedy : str
         What to do about it.
     """
 
     fault: str
     evidence: str
-    mend: str
+    remedy: str
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the finding as files and ``--json`` hold it, with the remedy under ``mend``."""
+        return {"fault": self.fault, "evidence": self.evidence, "mend": self.remedy}
 
 
-def examine(
+def diagnose(
     network: Network,
     state: TrainState,
     train: tuple[Any, Any],
@@ -40,29 +44,29 @@ def examine(
     classes: Sequence[str] | None = None,
     features: Sequence[str] | None = None,
 ) -> list[Finding]:
-    """Look for what commonly goes wrong in a training.
+    """Look for common faults in a training run.
 
-    The bounds are those of `scripts/doctor_check.py`, which counts false alarms and planted
+    The bounds were chosen with `scripts/doctor_check.py`, which counts false alarms and the planted
     faults that are found.
 
     Parameters
     ----------
     network : Network
     state : TrainState
-        What `backprop_xp.fit` returned, or the ``state`` of its `DivergenceError`.
+        Returned by `backprop_xp.fit`, or the ``state`` of its `DivergenceError`.
     train, validation : pair of arrays
-        What `fit` was given.
+        The arguments of `fit`.
     loss : name, `Loss` or None
-        That of the training; None takes the one that belongs to the output activation.
+        That of the training run; None selects the default for the output activation.
     diverged : bool
-        Whether the training ended with a `DivergenceError`.
+        Whether the run ended with a `DivergenceError`.
     classes, features : sequence of str, optional
-        What to call the classes and the input columns; by default by their numbers from 0.
+        Names of the classes and of the input columns; numbers from 0 by default.
 
     Returns
     -------
     list of Finding
-        The likeliest cause first; empty if nothing was found.
+        The most likely cause first; empty if nothing was found.
 
     Raises
     ------
@@ -77,22 +81,22 @@ def examine(
     >>> data = x, (x[:, 0] > 0.0).astype(int)
     >>> network = Network((2, 10, 2), ("relu", "softmax"))
     >>> state = fit(network, data, epochs=5, optimizer="sgd", seed=0)
-    >>> print(examine(network, state, data)[0].evidence)
+    >>> print(diagnose(network, state, data)[0].evidence)
     the inputs of column 1 have a root mean square of 1.01e+03
     """
     record = default_loss(network.activations[-1]) if loss is None else get_loss(loss)
-    seen = collect(network, state, train, validation, loss=record, diverged=diverged)
-    seen = seen._replace(classes=classes, features=features)
+    evidence = collect(network, state, train, validation, loss=record, diverged=diverged)
+    evidence = evidence._replace(classes=classes, features=features)
     findings: list[Finding] = []
     for fault, rule in RULES.items():
-        found = rule(seen, [finding.fault for finding in findings])
-        if found is not None:
-            findings.append(Finding(fault, *found))
+        result = rule(evidence, [finding.fault for finding in findings])
+        if result is not None:
+            findings.append(Finding(fault, *result))
     return findings
 
 
 Rule = Callable[[Evidence, list[str]], tuple[str, str] | None]
-"""``(evidence, faults found so far) -> (evidence, mend)``, or None."""
+"""``(evidence, faults found so far) -> (evidence, remedy)``, or None."""
 
 
 def _inputs_not_scaled(e: Evidence, found: list[str]) -> tuple[str, str] | None:
@@ -101,19 +105,19 @@ def _inputs_not_scaled(e: Evidence, found: list[str]) -> tuple[str, str] | None:
     column = e.column if e.features is None else e.features[e.column]
     return (
         f"the inputs of column {column} have a root mean square of {e.scale:.3g}"
-        + (", and those of all others less" if e.scale < 0.01 else ""),
-        "scale them to about 1: subtract the mean and divide by the deviation "
+        + (", and all others a smaller one" if e.scale < 0.01 else ""),
+        "scale them to about 1: subtract the mean and divide by the standard deviation "
         "(--scaling standard), or divide images by their largest value",
     )
 
 
 def _exploding(e: Evidence, found: list[str]) -> tuple[str, str] | None:
-    if e.grown <= 100.0:
+    if e.largest_gradient_ratio <= 100.0:
         return None
     return (
-        f"the error grew {e.grown:.3g} times on its way back to the first layer",
-        "begin with smaller weights (--initializer auto), take fewer layers, or bound the "
-        "gradient (--clip-norm)",
+        f"the error grew {e.largest_gradient_ratio:.3g} times on its way back to the first layer",
+        "start from smaller weights (--initializer auto), use fewer layers, or clip the gradient "
+        "(--clip-norm)",
     )
 
 
@@ -123,7 +127,7 @@ def _dead(e: Evidence, found: list[str]) -> tuple[str, str] | None:
         return None
     return (
         f"{share:.0%} of the units of layer {layer} pass no error for any sample",
-        "lower the learning rate, begin with biases of 0, or take leaky_relu",
+        "lower the learning rate, start from biases of 0, or use leaky_relu",
     )
 
 
@@ -132,64 +136,64 @@ def _saturated(e: Evidence, found: list[str]) -> tuple[str, str] | None:
     if share < 0.8:
         return None
     return (
-        f"{share:.0%} of the activations of layer {layer} lie on a flat end of their function",
-        "lower the learning rate, begin with smaller weights, or take relu",
+        f"{share:.0%} of the activations of layer {layer} lie on a flat part of their function",
+        "lower the learning rate, start from smaller weights, or use relu",
     )
 
 
 def _vanishing(e: Evidence, found: list[str]) -> tuple[str, str] | None:
-    if e.passed_back >= 0.005 or _any(found, "dead units", "saturated units"):
+    if e.gradient_ratio >= 0.005 or _any(found, "dead units", "saturated units"):
         return None
     return (
-        f"{e.passed_back:.2g} of the error at the output reaches the first layer",
-        "take relu or tanh for the hidden layers, or fewer of them",
+        f"{e.gradient_ratio:.2g} of the error at the output reaches the first layer",
+        "use relu or tanh in the hidden layers, or fewer hidden layers",
     )
 
 
 def _rate_too_high(e: Evidence, found: list[str]) -> tuple[str, str] | None:
     if "inputs not scaled" in found:
-        return None  # the rate is then not to blame,
+        return None  # the inputs are the cause, not the rate
     if "exploding gradients" in found and max(e.updates, default=0.0) < 0.05:
-        return None  # nor here, where the steps are small for the size of the weights
+        return None  # nor is it the rate if the steps are small relative to the weights
     evidence = ""
-    # Before the first steps any loss is possible; a later one that is worse was made by them.
+    # The initial weights may have any loss; if it is worse later, the steps made it so.
     first, later = max(e.losses[:1], default=0.0), max(e.losses[1:], default=0.0)
     if e.diverged:
-        evidence = "the training diverged"
+        evidence = "training diverged"
     elif later > max(2.0 * e.baseline, first) or first > 20.0 * e.baseline:
         evidence = (
-            f"the loss of an epoch was {max(e.losses):.3g}, and {e.baseline:.3g} is that of a "
-            "constant prediction"
+            f"the loss of an epoch was {max(e.losses):.3g}; that of a constant prediction is "
+            f"{e.baseline:.3g}"
         )
     elif e.updates and e.updates[0] > 0.6:
         evidence = f"the first step changes the weights by {e.updates[0]:.0%} of their size"
     if not evidence:
         return None
-    return evidence, "divide the learning rate by 10, or look for it with find-lr"
+    return evidence, "divide the learning rate by 10, or find one with find-lr"
 
 
 def _rate_too_low(e: Evidence, found: list[str]) -> tuple[str, str] | None:
-    if found or e.moved >= 0.1 or e.learned >= 0.5:
+    if found or e.relative_change >= 0.1 or e.explained_loss >= 0.5:
         return None
     return (
-        f"the {e.steps:,} steps can have changed the weights by {e.moved:.2%} at most",
-        "multiply the learning rate by 10, look for it with find-lr, or train longer",
+        f"the {e.steps:,} steps changed the weights by at most {e.relative_change:.2%}",
+        "multiply the learning rate by 10, find one with find-lr, or train longer",
     )
 
 
 def _labels(e: Evidence, found: list[str]) -> tuple[str, str] | None:
     if found or not e.losses:
         return None
-    learned, where = e.learned_held_out, "validation"
-    if learned is None:
-        learned, where = e.learned, "training"
-    if learned >= 0.03 or e.still_falls:
+    explained, name = e.explained_validation_loss, "validation"
+    if explained is None:
+        explained, name = e.explained_loss, "training"
+    if explained >= 0.03 or e.still_falls:
         return None
     return (
-        f"the {where} loss was never more than {max(learned, 0.0):.1%} better than that of a "
-        "constant prediction",
-        "look whether inputs and labels belong to each other row by row; else the inputs do not "
-        "tell the labels, or the network is too small",
+        f"the {name} loss was never more than {max(explained, 0.0):.1%} below that of a constant "
+        "prediction",
+        "check that each row of inputs has its own label; otherwise the inputs do not predict the "
+        "labels, or the network is too small",
     )
 
 
@@ -203,7 +207,7 @@ def _never_predicted(e: Evidence, found: list[str]) -> tuple[str, str] | None:
     return (
         f"class {name} is never predicted, and {e.counts[missed[0]]} of "
         f"{sum(e.counts)} training samples belong to it",
-        "weigh rare classes more (--class-weight balanced), or gather more of them",
+        "give rare classes more weight (--class-weight balanced), or collect more of them",
     )
 
 
@@ -218,7 +222,7 @@ def _overfitting(e: Evidence, found: list[str]) -> tuple[str, str] | None:
     return (
         f"the validation loss was {best:.3g} after epoch {epoch} and is {last:.3g} now, while the "
         f"training loss is {e.loss:.3g}",
-        "stop early (--patience), take more data or --augment, or use --dropout or --l2",
+        "stop early (--patience), use more data or --augment, or use --dropout or --l2",
     )
 
 

@@ -1,4 +1,4 @@
-"""Evidence: all numbers of a training by which the doctor judges."""
+"""Evidence: the numbers of a training run from which the doctor draws its conclusions."""
 
 from __future__ import annotations
 
@@ -9,45 +9,47 @@ from typing import Any, NamedTuple
 
 from backprop_xp.backend import arrays
 from backprop_xp.backend.arrays import Array, Namespace
-from backprop_xp.backend.host import quiet
-from backprop_xp.data.device_data import Placed, place
-from backprop_xp.data.streaming import some
+from backprop_xp.backend.devices import placement_of
+from backprop_xp.backend.host import ignore_overflow
+from backprop_xp.data.device_data import DeviceData, to_device
+from backprop_xp.data.streaming import sample_rows
+from backprop_xp.nn.backpropagation import loss_and_gradients
 from backprop_xp.nn.losses import Loss
 from backprop_xp.nn.metrics import classes_of
-from backprop_xp.nn.network import Network, loss_and_gradients
+from backprop_xp.nn.network import Network
 from backprop_xp.training.evaluation import evaluate, predict
 from backprop_xp.training.layer_statistics import SAMPLE, describe, measure
 from backprop_xp.training.state import TrainState
 
 
 class Evidence(NamedTuple):
-    """What a training left to look at.
+    """The numbers of a training run that the doctor inspects.
 
     Attributes
     ----------
     diverged : bool
         Whether a loss or a weight was no longer finite.
     stopped_early : bool
-        Whether early stopping was asked for, so that the weights are the best ones.
+        Whether early stopping was on, so that the weights are those of the best epoch.
     steps : int
     scale : float
         The largest root mean square of an input column.
     column : int
-        That column.
+        The column that has it.
     baseline : float
         The training loss of the best constant prediction, the mean of the targets.
     loss : float
-        The training loss of the weights as they are.
+        The training loss of the current weights.
     validation_loss, validation_baseline : float or None
-        The same of the validation set, with the constant of the training set.
+        The same on the validation set, with the constant of the training set.
     losses, validation_losses : list of float
         After each epoch: the running training loss, and the validation loss.
     counts, predicted : list of int
-        Training samples of each class, and how many are taken for it; empty for a regression.
+        Training samples of each class, and how many are predicted as it; empty for regression.
     layers : list of dict
-        A step from the weights as they are, from `backprop_xp.training.layer_statistics`.
-    looks : list of lists of dict
-        The steps that were measured during the training.
+        `backprop_xp.training.layer_statistics` of a step from the current weights.
+    measured_steps : list of lists of dict
+        The same of the steps that were measured during training.
     classes, features : sequence of str or None
         Names of the classes and of the input columns.
     """
@@ -66,24 +68,24 @@ class Evidence(NamedTuple):
     counts: list[int]
     predicted: list[int]
     layers: list[dict[str, float | None]]
-    looks: list[list[dict[str, float | None]]]
+    measured_steps: list[list[dict[str, float | None]]]
     classes: Sequence[str] | None = None
     features: Sequence[str] | None = None
 
     @property
-    def passed_back(self) -> float:
-        """The error that reaches the first layer, as a share of that at the output."""
-        return _passed_back(self.layers)
+    def gradient_ratio(self) -> float:
+        """The error that reaches the first layer, relative to that at the output."""
+        return _gradient_ratio(self.layers)
 
     @property
-    def grown(self) -> float:
-        """The largest such share that was ever measured."""
-        return max(map(_passed_back, [self.layers, *self.looks]))
+    def largest_gradient_ratio(self) -> float:
+        """The largest `gradient_ratio` of all measured steps."""
+        return max(map(_gradient_ratio, [self.layers, *self.measured_steps]))
 
     @property
     def still_falls(self) -> bool:
-        """Whether the loss, that of the validation set where there is one, has fallen clearly
-        below that of a constant prediction and was lowest in the last fifth of the epochs."""
+        """Whether the loss fell clearly below that of a constant prediction and was lowest in the
+        last fifth of the epochs; on the validation set where there is one."""
         losses, baseline = self.losses, self.baseline
         if self.validation_losses and self.validation_baseline is not None:
             losses, baseline = self.validation_losses, self.validation_baseline
@@ -91,29 +93,29 @@ class Evidence(NamedTuple):
         return bool(losses) and min(losses) < 0.995 * baseline and losses.index(min(losses)) >= late
 
     @property
-    def learned_held_out(self) -> float | None:
-        """The largest such share on the validation set after any epoch, where there is one."""
+    def explained_validation_loss(self) -> float | None:
+        """The largest `explained_loss` after any epoch on the validation set; None without one."""
         if not self.validation_losses or self.validation_baseline is None:
             return None
         return _share(min(self.validation_losses), self.validation_baseline)
 
     @property
     def updates(self) -> list[float]:
-        """Of each step that was measured the largest relative update of a layer."""
-        return [max(row["update"] or 0.0 for row in layers) for layers in self.looks]
+        """The largest relative update of a layer in each measured step."""
+        return [max(row["update"] or 0.0 for row in layers) for layers in self.measured_steps]
 
     @property
-    def moved(self) -> float:
-        """How far the weights can have come in all steps, relative to their size."""
+    def relative_change(self) -> float:
+        """The most that all steps can have changed the weights, relative to their size."""
         return median(self.updates) * self.steps if self.updates else math.inf
 
     @property
-    def learned(self) -> float:
-        """The share of the loss of a constant prediction that the training took away."""
+    def explained_loss(self) -> float:
+        """The share of the loss of a constant prediction that training removed."""
         return _share(self.loss, self.baseline)
 
     def worst(self, name: str) -> tuple[float, int]:
-        """Return the largest share of a kind in a hidden layer, and that layer from 1."""
+        """Return the largest share of dead or saturated units, and its hidden layer from 1."""
         shares = [row[name] or 0.0 for row in self.layers[:-1]]
         worst = max(shares, default=0.0)
         return worst, shares.index(worst) + 1 if shares else 0
@@ -128,19 +130,19 @@ def collect(
     loss: Loss,
     diverged: bool = False,
 ) -> Evidence:
-    """Collect the evidence on a training; the parameters are those of `doctor.examine`."""
+    """Collect the evidence on a training run; the parameters are those of `doctor.diagnose`."""
     parameters = state.parameters
     weights = parameters[0].weights
-    xp, device = arrays.namespace(weights), arrays.device(weights)
+    xp = arrays.namespace(weights)
 
-    def placed(data: tuple[Any, Any]) -> Placed:
+    def placed(data: tuple[Any, Any]) -> DeviceData:
         sizes = network.sizes[0], network.sizes[-1]
-        return place(some(data), *sizes, xp=xp, dtype=weights.dtype, device=device)
+        return to_device(sample_rows(data), *sizes, placement_of(weights))
 
-    def measured(data: Placed) -> float:
+    def measured(data: DeviceData) -> float:
         return evaluate(network, loss, parameters, data.x, data.y, xp=xp)["loss"]
 
-    with arrays.on_device_of(weights), quiet(xp):
+    with arrays.on_device_of(weights), ignore_overflow(xp):
         known = placed(train)
         constant = xp.mean(known.y, axis=0)
         held_out = None if validation is None else placed(validation)
@@ -168,12 +170,12 @@ def collect(
                 _counts(predict(network, parameters, known.x), xp) if known.labelled else []
             ),
             layers=describe(measure(network, step, parameters, [0.0] * len(parameters), xp=xp)),
-            looks=[record["layers"] for record in state.history if "layers" in record],
+            measured_steps=[record["layers"] for record in state.history if "layers" in record],
         )
 
 
 def _constant_loss(loss: Loss, outputs: Array, y: Array, xp: Namespace) -> float:
-    terms, _ = loss.from_outputs(outputs + xp.zeros_like(y), y, xp)
+    terms, _ = loss.value_and_gradient(outputs + xp.zeros_like(y), y, xp)
     return float(xp.sum(terms) / y.shape[0])
 
 
@@ -186,8 +188,8 @@ def _share(loss: float, baseline: float) -> float:
     return 1.0 - loss / baseline if baseline else 0.0
 
 
-def _passed_back(layers: list[dict[str, float | None]]) -> float:
-    """Return the error that reaches the first layer as a share of that at the output."""
+def _gradient_ratio(layers: list[dict[str, float | None]]) -> float:
+    """Return the error that reaches the first layer, relative to that at the output."""
     first, last = layers[0]["delta"], layers[-1]["delta"]
     if first is None or last is None:
         return math.inf

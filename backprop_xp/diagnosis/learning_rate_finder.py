@@ -1,42 +1,48 @@
-"""The learning-rate finder: a short training whose rate rises shows which rate learns."""
+"""The learning-rate finder: a short training run with a rising rate shows which rate learns."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from backprop_xp.backend.devices import Placement
 from backprop_xp.errors import ConfigurationError
-from backprop_xp.nn.network import Network, Parameters, Step
-from backprop_xp.training.settings import PACE, TrainingSettings, check_whole
+from backprop_xp.nn.backpropagation import StepResult
+from backprop_xp.nn.network import Network, Parameters
+from backprop_xp.training.settings import (
+    LEARNING_RATE_AND_STOPPING,
+    TrainingOptions,
+    TrainingSettings,
+    check_integer,
+)
 from backprop_xp.training.state import TrainState
 
 if TYPE_CHECKING:
     from backprop_xp.data.loader import Shuffle
 
 LOW, HIGH, STEPS = 1e-6, 10.0, 400
-"""The usual range, and the steps from one end to the other."""
+"""The default range, and the number of steps from one end to the other."""
 
-# Chosen with scripts/find_lr.py. Where the smoothed loss is lowest, the rate is about to be too
-# large; where most of the fall was done long before, what came after was chance, or a network
-# that the rates on the way had spoilt.
+# Chosen with scripts/find_lr.py. Where the smoothed loss is lowest, the rate is about to become too
+# large. Where most of the fall came long before, the rest was chance, or due to a network that
+# the rates on the way had spoiled.
 _SHARE = 0.25  # the suggestion, relative to the rate at which the smoothed loss is lowest
-_BEYOND = 4.0  # the most it is, relative to the rate by which most of the fall was done
+_BEYOND = 4.0  # the largest suggestion, relative to the rate at which most of the fall was reached
 _MOST = 0.8  # of the fall
 _SPAN = 0.3  # powers of ten of the learning rate over which the loss is smoothed
-_GROWN = 4.0  # the test ends where the smoothed loss is that many times its lowest
+_GROWN = 4.0  # the test ends where the smoothed loss is this many times its lowest
 _START = 10  # the first tenth of the steps shows the loss before anything is learned
-_FALL = 0.1  # the share of that loss which must be lost at least
+_FALL = 0.1  # the smallest fall, as a share of that loss
 
 _NEVER = (
-    "the loss never fell clearly; try another range, more steps or larger batches, and look "
+    "the loss never fell clearly; try another range, more steps or larger batches, and check "
     "whether the data can be learned at all"
 )
 
 
 class RateFinding(NamedTuple):
-    """What a range test found.
+    """The result of a range test.
 
     Attributes
     ----------
@@ -45,9 +51,9 @@ class RateFinding(NamedTuple):
     losses : list of float
         The loss of each step's batch before its update, without the penalty.
     smoothed : list of float
-        The same, averaged with weights that fall off exponentially into the past.
+        The same, averaged with weights that decay exponentially into the past.
     suggestion : float or None
-        The learning rate to train with, to two digits; None if the test shows none.
+        The learning rate to train with, to two digits; None if the test found none.
     reason : str
         Why there is no suggestion; empty if there is one.
     """
@@ -73,15 +79,15 @@ def find_learning_rate(
     state: TrainState | None = None,
     parameters: Parameters | None = None,
     shuffle: bool | Shuffle = True,
-    **settings: Any,
+    **settings: Unpack[TrainingOptions],
 ) -> RateFinding:
-    """Find a learning rate by a range test: train while it rises exponentially, and see the loss.
+    """Find a learning rate by a range test: raise it exponentially while training.
 
-    The steps are those of `backprop_xp.fit` with the same settings, done in copies of the
-    weights; nothing that is handed in changes, and random draws follow from the seed as ever. The
-    suggestion is a quarter of the rate at which the smoothed loss is lowest, and at most four times
-    the rate by which four fifths of its fall were done. There is none where the loss did not fall
-    by a tenth, or by no more than single batches stray, or where it still fell at the end.
+    The steps are those of `backprop_xp.fit` with the same settings, on copies of the weights; no
+    argument is changed. The suggestion is a quarter of the rate at which the smoothed loss is
+    lowest, and at most four times the rate at which four fifths of its fall were reached. There is
+    none if the loss did not fall by a tenth, or by no more than the noise of single batches, or
+    if it was still falling at the end.
 
     Source: Smith (2017), "Cyclical learning rates for training neural networks", section 3.3.
 
@@ -93,14 +99,13 @@ def find_learning_rate(
     low, high : float
         The first and the last learning rate.
     steps : int
-        Steps from one to the other, at least 20, in as many epochs as they need; the fewer, the
-        coarser the suggestion. The test ends earlier where the smoothed loss has grown to 4 times
-        its lowest, or the loss is no longer finite.
+        Steps from one to the other, at least 20, over as many epochs as needed; fewer steps give
+        a coarser suggestion. The test ends earlier if the smoothed loss grows to 4 times its
+        lowest, or the loss is no longer finite.
     device, dtype, sample_weight, image_shape, state, parameters, shuffle
         As for `backprop_xp.fit`.
     **settings
-        As for `backprop_xp.fit`, but for those that say how the learning rate changes
-        or when a training ends.
+        As for `backprop_xp.fit`, except those that set the learning rate or when training ends.
 
     Returns
     -------
@@ -109,8 +114,8 @@ def find_learning_rate(
     Raises
     ------
     ConfigurationError
-        For a range or a number of steps that cannot be, and for settings that are unknown, out of
-        range or without meaning here.
+        For an invalid range or number of steps, and for settings that are unknown, out of range or
+        without meaning here.
     DataError
         For data that does not fit the network or holds NaN or infinity.
     DeviceError
@@ -121,28 +126,36 @@ def find_learning_rate(
     >>> from backprop_xp.data.digits import load_digits
     >>> digits = load_digits().train
     >>> network = Network((64, 30, 10), ("relu", "softmax"))
-    >>> found = find_learning_rate(network, (digits.inputs / 16.0, digits.targets), seed=0)
-    >>> 0.01 < found.suggestion < 0.1
+    >>> finding = find_learning_rate(network, (digits.inputs / 16.0, digits.targets), seed=0)
+    >>> 0.01 < finding.suggestion < 0.1
     True
     """
-    # Here and not above, since the command line reads the usual range without NumPy.
-    from backprop_xp.training.fit import where
+    # Here and not above, since the command line reads the default range without NumPy.
+    from backprop_xp.backend.devices import placement_of
+    from backprop_xp.training.state import initial_state
+    from backprop_xp.training.step import TrainingStep
     from backprop_xp.training.trainer import Trainer
+    from backprop_xp.training.training_data import TrainingData
 
     check_range(low, high, steps)
-    if idle := [name for name in settings if name in PACE]:
+    if unused := [name for name in settings if name in LEARNING_RATE_AND_STOPPING]:
         raise ConfigurationError(
-            f"{idle[0]} means nothing where a learning rate is looked for", "leave it out"
+            f"{unused[0]} has no meaning while a learning rate is searched for", "leave it out"
         )
     options = TrainingSettings.of({**settings, "diagnostics": False})
     test = _RangeTest(low, high, steps)
-    place_on, real = where(device, dtype, train[0])
-    with place_on.activate():
-        training = Trainer(network, train, None, place_on, real, options)
-        training.take(shuffle, sample_weight, image_shape)
-        state = training.start(parameters, state)
+    placement = placement_of(train[0], device, dtype)
+    with placement.activate():
+        data = TrainingData.of(
+            network, options, placement, train, shuffle=shuffle, sample_weight=sample_weight
+        )
+        state = initial_state(network, options, placement, parameters, state)
+        step = TrainingStep.of(
+            network, options, placement, n=data.n, seed=state.seed, image_shape=image_shape
+        )
+        trainer = Trainer(step, data, options)
         while not test.ended:
-            result = training.run(state, test.next_rates(training.steps), test.watch)
+            result = trainer.run_steps(state, test.next_rates(data.steps), test.on_step)
             state = state._replace(
                 parameters=result.parameters,
                 slots=result.slots,
@@ -153,18 +166,18 @@ def find_learning_rate(
 
 
 def check_range(low: float, high: float, steps: int) -> None:
-    """Refuse a range of learning rates, or a number of steps, that cannot be."""
+    """Raise an error for an invalid range of learning rates or number of steps."""
     numbers = all(isinstance(rate, (int, float)) for rate in (low, high))
     if not (numbers and 0.0 < 10.0 * low <= high < math.inf):
         raise ConfigurationError(
             f"the learning rates go from {low!r} to {high!r}",
             "give two numbers above 0, the second at least 10 times the first",
         )
-    check_whole("steps", steps, 20)
+    check_integer("steps", steps, 20)
 
 
 class _RangeTest:
-    """The learning rates of a range test, and what is seen of the loss at each."""
+    """The learning rates of a range test, and the loss measured at each."""
 
     def __init__(self, low: float, high: float, steps: int) -> None:
         parts = [step / (steps - 1) for step in range(steps)]
@@ -177,12 +190,12 @@ class _RangeTest:
         self.ended = False
 
     def next_rates(self, steps: int) -> list[float]:
-        """Return the rates of the next epoch; fewer than its steps where the test ends in it."""
+        """Return the rates of the next epoch; fewer than its steps if the test ends in it."""
         done = len(self.losses)
         return self.rates[done : done + steps]
 
-    def watch(self, place: int, loss: Any, look: Callable[[], Step]) -> bool:
-        """Take the loss of a step, and say whether it was the last one."""
+    def on_step(self, index: int, loss: Any, inspect: Callable[[], StepResult]) -> bool:
+        """Record the loss of a step; return whether it was the last one."""
         loss = float(loss)
         grown = not math.isfinite(loss)
         if not grown:
@@ -196,12 +209,12 @@ class _RangeTest:
         return self.ended
 
     def finding(self) -> RateFinding:
-        """Return what the test found."""
+        """Return the result of the test."""
         rates = self.rates[: len(self.losses)]
         return RateFinding(rates, self.losses, self.smoothed, *self._suggestion())
 
     def _suggestion(self) -> tuple[float | None, str]:
-        """Return a learning rate and no reason, or none and why."""
+        """Return a learning rate and no reason, or None and the reason."""
         losses, smoothed = self.losses, self.smoothed
         start = len(self.rates) // _START
         if len(losses) <= start:
@@ -209,13 +222,13 @@ class _RangeTest:
         before = sum(loss / start for loss in losses[:start])  # in shares: a sum may overflow
         lowest = min(range(start, len(losses)), key=smoothed.__getitem__)
         fall = before - smoothed[lowest]
-        strays = [losses[i] - smoothed[i] for i in range(max(0, lowest - self.span), lowest)]
-        noise = math.hypot(*strays) / math.sqrt(len(strays))
+        residuals = [losses[i] - smoothed[i] for i in range(max(0, lowest - self.span), lowest)]
+        noise = math.hypot(*residuals) / math.sqrt(len(residuals))
         if fall <= max(_FALL * before, noise):
             return None, _NEVER
         if lowest == len(self.rates) - 1:
             end = self.rates[lowest]
-            return None, f"the loss still fell at {end:g}, the end of the range; take a higher one"
+            return None, f"the loss still fell at {end:g}, the end of the range; use a higher one"
         most = next(i for i in range(start, lowest + 1) if before - smoothed[i] >= _MOST * fall)
         rate = min(_SHARE * self.rates[lowest], _BEYOND * self.rates[most])
         return float(f"{rate:.2g}"), ""

@@ -1,4 +1,4 @@
-"""The scikit-learn face: an MLP classifier and regressor over the one training machine."""
+"""Scikit-learn estimators: an MLP classifier and an MLP regressor, trained by `backprop_xp.fit`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the classifier and the regressor share: checking, training, predicting, saving."""
+"""The base class of the classifier and the regressor: checking, training, predicting, saving."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from backprop_xp.backend import arrays
 from backprop_xp.backend.arrays import Array
 from backprop_xp.backend.devices import Placement
+from backprop_xp.backend.fast_numpy import fast_namespace
 from backprop_xp.data.scaling import Scaling
 from backprop_xp.data.sparse import SparseRows
 from backprop_xp.estimators import persistence
@@ -26,9 +27,9 @@ from backprop_xp.estimators.fitting import optimize, split
 from backprop_xp.estimators.inputs import (
     check_inputs,
     check_weights,
-    lives_elsewhere,
-    placed,
-    placement_of,
+    device_inputs,
+    is_on_device,
+    placement_for,
     precision_of,
     without_zeros,
 )
@@ -39,7 +40,8 @@ from backprop_xp.estimators.parameters import (
     initial_weights,
     network_of,
 )
-from backprop_xp.nn.network import Layer, Network, Parameters, forward, map_arrays
+from backprop_xp.nn.backpropagation import forward
+from backprop_xp.nn.network import Layer, Network, Parameters, map_arrays
 from backprop_xp.training.evaluation import predict
 from backprop_xp.training.state import TrainState
 
@@ -57,8 +59,8 @@ class BaseMLP(BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
 
-    def _keep(self, parameters: Mapping[str, Any]) -> None:
-        """Keep the constructor's parameters as they were given."""
+    def _store_params(self, parameters: Mapping[str, Any]) -> None:
+        """Store the constructor's parameters unchanged."""
         for name in self._get_param_names():
             setattr(self, name, parameters[name])
 
@@ -68,17 +70,17 @@ class BaseMLP(BaseEstimator):
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None
     ) -> Self:
-        """Train on data.
+        """Train the network.
 
         Parameters
         ----------
         X : array_like, data frame or sparse matrix, shape (n, n_features)
         y : array_like, shape (n,) or (n, n_outputs)
         sample_weight : array_like, shape (n,), optional
-            Weight 2 counts as the row twice, weight 0 as no row.
+            A row of weight 2 counts twice, one of weight 0 not at all.
         X_val, y_val : array_like, optional
-            Measured after each epoch, never trained on; with ``early_stopping`` they take the
-            place of a part of the training data.
+            Measured after each epoch, never trained on; with ``early_stopping`` they are used
+            instead of a part of the training data.
 
         Returns
         -------
@@ -87,24 +89,28 @@ class BaseMLP(BaseEstimator):
         Raises
         ------
         ValueError
-            For data or parameters that are wrong, and for a training that diverges; the model
-            is then that of the last good epoch.
+            For invalid data or parameters, and if training diverges; the model is then that of
+            the last good epoch.
         """
-        with self._as_before_if_refused() as before:
-            return self._fit(X, y, sample_weight, X_val, y_val, before=before)
+        with self._restored_on_error():
+            return self._fit(X, y, sample_weight, X_val, y_val)
 
     @contextmanager
-    def _as_before_if_refused(self) -> Iterator[dict[str, Any]]:
-        """Undo what checks have noted down, as the classes, where no training has come of them:
-        what was before is yielded, and is to be cleared once something has been learned."""
-        before = dict(self.__dict__)
+    def _restored_on_error(self) -> Iterator[None]:
+        """Restore all attributes after an error, unless `_accept_changes` was called before it."""
+        self._before = dict(self.__dict__)
         try:
-            yield before
+            yield
         except BaseException:
-            if before:
-                self.__dict__.clear()
-                self.__dict__.update(before)
+            if hasattr(self, "_before"):
+                self.__dict__ = self._before
             raise
+        finally:
+            self._accept_changes()
+
+    def _accept_changes(self) -> None:
+        """Release the previous attributes: there is a new model, and it needs the memory."""
+        self.__dict__.pop("_before", None)
 
     def _fit(
         self,
@@ -114,7 +120,6 @@ class BaseMLP(BaseEstimator):
         X_val: Any,
         y_val: Any,
         *,
-        before: dict[str, Any],
         incremental: bool = False,
     ) -> Self:
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
@@ -134,11 +139,11 @@ class BaseMLP(BaseEstimator):
         weights = check_weights(sample_weight, X)
         rng = check_random_state(self.random_state)
         dtype = None if first else self.dtype or precision_of(self._first_weights)
-        placement, dtype = placement_of(self, X, dtype)
+        placement = placement_for(self, X, dtype)
         sizes = [int(X.shape[1]), *hidden, self.n_outputs_]
         network = network_of(self, sizes)
         if first:
-            self._begin(sizes, rng, placement, dtype, lives_elsewhere(X))
+            self._initialize(sizes, rng, placement, on_device=is_on_device(X))
         train, held_out = (X, targets, weights), None
         if X_val is not None:
             X_val = check_inputs(self, X_val, reset=False)
@@ -154,8 +159,6 @@ class BaseMLP(BaseEstimator):
             held_out,
             rng,
             placement=placement,
-            dtype=dtype,
-            before=before,
             incremental=incremental,
         )
         return self
@@ -168,27 +171,21 @@ class BaseMLP(BaseEstimator):
             )
         return check_inputs(self, X, reset=reset)
 
-    def _begin(
-        self, sizes: list[int], rng: Any, placement: Placement, dtype: str, elsewhere: bool
+    def _initialize(
+        self, sizes: list[int], rng: Any, placement: Placement, *, on_device: bool
     ) -> None:
-        """Draw the initial weights and forget all that was learned."""
+        """Draw the initial weights and reset the training state."""
         # A copy of the generator, so that the draws that scikit-learn makes stay the same.
         seed = copy.deepcopy(rng).randint(np.iinfo(np.int32).max)
-        self._forget(len(sizes), int(seed), elsewhere)
-        if elsewhere:
+        self._reset(len(sizes), int(seed), on_device=on_device)
+        if on_device:
             self._move_classes(placement)
         with placement.activate():
-            like = {"xp": placement.xp, "dtype": placement.dtype(dtype), "device": placement.device}
-            self._expose(
-                [
-                    Layer(arrays.asarray(w.T, **like), arrays.asarray(b, **like))
-                    for w, b in initial_weights(self, sizes, rng)
-                ]
-            )
+            self._set_coefs(_layers(*initial_weights(self, sizes, rng), placement))
 
-    def _forget(self, n_layers: int, seed: int, elsewhere: bool) -> None:
-        """Set all that a training keeps to what it is before the first epoch."""
-        self._elsewhere = elsewhere
+    def _reset(self, n_layers: int, seed: int, *, on_device: bool = False) -> None:
+        """Set the training state to that before the first epoch."""
+        self._on_device = on_device
         self._scaling = None
         self._state = TrainState([], [], epoch=0, step=0, seed=seed)
         self._best: Parameters | None = None
@@ -202,34 +199,34 @@ class BaseMLP(BaseEstimator):
         self.validation_scores_: list[float] | None = [] if self.early_stopping else None
         self.best_validation_score_ = -np.inf if self.early_stopping else None
 
-    def _settle(self, state: TrainState | None, *, incremental: bool) -> None:
-        """Keep what a training left: the weights to predict with, and the state to go on from.
+    def _store_state(self, state: TrainState, *, incremental: bool) -> None:
+        """Store the result of training: the weights to predict with, and the state to resume from.
 
-        All go on from the weights that are shown, with the optimizer's state; after a ``fit`` with
-        early stopping it starts anew, since those may be weights of an earlier epoch. Only the
-        next ``partial_fit`` goes on from the last weights, where better ones are shown.
+        The next training run starts from the weights in ``coefs_``, with the optimizer's state;
+        after a ``fit`` with early stopping, where they may be those of an earlier epoch, the
+        optimizer starts anew. Only ``partial_fit`` resumes from the last weights where ``coefs_``
+        are those of a better epoch.
         """
-        if state is None:
-            return
+        self._accept_changes()
         last = state.parameters
         shown = (self._best if self.early_stopping else None) or last
         self._best = None
-        self._expose(shown)
-        others = [] if shown is last else last
-        self._state = state._replace(parameters=others, history=(), stopped="")
+        self._set_coefs(shown)
+        resumed = [] if shown is last else last
+        self._state = state._replace(parameters=resumed, history=(), stopped="")
         if self.early_stopping and not incremental:
             self._state = self._state._replace(parameters=[], slots=[], step=0)
         self._shown = self._fingerprint() if self._state.parameters else b""
 
     def _fingerprint(self) -> bytes:
-        """Return what tells whether the weights that are shown are still the same."""
-        shown = (*self.coefs_, *self.intercepts_)
-        return hashlib.sha256(b"".join(arrays.to_numpy(p).tobytes() for p in shown)).digest()
+        """Return a hash of the weights, by which a change made by the user is noticed."""
+        weights = (*self.coefs_, *self.intercepts_)
+        return hashlib.sha256(b"".join(arrays.to_numpy(p).tobytes() for p in weights)).digest()
 
-    def _expose(self, parameters: Parameters) -> None:
-        """Show parameters as scikit-learn does: weights of the shape (n_in, n_out)."""
-        if not self._elsewhere:
-            # JAX lends its memory to be read alone.
+    def _set_coefs(self, parameters: Parameters) -> None:
+        """Set ``coefs_``, of scikit-learn's shape (n_in, n_out), and ``intercepts_``."""
+        if not self._on_device:
+            # Arrays of JAX are read-only on the host.
             parameters = map_arrays(
                 lambda p: np.require(arrays.to_numpy(p), requirements="W"), parameters
             )
@@ -237,13 +234,15 @@ class BaseMLP(BaseEstimator):
         self.intercepts_ = [layer.bias for layer in parameters]
 
     def _parameters(self, X: Any) -> Parameters:
-        """Return the parameters to train, each weight matrix row by row in memory: mixed with
-        arrays that lie row by row, a transposed one is several times slower. Only the product of
-        sparse rows takes the first weights, and leaves their gradient, transposed."""
+        """Return the initial parameters of a training run, with weights in row-major order.
+
+        Mixed with row-major arrays, a transposed one is several times slower. Only the product
+        with sparse rows takes the first weights, and leaves their gradient, transposed.
+        """
         layers = []
-        for place, (w, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
+        for index, (w, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
             xp = arrays.namespace(w)
-            if place == 0 and isinstance(X, SparseRows) and not X.made_dense:
+            if index == 0 and isinstance(X, SparseRows) and not X.made_dense:
                 layers.append(Layer(np.ascontiguousarray(arrays.to_numpy(w)).T, b))
                 continue
             flat = xp.reshape(w.T, (-1,))
@@ -251,51 +250,48 @@ class BaseMLP(BaseEstimator):
         return layers
 
     def _move_classes(self, placement: Placement) -> None:
-        """Bring the classes, where there are any, to where the inputs live."""
+        """Move the classes, if there are any, to the device of the inputs."""
 
     def _own_settings(self) -> dict[str, Any]:
-        """Return the settings that only one kind of estimator has."""
+        """Return the settings of `backprop_xp.fit` that only one kind of estimator has."""
         return {}
 
     def _stratified_by(self, targets: Any) -> Any:
-        """Return by what rows are drawn for early stopping, so that both parts are alike."""
+        """Return the classes by which validation rows are stratified, or None."""
         return None
 
     # --- prediction -------------------------------------------------------------------------
 
     @property
     def _first_weights(self) -> Array:
-        return self.coefs_[0]  # scikit-learn compares where an attribute lives, not a list
+        return self.coefs_[0]  # scikit-learn compares the device of an attribute, not of a list
 
     def _ready(
         self, X: Any, method: str, output: str | None = None
     ) -> tuple[Network, Parameters, Any, Placement]:
-        """Return what a forward pass over a user's inputs needs."""
+        """Return the network, its parameters, the checked inputs and their placement."""
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="_first_weights", method=method)
         X = check_inputs(self, X, reset=False)
-        placement, dtype = placement_of(self, X, precision_of(self._first_weights))
-        real = placement.dtype(dtype)
-        like = {"xp": placement.xp, "dtype": real, "device": placement.device}
+        placement = placement_for(self, X, precision_of(self._first_weights))
         with placement.activate():
-            parameters = [
-                Layer(arrays.asarray(w.T, **like), arrays.asarray(b, **like))
-                for w, b in zip(self.coefs_, self.intercepts_, strict=True)
-            ]
-            X = placed(X, placement, real)
+            parameters = _layers(self.coefs_, self.intercepts_, placement)
+            X = device_inputs(X, placement)
         sizes = [parameters[0].weights.shape[1], *(p.weights.shape[0] for p in parameters)]
         return network_of(self, sizes, output), parameters, X, placement
 
     def _outputs(self, X: Any, method: str, output: str | None = None) -> Array:
-        """Return what the network says, shape (n, n_outputs), where the inputs live; with another
-        output activation than its own, if one is named."""
+        """Return the outputs of the network, shape (n, n_outputs), on the device of the inputs.
+
+        ``output`` names another output activation than the network's own.
+        """
         network, parameters, X, placement = self._ready(X, method, output)
         with placement.activate():
             outputs = predict(network, parameters, X)
-        return outputs if lives_elsewhere(X) and self._elsewhere else arrays.to_numpy(outputs)
+        return outputs if is_on_device(X) and self._on_device else arrays.to_numpy(outputs)
 
     def activations(self, X: Any) -> list[Array]:
-        """Return what each hidden layer makes of inputs: arrays of the shape (n, n_hidden).
+        """Return the activations of each hidden layer: arrays of the shape (n, n_hidden).
 
         Parameters
         ----------
@@ -304,13 +300,13 @@ class BaseMLP(BaseEstimator):
         network, parameters, X, placement = self._ready(X, "activations")
         with placement.activate():
             X = X.take(slice(None)) if isinstance(X, SparseRows) else X
-            hidden = forward(network, parameters, X, xp=arrays.direct(placement.xp)).a[1:-1]
-        return list(hidden) if self._elsewhere else [arrays.to_numpy(a) for a in hidden]
+            hidden = forward(network, parameters, X, xp=fast_namespace(placement.xp)).a[1:-1]
+        return list(hidden) if self._on_device else [arrays.to_numpy(a) for a in hidden]
 
     # --- files ------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the trained network to a model file, which the command line opens as well.
+        """Write the trained network to a model file, which the command line can read too.
 
         Parameters
         ----------
@@ -320,27 +316,27 @@ class BaseMLP(BaseEstimator):
         Raises
         ------
         ConfigurationError
-            If an activation or the loss is one of your own, which no file can hold.
+            If an activation or the loss is a custom one, which a file cannot hold.
         """
         check_is_fitted(self)
         persistence.save(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **parameters: Any) -> Self:
-        """Read a model file, of an estimator or of the command line; nothing in it is executed.
+        """Read a model file of an estimator or of the command line; nothing in it is executed.
 
         Parameters
         ----------
         path : path
         **parameters
-            Constructor parameters that the file does not hold, such as ``solver`` or ``device``.
+            Constructor parameters that are not in the file, such as ``solver`` or ``device``.
 
         Raises
         ------
         ModelFileError
-            If the file is missing, damaged, or no model of this package.
+            If the file is missing, damaged, or not a model of this package.
         ValueError
-            If it holds a regression for a classifier, or the other way round.
+            If it holds a regression model and this is a classifier, or the reverse.
         """
         loaded: Self = persistence.load(cls, path, parameters)
         return loaded
@@ -353,4 +349,10 @@ class BaseMLP(BaseEstimator):
 
 
 partial_fit_where_stochastic = available_if(_is_stochastic)
-"""Hides ``partial_fit`` from an estimator whose solver has no steps."""
+"""A decorator that hides ``partial_fit`` if the solver has no steps."""
+
+
+def _layers(coefs: list[Any], intercepts: list[Any], placement: Placement) -> Parameters:
+    """Return weights of scikit-learn's shape (n_in, n_out), and biases, as layers on a device."""
+    pairs = zip(coefs, intercepts, strict=True)
+    return [Layer(placement.asarray(w.T), placement.asarray(b)) for w, b in pairs]

@@ -21,14 +21,14 @@ from backprop_xp.backend import arrays
 from backprop_xp.backend.arrays import Array
 from backprop_xp.backend.devices import Placement
 from backprop_xp.estimators.base import BaseMLP, partial_fit_where_stochastic
-from backprop_xp.estimators.inputs import lives_elsewhere, on_host
+from backprop_xp.estimators.inputs import is_on_device, on_host
 from backprop_xp.estimators.parameters import CONSTRAINTS, FRACTION, class_weights
 from backprop_xp.estimators.persistence import class_labels
 from backprop_xp.nn.losses import LOSSES, Loss
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
-    """A multilayer perceptron for classes, with scikit-learn's parameters and more.
+    """A multilayer perceptron for classification, with scikit-learn's parameters and more.
 
     The same ``random_state`` gives the same weights, batches and results as scikit-learn's.
 
@@ -39,41 +39,41 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2, epsilon, \
     n_iter_no_change, max_fun
         As in scikit-learn. Besides its values, ``activation`` takes every activation of
-        `backprop_xp.nn.activations`, one of your own, or one for each hidden layer; ``solver``
-        every optimizer of `backprop_xp.nn.optimizers`, by name or as it was made; ``learning_rate``
-        every schedule of `backprop_xp.nn.schedules`, over ``max_iter`` epochs; and
-        ``max_iter`` 0, for a network with its initial weights.
+        `backprop_xp.nn.activations`, a custom one, or one for each hidden layer; ``solver`` every
+        optimizer of `backprop_xp.nn.optimizers`, as a name or record; ``learning_rate`` every
+        schedule of `backprop_xp.nn.schedules`, over ``max_iter`` epochs; and ``max_iter`` 0, for a
+        network with its initial weights.
     loss : name or `Loss`
-        ``"log_loss"`` is the cross-entropy of classes; or any loss of `backprop_xp.nn.losses`.
+        ``"log_loss"`` is the cross-entropy; or any loss of `backprop_xp.nn.losses`.
     class_weight : dict, "balanced" or None
-        The weight of each class; with ``"balanced"`` inverse to their frequencies.
+        The weight of each class; ``"balanced"`` for the inverse of their frequencies.
     label_smoothing : float
-        The share of every target that is spread evenly over all classes.
+        The share of each target that is spread evenly over all classes.
     dropout : float or sequence of float
-        The rate of the hidden layers: one for all, or one for each.
+        The dropout rate of all hidden layers, or one for each.
     l1 : float
-        Coefficient of Σ|w|, divided by the size of the batch as ``alpha`` is.
+        Coefficient of Σ|w|, divided by the batch size like ``alpha``.
     max_norm : float or None
-        Bound on the norm of the incoming weights of each neuron.
+        Upper bound on the norm of the incoming weights of each neuron.
     callback : callable ``(estimator, metrics) -> stop``, optional
-        Called before the first epoch with ``{"epoch": 0}``, and after each with its number and
-        what was measured. The training stops if something true is returned. An exception passes
-        through, and leaves the model of the last epoch.
+        Called before the first epoch with ``{"epoch": 0}``, and after each epoch with its number
+        and metrics. Training stops if the result is true. An exception is passed on and leaves
+        the model of the last epoch.
     device, backend : str
-        Where host arrays are worked on, as for `backprop_xp.select`. Arrays that scikit-learn's
-        ``array_api_dispatch`` lets in are worked on where they live.
+        Where to compute with host arrays, as for `backprop_xp.select_device`. Arrays of other
+        libraries, with scikit-learn's ``array_api_dispatch``, are computed on where they are.
     dtype : {"float32", "float64"} or None
-        None takes that of the inputs, float64 for whole numbers.
+        By default that of the inputs, float64 for integers.
 
     Attributes
     ----------
     coefs_, intercepts_ : list of arrays
-        Weights of the shape (n_in, n_out), and biases. With early stopping those of the best epoch.
+        Weights, shape (n_in, n_out), and biases; with early stopping those of the best epoch.
     loss_, best_loss_, loss_curve_, validation_scores_, best_validation_score_, n_iter_, t_, \
     n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_, classes_
         As in scikit-learn.
     validation_loss_curve_ : list of float or None
-        The loss on the validation rows after each epoch, where there are any.
+        The loss on the validation rows after each epoch; None without validation rows.
 
     Examples
     --------
@@ -131,7 +131,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         backend: str | None = None,
         dtype: str | None = None,
     ) -> None:
-        self._keep(locals())
+        self._store_params(locals())
 
     @partial_fit_where_stochastic
     @_fit_context(prefer_skip_nested_validation=True)
@@ -144,14 +144,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         X_val: Any = None,
         y_val: Any = None,
     ) -> Self:
-        """Train for one epoch on the given rows, and keep the optimizer's state for the next call.
+        """Train for one epoch on these rows, and keep the optimizer's state for the next call.
 
         Parameters
         ----------
         X, y, sample_weight, X_val, y_val
             As for `fit`.
         classes : array_like, optional
-            All classes that will come; needed in the first call.
+            All classes that will occur; required in the first call.
 
         Returns
         -------
@@ -160,30 +160,31 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Raises
         ------
         ValueError
-            As `fit`, and for a class that is not among ``classes``.
+            As `fit`, and for a class that is not in ``classes``.
         """
         if isinstance(self.class_weight, str):
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit, which does not see all "
                 "classes at once. Pass the weights as a dict, or sample_weight."
             )
-        with self._as_before_if_refused() as before:
-            given = None if classes is None else np.unique(np.asarray(on_host(classes)))
+        with self._restored_on_error():
+            labels = None if classes is None else np.unique(np.asarray(on_host(classes)))
             known = on_host(getattr(self, "classes_", None))
-            if known is None and given is None:
+            if known is None and labels is None:
                 raise ValueError("classes must be passed on the first call to partial_fit.")
             if known is None:
-                self._take_classes(on_host(y), given)
-            elif given is not None and given.tolist() != known.tolist():
+                self._set_classes(on_host(y), labels)
+            elif labels is not None and labels.tolist() != known.tolist():
                 raise ValueError(
                     f"`classes={classes!r}` is not the same as on last call to partial_fit, "
                     f"was: {known!r}"
                 )
-            return self._fit(X, y, sample_weight, X_val, y_val, before=before, incremental=True)
+            return self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
 
     def predict(self, X: Any) -> Array:
-        """Return the class of each row, shape (n,), or its labels as 0 and 1, (n, n_labels), sparse
-        where they were learned so.
+        """Return the class of each row, shape (n,), or its labels as 0 and 1, (n, n_labels).
+
+        Labels are a sparse matrix if those of `fit` were.
 
         Parameters
         ----------
@@ -191,12 +192,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """
         outputs = self._outputs(X, "predict")
         xp = arrays.namespace(outputs)
-        found = self._indices(outputs, xp)
+        indices = self._indices(outputs, xp)
         if self._multilabel:
-            return sparse.csr_matrix(arrays.to_numpy(found)) if self._sparse_labels else found
-        if lives_elsewhere(outputs) and lives_elsewhere(self.classes_):
-            return xp.take(self.classes_, found, axis=0)
-        return on_host(self.classes_)[arrays.to_numpy(found)]
+            return sparse.csr_matrix(arrays.to_numpy(indices)) if self._sparse_labels else indices
+        if is_on_device(outputs) and is_on_device(self.classes_):
+            return xp.take(self.classes_, indices, axis=0)
+        return on_host(self.classes_)[arrays.to_numpy(indices)]
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class, in the order of ``classes_``.
@@ -215,7 +216,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         X : array_like, data frame or sparse matrix, shape (n, n_features)
         """
         outputs = self._probabilities(X, "predict_log_proba")
-        if lives_elsewhere(outputs):
+        if is_on_device(outputs):
             return arrays.namespace(outputs).log(outputs)
         with np.errstate(divide="ignore"):
             return np.log(outputs)
@@ -229,7 +230,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _outputs(self, X: Any, method: str, output: str | None = None) -> Array:
         if getattr(self, "out_activation_", "") != "logistic":
             return super()._outputs(X, method, output)
-        # The core's sigmoid is fast, and rounds probabilities below 1e-16 to 0; a user may take
+        # The core's sigmoid is fast, but rounds probabilities below 1e-16 to 0, and users may take
         # their logarithm.
         z = super()._outputs(X, method, "identity")
         xp = arrays.namespace(z)
@@ -237,7 +238,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return xp.where(z < 0.0, small, xp.ones_like(small)) / (1.0 + small)
 
     def _indices(self, outputs: Array, xp: Any) -> Array:
-        """Return class indices of outputs, or the labels as 0 and 1."""
+        """Return the class indices predicted by outputs, or the labels as 0 and 1."""
         if self._multilabel:
             return xp.astype(outputs > 0.5, xp.int64)
         if outputs.shape[1] > 1:
@@ -246,8 +247,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return above if self.classes_.shape[0] > 1 else above * 0
 
     def _score_of(self, outputs: Array, targets: Array, weights: Any) -> float:
-        found = self._indices(outputs, np)
-        return float(accuracy_score(targets, found, sample_weight=weights))
+        predicted = self._indices(outputs, np)
+        return float(accuracy_score(targets, predicted, sample_weight=weights))
 
     # --- classes ----------------------------------------------------------------------------
 
@@ -270,36 +271,36 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         if first and not incremental:
-            self._take_classes(y, None)
+            self._set_classes(y, None)
         kinds = type_of_target(y)
         if self._multilabel is not kinds.startswith("multilabel"):
-            raise ValueError(f"y is of the type {kinds!r}, and it was of another one before.")
+            raise ValueError(f"y is of type {kinds!r}, but it was of another type before.")
         known = on_host(self.classes_)
         if self._multilabel:
             if y.shape[1] != len(known):
-                raise ValueError(f"y has {y.shape[1]} labels, and there were {len(known)} before.")
+                raise ValueError(f"y has {y.shape[1]} labels, but there were {len(known)} before.")
             return y.astype(np.float64)
-        found = unique_labels(y)
-        if not first and not incremental and set(found.tolist()) != set(known.tolist()):
+        labels = unique_labels(y)
+        if not first and not incremental and set(labels.tolist()) != set(known.tolist()):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous "
-                f"call to fit. Previously got {known}, `y` has {found}"
+                f"call to fit. Previously got {known}, `y` has {labels}"
             )
-        place = {label: index for index, label in enumerate(known.tolist())}
-        if any(label not in place for label in found.tolist()):
+        index_of = {label: index for index, label in enumerate(known.tolist())}
+        if any(label not in index_of for label in labels.tolist()):
             raise ValueError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {known}. "
-                f"'y' has {found}."
+                f"'y' has {labels}."
             )
         labels, codes = np.unique(y, return_inverse=True)
-        return np.asarray([place[label] for label in labels.tolist()], dtype=np.int64)[codes]
+        return np.asarray([index_of[label] for label in labels.tolist()], dtype=np.int64)[codes]
 
-    def _take_classes(self, y: Any, classes: Any) -> None:
-        """Learn the classes, and with them the network's outputs."""
+    def _set_classes(self, y: Any, classes: Any) -> None:
+        """Set the classes, and with them the outputs of the network."""
         self._multilabel = type_of_target(y).startswith("multilabel")
         if self._multilabel:
             if classes is not None and len(classes) != np.shape(y)[1]:
-                raise ValueError(f"y has {np.shape(y)[1]} labels, and classes has {len(classes)}.")
+                raise ValueError(f"y has {np.shape(y)[1]} labels, but classes has {len(classes)}.")
             classes = np.arange(np.shape(y)[1])
         elif type_of_target(y) == "multiclass-multioutput":
             raise ValueError("Multioutput target data is not supported with label binarization")
@@ -309,15 +310,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.out_activation_ = "softmax" if several and not self._multilabel else "logistic"
 
     def _move_classes(self, placement: Placement) -> None:
-        """Bring the classes to where the inputs live, if they are numbers."""
+        """Move the classes to the device of the inputs, if they are numbers."""
         if self.classes_.dtype.kind in "biuf":
             self.classes_ = arrays.asarray(self.classes_, xp=placement.xp, device=placement.device)
 
     def _take_model(self, names: Any, output: str, n_outputs: int) -> None:
-        """Learn the classes from a model file."""
+        """Set the classes from a model file."""
         self._multilabel = names is None and output == "logistic"
         if names is None and not self._multilabel:
-            raise ValueError("The file holds a regression: open it with MLPRegressor.load.")
+            raise ValueError("The file holds a regression model: use MLPRegressor.load.")
         self.classes_ = np.arange(n_outputs) if self._multilabel else class_labels(names)
 
     def _class_names(self) -> tuple[str, ...] | None:

@@ -1,6 +1,6 @@
-"""One course of training: its order of rows, its learning rates, its curves, and when it ends.
+"""Convergence by scikit-learn's rules: order of rows, learning rates, curves, and stopping.
 
-The rules are scikit-learn's; what they go by is kept in the estimator's own attributes.
+The numbers that the rules depend on are attributes of the estimator.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from backprop_xp.training.state import TrainState
 
 
 class Validation(NamedTuple):
-    """The rows that are measured and never trained on, on the device, with targets on the host."""
+    """Validation rows: the inputs on the device, the targets and weights on the host."""
 
     x: Array | SparseRows
     y: Array
     weights: Array | None
 
 
-class Course:
-    """What one call of ``fit`` or ``partial_fit`` tells the training, epoch by epoch."""
+class ConvergenceMonitor:
+    """The monitor of one call of ``fit`` or ``partial_fit``, called by `backprop_xp.fit`."""
 
     def __init__(
         self,
@@ -36,14 +36,12 @@ class Course:
         rng: Any,
         n: int,
         validation: Validation | None,
-        before: dict[str, Any],
     ) -> None:
         self.estimator = estimator
         self.network = network
         self.rng = rng
         self.n = n
         self.validation = validation
-        self.before = before
         self.state: TrainState | None = None
         self.stopped = False
         self._order = np.arange(n)
@@ -53,12 +51,12 @@ class Course:
             estimator.best_loss_ = np.inf
 
     def start_from(self, parameters: Parameters) -> None:
-        """Take these weights for the best so far, by the validation rows of this call."""
+        """Set the best weights so far, with their score on the validation rows of this call."""
         self.estimator._best = parameters
         self.estimator.best_validation_score_ = self._score(parameters)
 
     def order(self, epoch: int, n: int) -> Any:
-        """Return the order of the rows in the next epoch: that of the last one, shuffled."""
+        """Return the order of the rows in the next epoch: the last order, shuffled."""
         if self.estimator.shuffle:
             # As sklearn.utils.shuffle draws it, whose checks take a tenth of an epoch of 150 rows.
             self._order = self.rng.permutation(self._order)
@@ -70,10 +68,10 @@ class Course:
         return rates_of(est, est._eta, est._rounds, steps)
 
     def epoch_end(self, state: TrainState) -> bool:
-        """Take down what an epoch has come to; return whether it was the last."""
+        """Record an epoch in the estimator; return whether to stop."""
         est, record = self.estimator, state.history[-1]
         self.state = state
-        self.before.clear()  # there is a new model; the old one's memory is needed
+        est._accept_changes()
         est._rounds += 1
         est.n_iter_ += 1
         est.t_ += self.n
@@ -96,7 +94,7 @@ class Course:
             if not self.stopped:
                 est._no_improvement_count = 0
         if est.callback is not None:
-            est._expose(state.parameters)
+            est._set_coefs(state.parameters)
             self.stopped = bool(est.callback(est, metrics)) or self.stopped
         return self.stopped
 
@@ -107,7 +105,7 @@ class Course:
         return score
 
     def _count(self, metrics: dict[str, Any], parameters: Parameters) -> None:
-        """Count the epochs in a row that have not improved by ``tol``."""
+        """Count the consecutive epochs without an improvement by ``tol``."""
         est = self.estimator
         if est.early_stopping:
             score = metrics["validation_score"]
@@ -123,21 +121,21 @@ class Course:
         est._no_improvement_count = 0 if better else est._no_improvement_count + 1
 
     def _slow_down(self) -> bool:
-        """Lower an adaptive learning rate; return True where the training is to end instead."""
+        """Lower an adaptive learning rate; return True if training should stop instead."""
         est = self.estimator
-        what = "Validation score" if est.early_stopping else "Training loss"
-        said = (
-            f"{what} did not improve more than tol={est.tol:f} for "
+        measure = "Validation score" if est.early_stopping else "Training loss"
+        text = (
+            f"{measure} did not improve more than tol={est.tol:f} for "
             f"{est.n_iter_no_change} consecutive epochs."
         )
         if est.solver != "sgd" or est.learning_rate != "adaptive":
-            self._say(f"{said} Stopping.")
+            self._say(f"{text} Stopping.")
             return True
         if est._eta <= 1e-6:
-            self._say(f"{said} Learning rate too small. Stopping.")
+            self._say(f"{text} Learning rate too small. Stopping.")
             return True
         est._eta /= 5.0
-        self._say(f"{said} Setting learning rate to {est._eta:f}")
+        self._say(f"{text} Setting learning rate to {est._eta:f}")
         return False
 
     def _say(self, text: str) -> None:

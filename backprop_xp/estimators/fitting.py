@@ -1,4 +1,4 @@
-"""How an estimator is fitted: rows set aside, settings made, and the one training loop called."""
+"""Fitting an estimator: held-out rows, the settings, and the training loop."""
 
 from __future__ import annotations
 
@@ -9,44 +9,43 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from backprop_xp.backend import arrays
 from backprop_xp.backend.devices import Placement
 from backprop_xp.errors import DivergenceError
-from backprop_xp.estimators.convergence import Course, Validation
-from backprop_xp.estimators.inputs import feed, placed, rows_of
-from backprop_xp.estimators.lbfgs import minimise
+from backprop_xp.estimators.convergence import ConvergenceMonitor, Validation
+from backprop_xp.estimators.inputs import device_inputs, take_rows, training_inputs
+from backprop_xp.estimators.lbfgs import minimize_lbfgs
 from backprop_xp.estimators.parameters import optimizer_of, settings_of
 from backprop_xp.nn.network import Network, map_arrays
 from backprop_xp.training.fit import fit
 from backprop_xp.training.state import TrainingInterrupted, TrainState
 
 Rows = tuple[Any, Any, Any]
-"""Checked inputs, targets, and weights of samples or None."""
+"""Checked inputs and targets, and sample weights or None."""
 
 
 def split(estimator: Any, train: Rows, stratify: Any, rng: Any) -> tuple[Rows, Rows]:
-    """Set rows aside for early stopping, the same ones as scikit-learn does.
+    """Hold out validation rows for early stopping, the same ones as scikit-learn.
 
     Raises
     ------
     ValueError
-        If fewer than two rows would be set aside.
+        If fewer than two rows would be held out.
     """
-    rows, kept = train_test_split(
+    rows, held_out = train_test_split(
         np.arange(train[0].shape[0]),
         test_size=estimator.validation_fraction,
         random_state=rng,
         stratify=stratify,
     )
-    if len(kept) < 2:
+    if len(held_out) < 2:
         raise ValueError(
             "The validation set is too small. Increase 'validation_fraction' "
             "or the size of your dataset."
         )
     X, y, weights = train
     return (
-        (rows_of(X, rows), rows_of(y, rows), rows_of(weights, rows)),
-        (rows_of(X, kept), rows_of(y, kept), rows_of(weights, kept)),
+        (take_rows(X, rows), take_rows(y, rows), take_rows(weights, rows)),
+        (take_rows(X, held_out), take_rows(y, held_out), take_rows(weights, held_out)),
     )
 
 
@@ -58,41 +57,40 @@ def optimize(
     rng: Any,
     *,
     placement: Placement,
-    dtype: str,
-    before: dict[str, Any],
     incremental: bool,
 ) -> None:
-    """Train an estimator's network, from its weights and its state to its new ones; ``before`` is
-    cleared once there is something that was learned.
+    """Train an estimator's network from its current weights and state.
 
     Raises
     ------
     ValueError
-        If the training diverges; the estimator is then that of the last good epoch.
+        If training diverges; the estimator is then that of the last good epoch.
     """
     X, y, weights = train
     n, batch_size = int(X.shape[0]), estimator.batch_size
     if not isinstance(batch_size, str) and batch_size > n and not incremental:
         _warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
     settings = {**settings_of(estimator, network, n), **estimator._own_settings()}
-    where: dict[str, Any] = {"dtype": dtype, "placement": placement}
-    data = feed(X, placement, dtype), y
+    data = training_inputs(X, placement), y
     state = estimator._state
     if state.parameters and not (incremental and estimator._shown == estimator._fingerprint()):
         state = state._replace(parameters=[], slots=[], step=0)
     if isinstance(estimator.solver, str) and estimator.solver == "lbfgs":
+        estimator.n_iter_ = 0
         if estimator.max_iter == 0:
-            estimator.n_iter_ = 0
             return
         start = estimator._parameters(data[0])
-        estimator._expose(
-            minimise(estimator, network, data, start, weights=weights, settings=settings, **where)
+        minimum = minimize_lbfgs(
+            estimator, network, data, start, placement=placement, weights=weights, settings=settings
         )
+        estimator._set_coefs(minimum.parameters)
+        estimator.n_iter_ = minimum.n_iter
+        estimator.loss_ = estimator.best_loss_ = minimum.loss
         estimator._state = state._replace(slots=[], step=0)
         return
     measured, validation = None, None
     if held_out is not None:
-        measured = placed(held_out[0], placement, placement.dtype(dtype)), held_out[1]
+        measured = device_inputs(held_out[0], placement), held_out[1]
         validation = Validation(*measured, held_out[2])
         if estimator.validation_loss_curve_ is None:
             estimator.validation_loss_curve_ = []
@@ -108,16 +106,15 @@ def optimize(
         try:
             stop = estimator.callback(estimator, {"epoch": 0})
         except BaseException:
-            before.clear()  # the weights that it was shown stay
+            estimator._accept_changes()  # the weights that the callback received stay
             raise
         if stop:
             return
-    course = Course(estimator, network, rng, n, validation, before)
+    monitor = ConvergenceMonitor(estimator, network, rng, n, validation)
     start = estimator._parameters(data[0])
     if incremental and estimator.early_stopping and estimator.t_:
-        like = {"xp": placement.xp, "dtype": placement.dtype(dtype), "device": placement.device}
         with placement.activate():
-            course.start_from(map_arrays(lambda p: arrays.asarray(p, copy=True, **like), start))
+            monitor.start_from(map_arrays(lambda p: placement.asarray(p, copy=True), start))
     epochs = 1 if incremental else int(estimator.max_iter)
     try:
         fit(
@@ -125,30 +122,29 @@ def optimize(
             data,
             measured,
             device=placement,
-            dtype=dtype,
+            dtype=placement.precision,
             sample_weight=weights,
             state=state,
             parameters=state.parameters or start,
-            shuffle=course.order,
-            rates=course.rates,
-            on_epoch=course.epoch_end,
+            shuffle=monitor.order,
+            learning_rates=monitor.rates,
+            on_epoch=monitor.epoch_end,
             epochs=state.epoch + epochs,
             **settings,
         )
     except DivergenceError as error:
-        course.state = cast(TrainState, error.state)
+        monitor.state = cast(TrainState, error.state)
         raise ValueError(
             "Solver produced non-finite parameter weights. The input data may contain large "
             f"values and need to be preprocessed: {error}; {error.hint}"
         ) from error
     except TrainingInterrupted as interrupt:
-        course.state = interrupt.state
+        monitor.state = interrupt.state
         _warn("Training interrupted by user.")
     finally:
-        if course.state is not None:
-            before.clear()
-        estimator._settle(course.state, incremental=incremental)
-    if not incremental and not course.stopped and 0 < estimator.n_iter_ == estimator.max_iter:
+        if monitor.state is not None:
+            estimator._store_state(monitor.state, incremental=incremental)
+    if not incremental and not monitor.stopped and 0 < estimator.n_iter_ == estimator.max_iter:
         _warn(
             f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the "
             "optimization hasn't converged yet.",
@@ -157,4 +153,4 @@ def optimize(
 
 
 def _warn(text: str, kind: type[Warning] = UserWarning) -> None:
-    warnings.warn(text, kind, stacklevel=6)  # as if the line that called fit() said it
+    warnings.warn(text, kind, stacklevel=6)  # attributed to the line that called fit()

@@ -1,4 +1,4 @@
-"""A user's inputs and weights as scikit-learn checks them, and where they are worked on."""
+"""Inputs and sample weights: checked as scikit-learn does, and moved to a device."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from backprop_xp.backend import arrays
 from backprop_xp.backend.arrays import Array
-from backprop_xp.backend.devices import Placement, select
+from backprop_xp.backend.devices import Placement, placement_of, select_device
 from backprop_xp.data.sparse import SparseRows
 from backprop_xp.errors import ConfigurationError
 
 
 def check_inputs(estimator: Any, X: Any, *, reset: bool) -> Any:
-    """Return inputs as a table of real numbers: an array, or SciPy's sparse rows.
+    """Return inputs as a table of real numbers: an array, or a sparse matrix of SciPy.
 
     Parameters
     ----------
     estimator
     X : array_like, data frame or sparse matrix, shape (n, n_features)
     reset : bool
-        Whether the number and names of the features are learned from ``X``, or compared.
+        Whether the number and names of the features are taken from ``X`` or compared with it.
 
     Raises
     ------
@@ -51,31 +51,31 @@ def check_inputs(estimator: Any, X: Any, *, reset: bool) -> Any:
 
 
 def _first_not_finite(X: Any) -> str:
-    """Say where the first value that is NaN or infinite stands; nothing if that cannot be found."""
+    """Return text that locates the first value that is NaN or infinite; empty if unknown."""
     try:
         names = getattr(X, "columns", None)
         if sparse.issparse(X):
             table = X.tocoo()
             bad = np.flatnonzero(~np.isfinite(table.data))[:1]
-            places = [(int(table.row[i]), int(table.col[i])) for i in bad]
+            positions = [(int(table.row[i]), int(table.col[i])) for i in bad]
         else:
             host = arrays.to_numpy(X) if arrays.is_array(X) else np.asarray(X)
             finite = np.isfinite(host.astype(np.float64))
-            places = [(int(row), int(column)) for row, column in np.argwhere(~finite)[:1]]
-        row, column = places[0]
+            positions = [(int(row), int(column)) for row, column in np.argwhere(~finite)[:1]]
+        row, column = positions[0]
     except (TypeError, ValueError, IndexError):
         return ""
     name = "" if names is None else f" ({names[column]!r})"
-    return f"The first one stands in row {row}, column {column}{name}, both counted from 0."
+    return f"The first one is in row {row}, column {column}{name}, both counted from 0."
 
 
 def check_weights(weights: Any, X: Any) -> Array | None:
-    """Return the weights of samples on the host, checked.
+    """Return checked sample weights on the host.
 
     Raises
     ------
     ValueError
-        If their number is another one, one is negative or not finite, or all are 0.
+        If their number is wrong, one is negative or not finite, or all are 0.
     """
     if weights is None:
         return None
@@ -85,19 +85,20 @@ def check_weights(weights: Any, X: Any) -> Array | None:
 
 
 def on_host(y: Any) -> Any:
-    """Return an array of another library as one of NumPy, and anything else as it is."""
+    """Return an array of another library as a NumPy array, and anything else unchanged."""
     foreign = arrays.is_array(y) and arrays.backend_name(arrays.namespace(y)) != "numpy"
     return arrays.to_numpy(y) if foreign else y
 
 
-def lives_elsewhere(X: Any) -> bool:
-    """Say whether the work is to be done where the inputs live, and not where a parameter says."""
+def is_on_device(X: Any) -> bool:
+    """Return whether inputs are arrays of another library than NumPy, and computed on in place."""
     return arrays.is_array(X) and arrays.backend_name(arrays.namespace(X)) != "numpy"
 
 
-def placement_of(estimator: Any, X: Any, dtype: str | None = None) -> tuple[Placement, str]:
-    """Return where checked inputs are worked on, and in which data type: the one given, or that of
-    the estimator's parameters, or that of the inputs.
+def placement_for(estimator: Any, X: Any, dtype: str | None = None) -> Placement:
+    """Return where to compute with checked inputs.
+
+    The data type is the given one, or that of the estimator's parameters, or that of the inputs.
 
     Raises
     ------
@@ -105,10 +106,9 @@ def placement_of(estimator: Any, X: Any, dtype: str | None = None) -> tuple[Plac
         If the device of the estimator's parameters cannot be used.
     """
     dtype = dtype or estimator.dtype or precision_of(X)
-    if lives_elsewhere(X):
-        xp, home = arrays.namespace(X), arrays.device(X)
-        return Placement(arrays.backend_name(xp), str(home), xp, home), dtype
-    return select(estimator.device, estimator.backend, dtype=dtype), dtype
+    if is_on_device(X):
+        return placement_of(X, dtype=dtype)
+    return select_device(estimator.device, estimator.backend, dtype=dtype)
 
 
 def precision_of(X: Any) -> str:
@@ -116,30 +116,35 @@ def precision_of(X: Any) -> str:
     return "float32" if "float32" in str(X.dtype) else "float64"
 
 
-def feed(X: Any, placement: Placement, dtype: str) -> Any:
-    """Return checked inputs as the training takes them, sparse rows by the batch.
+def training_inputs(X: Any, placement: Placement) -> Any:
+    """Return checked inputs for `backprop_xp.fit`: sparse ones as `SparseRows`.
 
     Raises
     ------
     ConfigurationError
-        For sparse rows on JAX, which compiles a whole epoch at once.
+        For sparse inputs on JAX, which compiles an epoch as one function.
     """
     if not sparse.issparse(X):
         return X
     if placement.backend == "jax":
         raise ConfigurationError(
-            "sparse inputs cannot be trained on by JAX", "take another backend, or X.toarray()"
+            "JAX cannot train on sparse inputs", "use another backend, or X.toarray()"
         )
-    return placed(X, placement, placement.dtype(dtype))
+    return device_inputs(X, placement)
 
 
-def rows_of(data: Any, rows: Any) -> Any:
-    """Return the rows of these numbers, of inputs, targets or weights; None stays None."""
-    if data is None or not lives_elsewhere(data):
+def device_inputs(X: Any, placement: Placement) -> Array | SparseRows:
+    """Return checked inputs on their device; sparse ones stay on the host until they are used."""
+    if sparse.issparse(X):
+        return SparseRows(X, placement)
+    return placement.asarray(X)
+
+
+def take_rows(data: Any, rows: Any) -> Any:
+    """Return rows of inputs, targets or weights by their numbers; None stays None."""
+    if data is None or not is_on_device(data):
         return None if data is None else data[rows]
-    xp = arrays.namespace(data)
-    index = arrays.asarray(rows, xp=xp, dtype=arrays.index_dtype(xp), device=arrays.device(data))
-    return xp.take(data, index, axis=0)
+    return arrays.namespace(data).take(data, placement_of(data).index_array(rows), axis=0)
 
 
 def without_zeros(X: Any, targets: Any, weights: Any) -> tuple[Any, Any, Any]:
@@ -147,10 +152,4 @@ def without_zeros(X: Any, targets: Any, weights: Any) -> tuple[Any, Any, Any]:
     if weights is None or weights.all():
         return X, targets, weights
     rows = np.flatnonzero(weights)
-    return rows_of(X, rows), rows_of(targets, rows), weights[rows]
-
-
-def placed(X: Any, placement: Placement, dtype: Any) -> Array | SparseRows:
-    """Return checked inputs where they are predicted."""
-    like = {"xp": placement.xp, "dtype": dtype, "device": placement.device}
-    return SparseRows(X, **like) if sparse.issparse(X) else arrays.asarray(X, **like)
+    return take_rows(X, rows), take_rows(targets, rows), weights[rows]

@@ -1,11 +1,11 @@
-"""SciPy's L-BFGS over the project's own loss and gradients, on the whole training set at once."""
+"""SciPy's L-BFGS with the loss and gradients of the core, on the full training set."""
 
 from __future__ import annotations
 
 import functools
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import threadpoolctl
@@ -13,52 +13,66 @@ from scipy.optimize import minimize
 from sklearn.utils.optimize import _check_optimize_result
 
 from backprop_xp.backend import arrays
-from backprop_xp.backend.devices import Placement
-from backprop_xp.backend.host import few_threads, one_thread, quiet
+from backprop_xp.backend.devices import Placement, placement_of
+from backprop_xp.backend.host import ignore_overflow, limit_threads, one_thread
 from backprop_xp.data.sparse import SparseRows
 from backprop_xp.nn.network import Network, Parameters, map_arrays
+from backprop_xp.training.execution import make_executor
 from backprop_xp.training.settings import TrainingSettings
-from backprop_xp.training.trainer import Trainer
+from backprop_xp.training.state import initial_state
+from backprop_xp.training.step import TrainingStep
+from backprop_xp.training.training_data import TrainingData
 
 
-def minimise(
+class Minimum(NamedTuple):
+    """The result of L-BFGS: the parameters, the number of iterations, and the loss."""
+
+    parameters: Parameters
+    n_iter: int
+    loss: float
+
+
+def minimize_lbfgs(
     estimator: Any,
     network: Network,
     train: tuple[Any, Any],
     parameters: Parameters,
     *,
     placement: Placement,
-    dtype: str,
     weights: Any,
     settings: dict[str, Any],
-) -> Parameters:
-    """Return the parameters at the minimum; `loss_` and `n_iter_` of the estimator are set."""
-    xp = placement.xp
-    with placement.activate(), quiet(xp):
-        trainer = Trainer(
-            network,
-            train,
-            None,
-            placement,
-            placement.dtype(dtype),
-            TrainingSettings.of({**settings, "batch_size": 0}),
-        )
-        trainer.take(False, weights, None)
-        state = trainer.start(parameters, None)
-        assert trainer.feed.whole is not None  # checked inputs are no file
-        x, *others = trainer.feed.whole
-        batch = (x.take(slice(None)) if isinstance(x, SparseRows) else x, *others)
-        like = state.parameters
+) -> Minimum:
+    """Minimize the loss of an estimator's network, starting from these parameters.
 
-        def value_and_slope(vector: Any) -> tuple[float, Any]:
-            layers = _unpack(vector, like, xp)
-            loss, gradients = trainer.runner.gradients(layers, state.slots, batch, (1.0,))
+    Raises
+    ------
+    ValueError
+        If a parameter is no longer finite.
+    """
+    options = TrainingSettings.of({**settings, "batch_size": 0})
+    placement = placement_of(train[0], placement)
+    xp = placement.xp
+    with placement.activate(), ignore_overflow(xp):
+        data = TrainingData.of(
+            network, options, placement, train, shuffle=False, sample_weight=weights
+        )
+        state = initial_state(network, options, placement, parameters)
+        step = TrainingStep.of(network, options, placement, n=data.n, seed=state.seed)
+        executor = make_executor(step)
+        assert data.loader.in_memory is not None  # checked inputs are not a file
+        x, *others = data.loader.in_memory
+        batch = (x.take(slice(None)) if isinstance(x, SparseRows) else x, *others)
+        start = state.parameters
+
+        def loss_and_gradient(vector: Any) -> tuple[float, Any]:
+            layers = _unpack(vector, start, xp)
+            loss, gradients = executor.gradients(layers, state.slots, batch, (1.0,))
             return float(loss), _pack(gradients, xp)
 
-        with one_thread(_scipys_blas()), few_threads(like, trainer.n, xp=xp):
-            found = minimize(
-                value_and_slope,
-                _pack(like, xp),
+        with one_thread(_scipys_blas()), limit_threads(data.n * network.largest_layer, xp=xp):
+            result = minimize(
+                loss_and_gradient,
+                _pack(start, xp),
                 method="L-BFGS-B",
                 jac=True,
                 options={
@@ -67,23 +81,22 @@ def minimise(
                     "gtol": estimator.tol,
                 },
             )
-        if not np.isfinite(found.x).all():
+        if not np.isfinite(result.x).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 "values and need to be preprocessed."
             )
-        estimator.n_iter_ = _check_optimize_result("lbfgs", found, estimator.max_iter)
-        estimator.loss_ = estimator.best_loss_ = float(found.fun)
-        return _unpack(found.x, like, xp)
+        n_iter = _check_optimize_result("lbfgs", result, estimator.max_iter)
+        return Minimum(_unpack(result.x, start, xp), n_iter, float(result.fun))
 
 
 @functools.cache
 def _scipys_blas() -> threadpoolctl.ThreadpoolController:
-    """Return SciPy's BLAS, where it has one of its own beside NumPy's, as its wheels have.
+    """Return SciPy's own BLAS, if it has another one than NumPy, as its wheels have.
 
-    The threads of the one, which wait for work and not asleep, keep those of the other from the
-    cores: with both, the digits were measured to take five times as long. SciPy's work here is
-    on a few vectors, which gains nothing by threads.
+    The threads of one, which wait for work without sleeping, keep those of the other from the
+    cores: with both, the digits were measured to take five times as long. SciPy works on a few
+    vectors only, which does not gain from threads.
     """
     libraries = threadpoolctl.ThreadpoolController()
     folders = ("scipy.libs", "scipy/.dylibs")
@@ -100,15 +113,15 @@ def _pack(parameters: Parameters, xp: Any) -> Any:
 
 
 def _unpack(vector: Any, like: Parameters, xp: Any) -> Parameters:
-    """Return the parameters that a vector holds, shaped and placed like those given."""
+    """Return the parameters in a vector, with the shapes, type and device of ``like``."""
     first = like[0].weights
     flat = arrays.asarray(vector, xp=xp, dtype=first.dtype, device=arrays.device(first))
-    at = 0
+    start = 0
 
     def one(p: Any) -> Any:
-        nonlocal at
-        part = flat[at : at + math.prod(p.shape)]
-        at += part.shape[0]
+        nonlocal start
+        part = flat[start : start + math.prod(p.shape)]
+        start += part.shape[0]
         return xp.reshape(part, p.shape)
 
     return map_arrays(one, like)

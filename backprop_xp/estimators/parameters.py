@@ -1,6 +1,6 @@
-"""What scikit-learn's parameters are called here: the optimizer, the loss, the network, the rates.
+"""The translation of scikit-learn's parameters: optimizer, loss, network and learning rates.
 
-scikit-learn's conventions are bridged in this file, and nowhere else.
+Only this file knows both conventions.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from backprop_xp.backend.arrays import Array, Namespace
 from backprop_xp.backend.devices import DTYPES
 from backprop_xp.nn.activations import ACTIVATIONS, Activation, get_activation
-from backprop_xp.nn.losses import LOSSES, Loss, Terms, get_loss
+from backprop_xp.nn.losses import LOSSES, Loss, LossTerms, get_loss
 from backprop_xp.nn.network import Network
 from backprop_xp.nn.optimizers import OPTIMIZERS, Optimizer, adam, get_optimizer, sgd
 from backprop_xp.nn.schedules import SCHEDULES, get_schedule
 
-OURS = {"logistic": "sigmoid"}
-"""scikit-learn's name of an activation, and ours, where they differ."""
+TO_CORE = {"logistic": "sigmoid"}
+"""From scikit-learn's name of an activation to that of the core, where they differ."""
 
-THEIRS = {name: theirs for theirs, name in OURS.items()}
+TO_SKLEARN = {core: sklearn for sklearn, core in TO_CORE.items()}
 
 RATES = ("constant", "invscaling", "adaptive")
-"""scikit-learn's own schedules, which go by the epoch and by the loss."""
+"""scikit-learn's own schedules, which depend on the epoch and the loss."""
 
 NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 FRACTION = Interval(Real, 0, 1, closed="left")
@@ -70,9 +70,9 @@ CONSTRAINTS: dict[str, list[Any]] = {
 
 
 def optimizer_of(estimator: Any) -> Optimizer:
-    """Return the optimizer that an estimator's solver names.
+    """Return the optimizer for an estimator's solver.
 
-    scikit-learn's Adam adds epsilon to √v itself, and not to √v̂, whose bias is corrected.
+    scikit-learn's Adam adds epsilon to √v, and not to the bias-corrected √v̂.
     """
     solver = estimator.solver
     if isinstance(solver, str) and solver == "sgd":
@@ -84,21 +84,21 @@ def optimizer_of(estimator: Any) -> Optimizer:
         return get_optimizer("sgd" if isinstance(solver, str) and solver == "lbfgs" else solver)
     epsilon = float(estimator.epsilon)
     beta_2 = float(estimator.beta_2)
-    ours = adam(float(estimator.beta_1), beta_2, epsilon)
-    theirs = epsilon / math.sqrt(1.0 - beta_2)  # ours is added to √(v / (1 - β₂))
+    core = adam(float(estimator.beta_1), beta_2, epsilon)
+    scaled = epsilon / math.sqrt(1.0 - beta_2)  # the core adds it to √(v / (1 - β₂))
 
     def scalars(learning_rate: float, step: int) -> tuple[float, ...]:
-        beta1, beta2, eta, _, keep = ours.scalars(learning_rate, step)
-        return beta1, beta2, eta, theirs, keep
+        beta1, beta2, eta, _, keep = core.scalars(learning_rate, step)
+        return beta1, beta2, eta, scaled, keep
 
-    return ours._replace(scalars=scalars)
+    return core._replace(scalars=scalars)
 
 
 def loss_of(estimator: Any, n_outputs: int) -> Loss:
-    """Return the loss that an estimator trains with.
+    """Return the loss of an estimator.
 
-    scikit-learn's squared error is half of it. Its gradient is that of the sum over the outputs,
-    and what is reported is their mean.
+    scikit-learn halves the squared error. Its gradient is that of the sum over the outputs, while
+    the reported loss is their mean.
     """
     loss = estimator.loss
     if isinstance(loss, Loss):
@@ -114,30 +114,30 @@ def loss_of(estimator: Any, n_outputs: int) -> Loss:
     if n_outputs == 1:
         return half
 
-    def from_outputs(a: Array, y: Array, xp: Namespace) -> Terms:
-        terms, da = half.from_outputs(a, y, xp)
+    def value_and_gradient(a: Array, y: Array, xp: Namespace) -> LossTerms:
+        terms, da = half.value_and_gradient(a, y, xp)
         terms *= 1.0 / n_outputs
         return terms, da
 
-    return half._replace(name="squared_error", from_outputs=from_outputs)
+    return half._replace(name="squared_error", value_and_gradient=value_and_gradient)
 
 
 def _deviance(poisson: Loss) -> Loss:
     """Return Poisson's loss as scikit-learn reports it: 0 where the output is the target."""
 
-    def from_outputs(a: Array, y: Array, xp: Namespace) -> Terms:
-        terms, da = poisson.from_outputs(a, y, xp)
+    def value_and_gradient(a: Array, y: Array, xp: Namespace) -> LossTerms:
+        terms, da = poisson.value_and_gradient(a, y, xp)
         terms += y * xp.log(xp.maximum(y, 1e-30)) - y
         return terms, da
 
-    return poisson._replace(from_outputs=from_outputs, fused={})
+    return poisson._replace(value_and_gradient=value_and_gradient, fused={})
 
 
 def loss_in_a_file(estimator: Any) -> Loss:
-    """Return the loss as a model file can name it: without scikit-learn's way of reporting."""
-    theirs = {"squared_error": "half_squared_error", "poisson": "poisson"}
-    named = theirs.get(estimator.loss) if isinstance(estimator.loss, str) else None
-    return get_loss(named) if named else loss_of(estimator, 1)
+    """Return the loss for a model file: one of the core, without scikit-learn's changes to it."""
+    names = {"squared_error": "half_squared_error", "poisson": "poisson"}
+    name = names.get(estimator.loss) if isinstance(estimator.loss, str) else None
+    return get_loss(name) if name else loss_of(estimator, 1)
 
 
 def hidden_of(estimator: Any) -> list[int]:
@@ -156,27 +156,27 @@ def hidden_of(estimator: Any) -> list[int]:
 
 
 def network_of(estimator: Any, sizes: list[int], output: str | None = None) -> Network:
-    """Return the network of an estimator with layers of these sizes, inputs and outputs included.
+    """Return the network of an estimator, with layer sizes from the inputs to the outputs.
 
-    ``output`` takes the place of the estimator's own output activation.
+    ``output`` replaces the estimator's own output activation.
 
     Raises
     ------
     ConfigurationError
-        For an unknown activation, or another number of them than of hidden layers.
+        For an unknown activation, or if their number is not that of the hidden layers.
     """
-    given = estimator.activation
-    if isinstance(given, (str, Activation)):
-        given = [given] * (len(sizes) - 2)
+    hidden = estimator.activation
+    if isinstance(hidden, (str, Activation)):
+        hidden = [hidden] * (len(sizes) - 2)
     output = output or estimator.out_activation_
-    return Network(sizes, [*map(_activation, given), _activation(output)])
+    return Network(sizes, [*map(_activation, hidden), _activation(output)])
 
 
-def _activation(given: str | Activation) -> Activation:
-    if not isinstance(given, Activation):
-        return get_activation(OURS.get(given, given))
-    ours = ACTIVATIONS.get(given.name)
-    return ours if ours is not None and ours == given else given  # a clone has copies
+def _activation(activation: str | Activation) -> Activation:
+    if not isinstance(activation, Activation):
+        return get_activation(TO_CORE.get(activation, activation))
+    registered = ACTIVATIONS.get(activation.name)  # a clone has copies of the records
+    return registered if registered is not None and registered == activation else activation
 
 
 def rates_of(estimator: Any, eta: float, epoch: int, steps: int) -> list[float]:
@@ -186,9 +186,9 @@ def rates_of(estimator: Any, eta: float, epoch: int, steps: int) -> list[float]:
     ----------
     estimator
     eta : float
-        What scikit-learn's own schedules have made of ``learning_rate_init``.
+        ``learning_rate_init``, as changed by scikit-learn's own schedules.
     epoch : int
-        How many epochs, or calls of ``partial_fit``, have been done since the start.
+        The number of epochs, or calls of ``partial_fit``, since the start.
     steps : int
     """
     schedule = estimator.learning_rate
@@ -200,13 +200,13 @@ def rates_of(estimator: Any, eta: float, epoch: int, steps: int) -> list[float]:
 
 def settings_of(estimator: Any, network: Network, n: int) -> dict[str, Any]:
     """Return the settings of `backprop_xp.fit` for ``n`` training rows."""
-    usual = isinstance(estimator.batch_size, str)
+    batch_size = 200 if isinstance(estimator.batch_size, str) else int(estimator.batch_size)
     rates = estimator.dropout
     return {
         "loss": loss_of(estimator, network.sizes[-1]),
         "optimizer": optimizer_of(estimator),
         "learning_rate": float(estimator.learning_rate_init),
-        "batch_size": min(200 if usual else int(estimator.batch_size), n),
+        "batch_size": min(batch_size, n),
         "l1": float(estimator.l1),
         "l2": float(estimator.alpha),
         "penalty": "per_batch",
@@ -218,7 +218,7 @@ def settings_of(estimator: Any, network: Network, n: int) -> dict[str, Any]:
 
 
 def check_solver(estimator: Any, X_val: Any) -> None:
-    """Refuse with L-BFGS what belongs to steps and epochs.
+    """Raise an error for parameters that have no effect with L-BFGS.
 
     Raises
     ------
@@ -226,51 +226,49 @@ def check_solver(estimator: Any, X_val: Any) -> None:
     """
     if isinstance(estimator.solver, Optimizer) or estimator.solver != "lbfgs":
         return
-    given = {
+    used = {
         "dropout": np.any(estimator.dropout),
         "max_norm": estimator.max_norm is not None,
         "callback": estimator.callback is not None,
         "X_val": X_val is not None,
     }
-    found = [name for name, there in given.items() if there]
-    if found:
+    if names := [name for name, is_used in used.items() if is_used]:
         raise ValueError(
-            f"The solver 'lbfgs' knows no steps and epochs, so {', '.join(found)} would have no "
-            "effect: leave that out, or take another solver."
+            f"The solver 'lbfgs' has no steps and epochs, so {', '.join(names)} would have no "
+            "effect: leave that out, or use another solver."
         )
 
 
 def class_weights(
-    given: str | Mapping[Any, float] | None, classes: list[Any]
+    class_weight: str | Mapping[Any, float] | None, classes: list[Any]
 ) -> str | dict[int, float] | None:
-    """Return class weights by class index.
+    """Return class weights with class indices as keys.
 
     Raises
     ------
     ValueError
-        If a class is named that there is not.
+        For a class that is not in ``classes``.
     """
-    if given is None or isinstance(given, str):
-        return given
-    unknown = [name for name in given if name not in classes]
-    if unknown:
-        raise ValueError(f"The classes {unknown} in class_weight are none of {classes}.")
-    return {classes.index(name): float(weight) for name, weight in given.items()}
+    if class_weight is None or isinstance(class_weight, str):
+        return class_weight
+    if unknown := [name for name in class_weight if name not in classes]:
+        raise ValueError(f"The classes {unknown} in class_weight are not in {classes}.")
+    return {classes.index(name): float(weight) for name, weight in class_weight.items()}
 
 
-def initial_weights(estimator: Any, sizes: list[int], rng: Any) -> list[tuple[Any, Any]]:
+def initial_weights(estimator: Any, sizes: list[int], rng: Any) -> tuple[list[Any], list[Any]]:
     """Return scikit-learn's initial weights, of its shape (n_in, n_out), and biases.
 
-    Glorot's uniform distribution for both, narrower for the logistic function; drawn as
-    scikit-learn draws them, so that the same ``random_state`` gives the same numbers.
+    Both have Glorot's uniform distribution, narrower for the logistic function, and are drawn in
+    scikit-learn's order, so that the same ``random_state`` gives the same numbers.
     """
-    narrow = isinstance(estimator.activation, str) and estimator.activation in (
-        *("logistic", "sigmoid"),
+    logistic = isinstance(estimator.activation, str) and estimator.activation in (
+        "logistic",
+        "sigmoid",
     )
-    factor = 2.0 if narrow else 6.0
-    drawn = []
+    weights, biases = [], []
     for n_in, n_out in itertools.pairwise(sizes):
-        bound = np.sqrt(factor / (n_in + n_out))
-        weights = rng.uniform(-bound, bound, (n_in, n_out))
-        drawn.append((weights, rng.uniform(-bound, bound, n_out)))
-    return drawn
+        bound = np.sqrt((2.0 if logistic else 6.0) / (n_in + n_out))
+        weights.append(rng.uniform(-bound, bound, (n_in, n_out)))
+        biases.append(rng.uniform(-bound, bound, n_out))
+    return weights, biases

@@ -1,4 +1,4 @@
-"""Estimators as model files: the project's own file, which the command line writes and reads."""
+"""Saving and loading estimators as model files, the same as those of the command line."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from backprop_xp.backend import arrays
-from backprop_xp.backend.devices import select
-from backprop_xp.estimators.parameters import THEIRS, loss_in_a_file, network_of
+from backprop_xp.backend.devices import select_device
+from backprop_xp.estimators.parameters import TO_SKLEARN, loss_in_a_file, network_of
 from backprop_xp.models.model import Model
 from backprop_xp.models.model_file import load_model, save_model
 from backprop_xp.nn.network import Layer
@@ -34,41 +34,42 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         image_shape=None,
         seed=estimator._state.seed,
         version=__version__,
-        placement=select("cpu", "numpy"),
+        placement=select_device("cpu", "numpy"),
     )
     save_model(model, path)
 
 
 def load(cls: Any, path: str | os.PathLike[str], parameters: dict[str, Any]) -> Any:
-    """Return an estimator of a class from a model file."""
+    """Return an estimator of class ``cls`` from a model file."""
     model = load_model(path)
     network = model.network
-    names = [THEIRS.get(f.name, f.name) for f in network.activations]
-    given = {
+    names = [TO_SKLEARN.get(f.name, f.name) for f in network.activations]
+    settings = {
         "hidden_layer_sizes": network.sizes[1:-1],
         "activation": names[0] if len(set(names[:-1])) == 1 else names[:-1] or "relu",
         "loss": _loss(model.loss.name),
         **parameters,
     }
-    estimator = cls(**given)
+    estimator = cls(**settings)
     estimator._take_model(model.classes, names[-1], network.sizes[-1])
     estimator.n_outputs_ = network.sizes[-1]
     estimator.out_activation_ = names[-1]
     estimator.n_features_in_ = network.sizes[0]
     if model.features is not None:
         estimator.feature_names_in_ = np.asarray(model.features, dtype=object)
-    estimator._forget(len(network.sizes), model.seed, False)
+    estimator._reset(len(network.sizes), model.seed)
     estimator._scaling = model.scaling
-    estimator._expose(
+    estimator._set_coefs(
         [layer if layer.bias is not None else _with_bias(layer) for layer in model.parameters]
     )
     return estimator
 
 
 def _loss(name: str) -> str:
-    """Return scikit-learn's name of a loss, where it has one."""
-    theirs = {"cross_entropy": "log_loss", "binary_cross_entropy": "log_loss"}
-    return theirs.get(name, "squared_error" if name == "half_squared_error" else name)
+    """Return scikit-learn's name of a loss, if it has one, else the name itself."""
+    if name in ("cross_entropy", "binary_cross_entropy"):
+        return "log_loss"
+    return "squared_error" if name == "half_squared_error" else name
 
 
 def _with_bias(layer: Layer) -> Layer:
@@ -76,7 +77,7 @@ def _with_bias(layer: Layer) -> Layer:
 
 
 def class_labels(names: tuple[str, ...]) -> Any:
-    """Return class labels from their names in a file: truth values, numbers, or text."""
+    """Return class labels from their names in a file: booleans, numbers or text."""
     if set(names) <= {"False", "True"}:
         return np.asarray([name == "True" for name in names])
     for kind in (int, float):

@@ -1,4 +1,4 @@
-"""`MLPRegressor`: one number for each row, or several."""
+"""`MLPRegressor`: one or several numbers for each row."""
 
 from __future__ import annotations
 
@@ -19,50 +19,50 @@ from backprop_xp.nn.losses import LOSSES, Loss
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
-    """A multilayer perceptron for numbers, with scikit-learn's parameters and more.
+    """A multilayer perceptron for regression, with scikit-learn's parameters and more.
 
     The same ``random_state`` gives the same weights, batches and results as scikit-learn's.
 
     Parameters
     ----------
     loss : name or `Loss`
-        ``"squared_error"`` and ``"poisson"`` are scikit-learn's (half of Σ(a - y)², and rates
-        that are exponentials); or any other loss of `backprop_xp.nn.losses`, such as ``"huber"``,
+        ``"squared_error"`` and ``"poisson"`` are scikit-learn's (half of Σ(a - y)², and an
+        exponential output); or any other loss of `backprop_xp.nn.losses`, such as ``"huber"``,
         ``"mean_absolute_error"`` and ``quantile(0.9)``.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, \
     power_t, max_iter, shuffle, random_state, tol, verbose, warm_start, momentum, \
     nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2, epsilon, \
     n_iter_no_change, max_fun
         As in scikit-learn. Besides its values, ``activation`` takes every activation of
-        `backprop_xp.nn.activations`, one of your own, or one for each hidden layer; ``solver``
-        every optimizer of `backprop_xp.nn.optimizers`, by name or as it was made; ``learning_rate``
-        every schedule of `backprop_xp.nn.schedules`, over ``max_iter`` epochs; and
-        ``max_iter`` 0, for a network with its initial weights.
+        `backprop_xp.nn.activations`, a custom one, or one for each hidden layer; ``solver`` every
+        optimizer of `backprop_xp.nn.optimizers`, as a name or record; ``learning_rate`` every
+        schedule of `backprop_xp.nn.schedules`, over ``max_iter`` epochs; and ``max_iter`` 0, for a
+        network with its initial weights.
     dropout : float or sequence of float
-        The rate of the hidden layers: one for all, or one for each.
+        The dropout rate of all hidden layers, or one for each.
     l1 : float
-        Coefficient of Σ|w|, divided by the size of the batch as ``alpha`` is.
+        Coefficient of Σ|w|, divided by the batch size like ``alpha``.
     max_norm : float or None
-        Bound on the norm of the incoming weights of each neuron.
+        Upper bound on the norm of the incoming weights of each neuron.
     callback : callable ``(estimator, metrics) -> stop``, optional
-        Called before the first epoch with ``{"epoch": 0}``, and after each with its number and
-        what was measured. The training stops if something true is returned. An exception passes
-        through, and leaves the model of the last epoch.
+        Called before the first epoch with ``{"epoch": 0}``, and after each epoch with its number
+        and metrics. Training stops if the result is true. An exception is passed on and leaves
+        the model of the last epoch.
     device, backend : str
-        Where host arrays are worked on, as for `backprop_xp.select`. Arrays that scikit-learn's
-        ``array_api_dispatch`` lets in are worked on where they live.
+        Where to compute with host arrays, as for `backprop_xp.select_device`. Arrays of other
+        libraries, with scikit-learn's ``array_api_dispatch``, are computed on where they are.
     dtype : {"float32", "float64"} or None
-        None takes that of the inputs, float64 for whole numbers.
+        By default that of the inputs, float64 for integers.
 
     Attributes
     ----------
     coefs_, intercepts_ : list of arrays
-        Weights of the shape (n_in, n_out), and biases. With early stopping those of the best epoch.
+        Weights, shape (n_in, n_out), and biases; with early stopping those of the best epoch.
     loss_, best_loss_, loss_curve_, validation_scores_, best_validation_score_, n_iter_, t_, \
     n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
         As in scikit-learn.
     validation_loss_curve_ : list of float or None
-        The loss on the validation rows after each epoch, where there are any.
+        The loss on the validation rows after each epoch; None without validation rows.
 
     Examples
     --------
@@ -113,14 +113,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         backend: str | None = None,
         dtype: str | None = None,
     ) -> None:
-        self._keep(locals())
+        self._store_params(locals())
 
     @partial_fit_where_stochastic
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None
     ) -> Self:
-        """Train for one epoch on the given rows, and keep the optimizer's state for the next call.
+        """Train for one epoch on these rows, and keep the optimizer's state for the next call.
 
         Parameters
         ----------
@@ -136,11 +136,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ValueError
             As `fit`.
         """
-        with self._as_before_if_refused() as before:
-            return self._fit(X, y, sample_weight, X_val, y_val, before=before, incremental=True)
+        with self._restored_on_error():
+            return self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
 
     def predict(self, X: Any) -> Array:
-        """Return the number of each row, shape (n,), or its numbers, shape (n, n_outputs).
+        """Return the prediction for each row, shape (n,) or (n, n_outputs).
 
         Parameters
         ----------
@@ -162,18 +162,17 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         y = y[:, None] if y.ndim == 1 else y
         if first:
             self.n_outputs_ = int(y.shape[1])
-            rates = self.loss == "poisson"
-            self.out_activation_ = "exp" if rates else "identity"
+            self.out_activation_ = "exp" if self.loss == "poisson" else "identity"
         elif y.shape[1] != self.n_outputs_:
             raise ValueError(
-                f"y has {y.shape[1]} outputs, and there were {self.n_outputs_} before."
+                f"y has {y.shape[1]} outputs, but there were {self.n_outputs_} before."
             )
         return y
 
     def _take_model(self, names: Any, output: str, n_outputs: int) -> None:
-        """Check that a model file holds a regression."""
+        """Check that a model file holds a regression model."""
         if names is not None:
-            raise ValueError("The file holds classes: open it with MLPClassifier.load.")
+            raise ValueError("The file holds a classification model: use MLPClassifier.load.")
 
     def _class_names(self) -> None:
         return None

@@ -1,10 +1,10 @@
-"""The bundled digits as the experiments take them: pairs of float64 inputs and labels."""
+"""The bundled digits for experiments: pairs of float64 inputs and labels."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from backprop_xp.data.dataset import Part
+from backprop_xp.data.dataset import Split
 from backprop_xp.data.digits import load_digits
 from backprop_xp.data.scaling import scaling_for
 from backprop_xp.experiments.published import Digits
@@ -15,7 +15,7 @@ def bundled_digits() -> Digits:
     data = load_digits()
     scaling = scaling_for(data.default_scaling, data.train.inputs)
 
-    def pair(part: Part | None) -> tuple[Any, Any]:
+    def pair(part: Split | None) -> tuple[Any, Any]:
         assert part is not None
         return scaling.apply(part.inputs, "float64"), part.targets
 

@@ -10,8 +10,9 @@ from backprop_xp.experiments.experiment import Experiment, Outcome
 from backprop_xp.experiments.published import same
 from backprop_xp.experiments.worked_examples import HALF, one_step, worked_example
 from backprop_xp.nn.activations import elementwise
+from backprop_xp.nn.backpropagation import forward, loss_and_gradients
 from backprop_xp.nn.gradient_check import check_gradients
-from backprop_xp.nn.network import Layer, Network, forward, loss_and_gradients
+from backprop_xp.nn.network import Layer, Network
 
 # --- note 001: a sigmoid neuron, then a ReLU, η = 0.1 ---------------------------------------
 
@@ -68,14 +69,14 @@ _CUBE = elementwise("cube", lambda z, xp: z * z * z, lambda z, a, xp: 3.0 * z * 
 _POINTS = (-1.5, 0.0, 0.25, 1.0, 3.0)
 _STEP = 1e-5
 _DIFFERENCE_ERROR = 1e-7
-"""Of central differences: h²/6 times a third derivative of 384, and the rounding of z over h."""
+"""Of central differences: h²/6 times the third derivative of 384, plus the rounding of z over h."""
 
 
 def _branch(power: Any, slope: float, shift: float, x: float) -> tuple[float, float]:
-    """Return ``power(slope · 4x + shift)`` and its derivative by x, by backpropagation.
+    """Return ``power(slope · 4x + shift)`` and its derivative with respect to x.
 
-    The x stands as the first weight, with 1 as the input, so that its gradient is dz/dx. With
-    the target z - 1 the half squared error has the derivative 1 by z.
+    The first weight is x and the input is 1, so that the gradient of the weight is dz/dx. With the
+    target z - 1 the derivative of the half squared error with respect to z is 1.
     """
     network = Network((1, 1, 1, 1), ("identity", "identity", power))
     parameters = [
@@ -126,14 +127,14 @@ def _chain_rule(data_dir: str | None) -> Outcome:
 EXPERIMENTS = (
     Experiment(
         "note-001",
-        "A sigmoid neuron followed by a ReLU, one step; y after it is 1.774441 and not 0.1775.",
+        "One step of a sigmoid neuron followed by a ReLU; afterwards y is 1.774441, not 0.1775.",
         "1-1-1 sigmoid then ReLU, one sample, half squared error, SGD, η 0.1",
         "note 001, forward pass and backpropagation",
         _note_001,
     ),
     Experiment(
         "chain-rule",
-        "Backpropagation is the chain rule: where a variable branches, the branches add up.",
+        "Backpropagation is the chain rule: where a variable branches, the derivatives add up.",
         "y = 4x, u = 2 − y, v = 4 + y; z = u², and z = u² + v³",
         "note 001, chain rule",
         _chain_rule,

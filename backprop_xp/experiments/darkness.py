@@ -1,4 +1,4 @@
-"""The darkness baseline: digits told apart by nothing but how dark they are on average."""
+"""The darkness baseline: digits classified by their average darkness alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _run(data_dir: str | None) -> Outcome:
     digits = published_digits(data_dir)
     (x, y), (x_test, y_test) = digits.train, digits.test
     means = _class_means(np.sum(x, axis=1), y)
-    # The class whose mean is nearest; of two that are equally near, the smaller digit.
+    # The class with the nearest mean; in case of a tie, the smaller digit.
     nearness = -np.abs(np.sum(x_test, axis=1)[:, None] - means[None, :])  # (10000, 10)
     measured = {"right of 10,000": int(correct(nearness, np.eye(10)[y_test], xp=np))}
     passed = measured == _PUBLISHED
@@ -35,7 +35,7 @@ def _run(data_dir: str | None) -> Outcome:
 EXPERIMENTS = (
     Experiment(
         "darkness-baseline",
-        "The average darkness of an image alone tells 22.25 % of the digits.",
+        "The average darkness of an image alone classifies 22.25 % of the digits correctly.",
         "means of 50,000 training images, nearest mean, 10,000 test images",
         "Nielsen, chapter 1, mnist_average_darkness.py",
         _run,

@@ -1,4 +1,4 @@
-"""Dead ReLUs: a large learning rate switches neurons off for every input, and for good."""
+"""Dead ReLUs: a large learning rate permanently switches neurons off for every input."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 
 from backprop_xp.experiments.bundled import bundled_digits
 from backprop_xp.experiments.experiment import Experiment, Outcome
+from backprop_xp.nn.backpropagation import forward, loss_and_gradients
 from backprop_xp.nn.losses import get_loss
-from backprop_xp.nn.network import Layer, Network, Parameters, forward, loss_and_gradients
+from backprop_xp.nn.network import Layer, Network, Parameters
 from backprop_xp.training.fit import fit
 
 _NETWORK = Network((64, 64, 10), ("relu", "softmax"))
@@ -18,19 +19,19 @@ _SEEDS = 3
 
 
 def _dead(parameters: Parameters, x: Any) -> Any:
-    """Say of each hidden neuron whether it is 0 for every input."""
+    """Return for each hidden neuron whether it is 0 for every input."""
     return np.all(forward(_NETWORK, parameters, x).a[1] == 0.0, axis=0)
 
 
 def _learns(parameters: Parameters, x: Any, y: Any, neurons: Any) -> bool:
-    """Say whether any error reaches the weights of these hidden neurons."""
+    """Return whether any error reaches the weights of these hidden neurons."""
     loss = get_loss("cross_entropy")
     gradients = loss_and_gradients(_NETWORK, loss, parameters, x, np.eye(10)[y]).gradients.layers
     return bool(np.any(gradients[0].weights[neurons]))
 
 
 def _alive(weights: list[float], bias: float, inputs: list[list[float]]) -> bool:
-    """Say whether a single ReLU is above 0 for any of the inputs."""
+    """Return whether a single ReLU is above 0 for any of the inputs."""
     neuron = [Layer(np.asarray([weights]), np.asarray([bias]))]
     outputs = forward(Network((len(weights), 1), "relu"), neuron, np.asarray(inputs)).a[-1]
     return bool(np.any(outputs > 0.0))
@@ -78,10 +79,10 @@ def _run(data_dir: str | None) -> Outcome:
     passed = measured == published
     means = ", ".join(f"{np.mean(values):.0%} with {name}" for name, values in shares.items())
     verdict = (
-        f"dead after the training: {means}; a negative weight alone kills no neuron, "
-        "what counts is that z is not above 0 for any input"
+        f"dead after training: {means}; a negative weight alone does not kill a neuron, it is dead "
+        "if z is not above 0 for any input"
         if passed
-        else f"dead after the training: {means}"
+        else f"dead after training: {means}"
     )
     return Outcome(published, measured, passed, verdict, histories)
 

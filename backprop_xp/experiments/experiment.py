@@ -1,4 +1,4 @@
-"""What an experiment is, what it gives, and where to find the one of a name."""
+"""Experiments and their outcomes, and the experiments by name."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from backprop_xp.errors import look_up
 
 
 class Outcome(NamedTuple):
-    """What came out of an experiment.
+    """The outcome of an experiment.
 
     Attributes
     ----------
     published : dict
-        What was published or claimed.
+        The published or claimed results.
     measured : dict
-        What came out, under the same keys.
+        The measured results, under the same keys.
     passed : bool
-        Whether it bears the claim out.
+        Whether the results confirm the claim.
     verdict : str
-        That in a sentence.
+        The comparison in a sentence.
     history : object
-        All that was recorded on the way: lists of records, by run.
+        Everything that was recorded during the runs: lists of records, by run.
     """
 
     published: dict[str, Any]
@@ -40,17 +40,17 @@ class Experiment(NamedTuple):
     ----------
     name : str
     shows : str
-        What it shows, in a sentence.
+        The claim, in a sentence.
     settings : str
         Network, data and hyperparameters, as text.
     source : str
-        Where the claim was made.
+        The source of the claim.
     run : callable ``(data_dir) -> Outcome``, or ``(data_dir, placement, on_epoch) -> Outcome``
-        ``data_dir`` is the folder of the MNIST files, or None for the usual place.
+        ``data_dir`` is the folder of the MNIST files, or None for the default folder.
     needs_mnist : bool
     epochs : int
-        Those of the one training of an experiment that runs on any device: its ``run`` takes the
-        placement, and a function to call with the state after each of them. 0 for all others,
+        The number of epochs of an experiment that runs on any device: its ``run`` also takes the
+        placement and a function that is called with the state after each epoch. 0 for all others,
         which run with NumPy.
     """
 
@@ -86,20 +86,20 @@ _MODULES = (
 def experiments() -> dict[str, Experiment]:
     """Return all experiments by name, in the order of the notes."""
     modules = (importlib.import_module(f"backprop_xp.experiments.{name}") for name in _MODULES)
-    return {found.name: found for module in modules for found in module.EXPERIMENTS}
+    return {one.name: one for module in modules for one in module.EXPERIMENTS}
 
 
 def get_experiment(name: str) -> Experiment:
-    """Return the experiment of that name.
+    """Return the experiment with the given name; underscores in it are read as hyphens.
 
     Raises
     ------
     ConfigurationError
-        If there is none of that name; the message suggests the nearest.
+        If the name is unknown; the hint suggests the closest one.
 
     Examples
     --------
     >>> get_experiment("overfitting").needs_mnist
     True
     """
-    return look_up("experiment", name, experiments())
+    return look_up("experiment", name.replace("_", "-"), experiments())

@@ -1,4 +1,4 @@
-"""Early stopping, dropout and augmentation: cures for overfitting beside more data and L2."""
+"""Early stopping, dropout and augmentation: remedies for overfitting besides more data and L2."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _measure(network: Network, parameters: Parameters, data: tuple[Any, Any]) ->
 
 def _early_stopping(data_dir: str | None) -> Outcome:
     digits = bundled_digits()
-    stopped, gone_on, best_again, histories = [], [], [], {}
+    stopped, full, restored_best, histories = [], [], [], {}
     for seed in range(_SEEDS):
         settings: dict[str, Any] = {
             "epochs": 80,
@@ -38,29 +38,29 @@ def _early_stopping(data_dir: str | None) -> Outcome:
             "evaluate_training": False,
         }
         train = first(digits.train, 100)
-        whole = fit(_STOPPING, train, digits.validation, **settings)
+        late = fit(_STOPPING, train, digits.validation, **settings)
         early = fit(_STOPPING, train, digits.validation, patience=10, **settings)
         assert early.best is not None
         losses = [record["validation_loss"] for record in early.history]
         restored = _measure(_STOPPING, early.parameters, digits.validation)["loss"]
-        best_again.append(restored == min(losses) == losses[early.best.epoch - 1])
+        restored_best.append(restored == min(losses) == losses[early.best.epoch - 1])
         stopped.append(_measure(_STOPPING, early.parameters, digits.test)["loss"])
-        gone_on.append(_measure(_STOPPING, whole.parameters, digits.test)["loss"])
+        full.append(_measure(_STOPPING, late.parameters, digits.test)["loss"])
         histories[f"seed {seed}, stopped"] = list(early.history)
-        histories[f"seed {seed}"] = list(whole.history)
-    pairs = list(zip(stopped, gone_on, strict=True))
+        histories[f"seed {seed}"] = list(late.history)
+    pairs = list(zip(stopped, full, strict=True))
     published = {
         "lower test loss than without it": [True] * _SEEDS,
         "weights of the best epoch": [True] * _SEEDS,
     }
     measured = {
         "lower test loss than without it": [early < late for early, late in pairs],
-        "weights of the best epoch": best_again,
+        "weights of the best epoch": restored_best,
     }
     epochs = ", ".join(str(len(histories[f"seed {seed}, stopped"])) for seed in range(_SEEDS))
     verdict = (
         f"mean test loss {np.mean(stopped):.3f}, stopped after {epochs} epochs; "
-        f"{np.mean(gone_on):.3f} after all 80"
+        f"{np.mean(full):.3f} after all 80"
     )
     return Outcome(published, measured, measured == published, verdict, histories)
 
@@ -68,28 +68,28 @@ def _early_stopping(data_dir: str | None) -> Outcome:
 def _compare(
     data_dir: str | None, network: Network, ways: dict[str, dict[str, Any]], **settings: Any
 ) -> Outcome:
-    """Train on 1,000 images of MNIST in two ways, from several seeds; the second is the better."""
+    """Train on 1,000 images of MNIST in two ways, from several seeds; the second should win."""
     digits = published_digits(data_dir)
     x, labels = first(digits.train, 1000)
     train, test = (x.astype("float32"), labels), (digits.test[0].astype("float32"), digits.test[1])
     accuracies: dict[str, list[float]] = {}
     histories: dict[str, Any] = {}
-    for name, told in ways.items():
+    for name, options in ways.items():
         accuracies[name], histories[name] = [], []
         for seed in range(_SEEDS):
-            state = fit(network, train, seed=seed, evaluate_training=False, **settings, **told)
-            found = _measure(network, state.parameters, test)
-            accuracies[name].append(found["accuracy"])
-            histories[name].append([*state.history, {"test": found}])
+            state = fit(network, train, seed=seed, evaluate_training=False, **settings, **options)
+            measured = _measure(network, state.parameters, test)
+            accuracies[name].append(measured["accuracy"])
+            histories[name].append([*state.history, {"test": measured}])
     published = {"higher mean test accuracy": True}
     means = {name: float(np.mean(values)) for name, values in accuracies.items()}
-    without, cured = means.values()
-    measured = {"higher mean test accuracy": cured > without}
+    without, with_remedy = means.values()
+    comparison = {"higher mean test accuracy": with_remedy > without}
     verdict = "test accuracy " + "; ".join(
         f"{name} {mean:.2%} ({', '.join(f'{value:.2%}' for value in accuracies[name])})"
         for name, mean in means.items()
     )
-    return Outcome(published, measured, measured == published, verdict, histories)
+    return Outcome(published, comparison, comparison == published, verdict, histories)
 
 
 def _dropout(data_dir: str | None) -> Outcome:
@@ -98,16 +98,16 @@ def _dropout(data_dir: str | None) -> Outcome:
 
 
 def _augmentation(data_dir: str | None) -> Outcome:
-    told = {"augment": "digits", "image_shape": (28, 28)}
-    ways: dict[str, dict[str, Any]] = {"without": {}, "with augmentation": told}
+    options = {"augment": "digits", "image_shape": (28, 28)}
+    ways: dict[str, dict[str, Any]] = {"without": {}, "with augmentation": options}
     return _compare(data_dir, _AUGMENTATION, ways, batch_size=50, epochs=80)
 
 
 EXPERIMENTS = (
     Experiment(
         "early-stopping",
-        "Stopping when the validation loss no longer falls, and going back to its best epoch, "
-        "beats training on.",
+        "Stopping when the validation loss no longer falls, and restoring the best epoch, beats "
+        "further training.",
         f"64-100-10 ReLU, softmax on 100 of the bundled digits, Adam, η 0.003, batch 10, patience "
         f"10, 80 epochs at most, {_SEEDS} seeds",
         "Nielsen, chapter 3, overfitting and regularization; note 004, section 3",
@@ -115,7 +115,7 @@ EXPERIMENTS = (
     ),
     Experiment(
         "dropout",
-        "Dropping half of the hidden neurons in every step generalises better from 1,000 images.",
+        "Dropping half of the hidden neurons in every step generalizes better from 1,000 images.",
         f"784-500-10 ReLU, softmax, Adam, η 0.001, batch 50, 40 epochs, {_SEEDS} seeds, with "
         "dropout 0.5 and without",
         "Nielsen, chapter 3, other techniques for regularization; note 004, section 3",
@@ -124,8 +124,8 @@ EXPERIMENTS = (
     ),
     Experiment(
         "augmentation",
-        "Digits that are shifted, turned, sheared and warped anew in every step teach more than "
-        "the 1,000 images alone.",
+        "Digits that are shifted, rotated, sheared and warped anew in every step give better "
+        "accuracy than the 1,000 images alone.",
         f"784-200-10 ReLU, softmax, Adam, η 0.001, batch 50, 80 epochs, {_SEEDS} seeds, with "
         "augmentation and without",
         "Simard, Steinkraus and Platt (2003): 98.4 % to 99.3 % on all of MNIST; Nielsen, chapter "

@@ -1,4 +1,4 @@
-"""The choice of the learning rate: barely moving, converging, diverging on a quadratic bowl."""
+"""The choice of the learning rate on a quadratic bowl: too small, right, too large."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backprop_xp.training.fit import fit
 _RATES = {"too small": 1e-5, "right": 1.0, "somewhat below 2": 1.8, "somewhat above 2": 2.5}
 """In units of 1/λ, where λ is the largest curvature of the bowl."""
 _EPOCHS = 1000
-"""Enough for the loss to grow by 1.5² a step until float64 overflows."""
+"""Enough for float64 to overflow as the loss grows by 1.5² per step."""
 
 
 def _curvature(x: Any) -> float:
@@ -46,8 +46,8 @@ def _run(data_dir: str | None) -> Outcome:
                 evaluate_training=False,
             )
         except DivergenceError as error:
-            good: Any = error.state
-            measured[name], histories[name] = "diverges", list(good.history)
+            last_good: Any = error.state
+            measured[name], histories[name] = "diverges", list(last_good.history)
         else:
             history = list(state.history)
             first, last = history[0]["loss"], history[-1]["loss"]
@@ -55,8 +55,8 @@ def _run(data_dir: str | None) -> Outcome:
             measured[name] = "barely moves" if last > 0.9 * first else "converges"
     published = dict(zip(_RATES, ("barely moves", *["converges"] * 2, "diverges"), strict=True))
     passed = measured == published
-    kept = "; ".join(f"{name}: loss {a:.3g} -> {b:.3g}" for name, (a, b) in losses.items())
-    verdict = f"1/λ is {unit:.3g}; {kept}"
+    reached = "; ".join(f"{name}: loss {a:.3g} -> {b:.3g}" for name, (a, b) in losses.items())
+    verdict = f"1/λ is {unit:.3g}; {reached}"
     return Outcome(published, measured, passed, verdict, histories)
 
 

@@ -1,4 +1,4 @@
-"""Several learning rates: too small creeps, right descends, too large never settles."""
+"""Learning rates: too small learns slowly, right converges, too large never settles."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _run(data_dir: str | None) -> Outcome:
     passed = same(exact, costs) and costs["2.5"] > 2.0 * costs["0.25"]
     verdict = (
         "0.025 and 0.25 to the last digit; 2.5 is chaotic from the first epoch, and its cost "
-        f"{costs['2.5']:.3g} stays far above, as published"
+        f"{costs['2.5']:.3g} stays far above the others, as published"
         if passed
         else "differs from the published runs"
     )
@@ -40,8 +40,8 @@ def _run(data_dir: str | None) -> Outcome:
 
 EXPERIMENTS = (
     Experiment(
-        "multiple_eta",
-        "η 0.025 descends slowly, 0.25 fast, and 2.5 jumps to and fro above the valley.",
+        "multiple-eta",
+        "η 0.025 descends slowly, 0.25 fast, and 2.5 jumps back and forth above the valley.",
         "784-30-10 sigmoid, N(0, 1/n_in), cross-entropy, SGD, λ 5, batch 10, 30 epochs each",
         "Nielsen, chapter 3, how to choose hyper-parameters; note 003",
         _run,

@@ -16,7 +16,7 @@ _SIZES = (2, 16, 16, 16, 1)
 
 
 def _below(upper: Layer, lower: Layer) -> Layer:
-    """Return the one layer that does what two linear layers do: W₂(W₁x + b₁) + b₂."""
+    """Return the one layer that equals two linear layers: W₂(W₁x + b₁) + b₂."""
     return Layer(upper.weights @ lower.weights, upper.weights @ lower.bias + upper.bias)
 
 
@@ -28,7 +28,7 @@ def _run(data_dir: str | None) -> Outcome:
     deep, single = Network(_SIZES, "identity"), Network((_SIZES[0], _SIZES[-1]), "identity")
     bent = Network(_SIZES, ("tanh", "tanh", "tanh", "identity"))
     x = np.random.default_rng(0).uniform(-1.0, 1.0, (200, 2))
-    y = x[:, :1] * x[:, 1:]  # as XOR is: no straight line tells it
+    y = x[:, :1] * x[:, 1:]  # like XOR, not a linear function
     columns = np.concatenate([x, np.ones((len(x), 1))], axis=1)
     solution = np.linalg.lstsq(columns, y)[0]
     least = float(np.mean(np.sum((columns @ solution - y) ** 2, axis=1)))
@@ -60,8 +60,8 @@ def _run(data_dir: str | None) -> Outcome:
         and losses["with tanh"] < 0.1 * least
     )
     verdict = (
-        f"four linear layers equal one to {difference:.0e}, and training takes them to the loss of "
-        f"linear least squares, {least:.3g}, and no further; with tanh it is "
+        f"four linear layers equal one to {difference:.0e}, and training reaches the loss of "
+        f"linear least squares, {least:.3g}, but no less; with tanh the loss is "
         f"{losses['with tanh']:.2g}"
         if passed
         else f"the losses are {losses}, that of linear least squares is {least:.3g}"
@@ -72,8 +72,8 @@ def _run(data_dir: str | None) -> Outcome:
 EXPERIMENTS = (
     Experiment(
         "linear-collapse",
-        "Without activation functions, however many layers there are, the output is a linear "
-        "function of the input.",
+        "Without activation functions the output is a linear function of the input, however many "
+        "layers there are.",
         "2-16-16-16-1 identity, and the same with tanh; y = x₁x₂ on 200 points, squared error, "
         "Adam, η 0.01, full batch, 1,000 epochs",
         "note 001, activation functions",

@@ -1,4 +1,4 @@
-"""More data: the best cure for overfitting, from 100 to 50,000 images."""
+"""More data: the best remedy for overfitting, from 100 to 50,000 images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PUBLISHED = {
 
 def _run(data_dir: str | None) -> Outcome:
     digits, draws, network = published_digits(data_dir), Draws(), Network((784, 30, 10), "sigmoid")
-    draws.parameters(network)  # the published code draws the default weights first, too
+    draws.parameters(network)  # as the published code does, draw the default weights first
     counts, histories = {}, {}
     for size in _PUBLISHED:
         state = published_fit(
@@ -52,8 +52,9 @@ def _run(data_dir: str | None) -> Outcome:
 
 EXPERIMENTS = (
     Experiment(
-        "more_data",
-        "With the same number of steps, ten times the images take the accuracy from 69 to 96 %.",
+        "more-data",
+        "With the same number of steps, 50,000 images instead of 100 raise the accuracy from 69 % "
+        "to 96 %.",
         "784-30-10 sigmoid, N(0, 1), cross-entropy, SGD, η 0.5, λ/n = 1e-4, batch 10, "
         "1,500,000 / size epochs",
         "Nielsen, chapter 3, overfitting; note 004, section 3",

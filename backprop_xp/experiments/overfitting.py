@@ -1,4 +1,4 @@
-"""Overfitting on 1,000 images, and its cure by L2: 400 epochs, reproduced to the last digit."""
+"""Overfitting on 1,000 images, with and without L2: 400 epochs, reproduced to the last digit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _curves(
 ) -> tuple[list[list[Any]], list[dict[str, Any]]]:
     """Return ``[test cost, test right, training cost, training right]`` of each epoch."""
     digits, draws, network = published_digits(data_dir), Draws(), Network((784, 30, 10), "sigmoid")
-    draws.parameters(network)  # the published code draws the default weights first, too
+    draws.parameters(network)  # as the published code does, draw the default weights first
     state = published_fit(
         network,
         first(digits.train, n),
@@ -75,8 +75,8 @@ def _full(l2: float, published: dict[str, Any], band: tuple[int, int]) -> Any:
         measured = {"final": curves[-1], "best_test_right": max(curve[1] for curve in curves)}
         passed = band[0] <= measured["best_test_right"] <= band[1]
         verdict = (
-            f"the best epoch is {'within' if passed else 'outside of'} {band[0]} to {band[1]}; "
-            "this run is chaotic, so that it comes back as a band and not digit by digit"
+            f"the best epoch is {'within' if passed else 'outside'} {band[0]} to {band[1]}; this "
+            "run is chaotic, so it is reproduced within a band, not to the last digit"
         )
         return Outcome(published, measured, passed, verdict, history)
 
@@ -86,8 +86,8 @@ def _full(l2: float, published: dict[str, Any], band: tuple[int, int]) -> Any:
 EXPERIMENTS = (
     Experiment(
         "overfitting",
-        "With 1,000 images the training cost falls for ever, while the test cost rises after "
-        "15 epochs and the test accuracy stands still at 82 %.",
+        "With 1,000 images the training cost keeps falling, while the test cost rises after 15 "
+        "epochs and the test accuracy stays at 82 %.",
         "784-30-10 sigmoid, N(0, 1) weights, cross-entropy, SGD, η 0.5, batch 10, 400 epochs",
         SOURCE,
         _small(
@@ -116,7 +116,7 @@ EXPERIMENTS = (
         needs_mnist=True,
     ),
     Experiment(
-        "overfitting_full",
+        "overfitting-full",
         "With all 50,000 images training and test accuracy stay within a few points.",
         "as 'overfitting', 50,000 images, 30 epochs",
         SOURCE,
@@ -131,9 +131,9 @@ EXPERIMENTS = (
         needs_mnist=True,
     ),
     Experiment(
-        "regularized_full",
+        "regularized-full",
         "With all images and λ = 5 the test accuracy reaches 96.5 %.",
-        "as 'overfitting_full', λ/n = 5/50000",
+        "as 'overfitting-full', λ/n = 5/50000",
         SOURCE,
         _full(
             5.0,

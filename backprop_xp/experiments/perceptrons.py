@@ -1,4 +1,4 @@
-"""Perceptrons: one computes NAND, NANDs compute everything, and none alone computes XOR."""
+"""Perceptrons: one computes NAND, several compute everything, and none alone computes XOR."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from backprop_xp.experiments.experiment import Experiment, Outcome
-from backprop_xp.nn.network import Layer, Network, forward
+from backprop_xp.nn.backpropagation import forward
+from backprop_xp.nn.network import Layer, Network
 from backprop_xp.training.fit import fit
 
 _INPUTS = np.asarray([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
@@ -18,7 +19,7 @@ _SEEDS = 5
 
 
 def _nand(a: Any, b: Any) -> Any:
-    """Return the output of a perceptron of weights -2, -2 and bias 3, for columns of 0 and 1."""
+    """Return the output of a perceptron with weights -2, -2 and bias 3, for columns of 0 and 1."""
     perceptron = [Layer(np.asarray([[-2.0, -2.0]]), np.asarray([3.0]))]
     return forward(Network((2, 1), "step"), perceptron, np.stack([a, b], axis=1)).a[-1][:, 0]
 
@@ -43,7 +44,7 @@ def _half_adder(data_dir: str | None) -> Outcome:
 
 
 def _most_of_a_grid() -> int:
-    """Return how many of XOR's four rows the best perceptron of a fine grid gets right."""
+    """Return the number of rows of XOR that the best perceptron of a fine grid gets right."""
     grid = np.asarray(list(itertools.product(np.linspace(-2.0, 2.0, 17), repeat=3)))
     perceptrons = [Layer(grid[:, :2], grid[:, 2])]  # one layer of all of them
     outputs = forward(Network((2, len(grid)), "step"), perceptrons, _INPUTS).a[-1]  # (4, all)
@@ -73,7 +74,7 @@ def _xor(data_dir: str | None) -> Outcome:
         "no hidden layer at most": max(counts["no hidden layer"]),
         "8 hidden neurons at least": min(counts["8 hidden neurons"]),
     }
-    # A trained single layer may stay below 3: XOR draws its outputs towards one half.
+    # A trained single layer may stay below 3: XOR pulls its outputs towards one half.
     passed = (
         measured["one perceptron at most"] == 3
         and measured["no hidden layer at most"] <= 3
@@ -83,7 +84,7 @@ def _xor(data_dir: str | None) -> Outcome:
         f"with a hidden layer all {_SEEDS} seeds learn all four rows; without one no seed, "
         "and no perceptron of a grid of weights, gets more than three right"
         if passed
-        else "differs from what is known of XOR"
+        else "differs from the known results for XOR"
     )
     return Outcome(published, measured, passed, verdict, histories)
 
@@ -91,21 +92,21 @@ def _xor(data_dir: str | None) -> Outcome:
 EXPERIMENTS = (
     Experiment(
         "nand",
-        "A perceptron of weights −2, −2 and bias 3 computes NAND.",
+        "A perceptron with weights −2, −2 and bias 3 computes NAND.",
         "2-1 step",
         _SOURCE,
         _truth_table,
     ),
     Experiment(
         "half-adder",
-        "Perceptrons that feed each other add two bits, and so can compute everything.",
+        "Connected perceptrons add two bits, and so can compute everything.",
         "five NAND perceptrons, each 2-1 step",
         _SOURCE,
         _half_adder,
     ),
     Experiment(
         "xor",
-        "A hidden layer learns XOR; without one, at most three of the four rows come right.",
+        "A hidden layer learns XOR; without one, at most three of the four rows are right.",
         f"2-8-2 tanh, softmax, and 2-2 softmax; cross-entropy, Adam, η 0.05, 400 epochs, "
         f"{_SEEDS} seeds; 4,913 perceptrons of a grid",
         "Minsky and Papert, Perceptrons; note 004, section 1.1.1",

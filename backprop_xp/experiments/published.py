@@ -1,10 +1,11 @@
-"""The conditions of the published runs: their data and their random draws, and nothing else.
+"""The conditions of the published runs: their data and their random draws.
 
-The runs behind the plots of Nielsen's "Neural networks and deep learning", chapter 3, come back
-to the last digit in float64 under four conditions. Pixels are the byte divided by 256. Both the
-legacy generator of NumPy and Python's own are seeded 12345678. The rows are shuffled in place by
-Fisher and Yates from the end, with ``j = int(random() * (i + 1))``. And the initial weights are
-drawn biases first, layer by layer. Network, loss, optimizer and training loop are the usual ones.
+The runs behind the plots of Nielsen's "Neural networks and deep learning", chapter 3, are
+reproduced to the last digit in float64 under four conditions. Pixels are the byte divided by 256.
+NumPy's legacy generator and Python's generator are both seeded with 12345678. The rows are
+shuffled in place by Fisher and Yates from the end, with ``j = int(random() * (i + 1))``. The
+initial weights are drawn layer by layer, after all biases. Network, loss, optimizer and training
+loop are those of the package.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from backprop_xp.data.dataset import Part
+from backprop_xp.data.dataset import Split
 from backprop_xp.data.mnist import load_mnist
 from backprop_xp.data.scaling import scaling_for
 from backprop_xp.nn.network import Layer, Network, Parameters
@@ -25,11 +26,11 @@ from backprop_xp.training.state import TrainState
 
 SEED = 12345678
 COST_LIMIT = 1e-9
-"""Relative difference up to which a cost counts as reproduced."""
+"""The largest relative difference at which a cost counts as reproduced."""
 
 
 class Draws:
-    """The two generators of the published runs: they go on from one run to the next."""
+    """The two random generators of the published runs, which continue from run to run."""
 
     def __init__(self) -> None:
         self._weights = np.random.RandomState(SEED)
@@ -47,7 +48,7 @@ class Draws:
         return [Layer(w, b) for w, b in zip(weights, biases, strict=True)]
 
     def shuffle(self, epoch: int, n: int) -> list[int]:
-        """Return the order of the next epoch: the order of the last one, shuffled once more."""
+        """Return the order of the next epoch: that of the previous one, shuffled again."""
         if len(self._rows) != n:
             self._rows = list(range(n))
         rows, uniform = self._rows, self._order.random
@@ -70,7 +71,7 @@ def published_digits(data_dir: str | None) -> Digits:
     data = load_mnist(data_dir)
     scaling = scaling_for("256", data.train.inputs)
 
-    def pair(part: Part | None) -> tuple[Any, Any]:
+    def pair(part: Split | None) -> tuple[Any, Any]:
         assert part is not None
         return scaling.apply(part.inputs, "float64"), part.targets
 
@@ -111,9 +112,8 @@ def published_fit(
 def cost(record: dict[str, Any], name: str, n_train: int, n_measured: int) -> float:
     """Return the published cost: loss and penalty, which is ``λ/(2n) Σw²``.
 
-    For n the published code takes the size of the set that is being *measured*, and not that of
-    the training set, as the gradient has it. So the penalty weighs less in its costs of larger
-    sets; this factor says so.
+    The published code takes n to be the size of the *measured* set; in the gradient it is the size
+    of the training set. The factor ``n_train / n_measured`` converts the penalty accordingly.
     """
     penalty: float = record.get("penalty", 0.0)
     value: float = record[f"{name}_loss"]
@@ -121,13 +121,13 @@ def cost(record: dict[str, Any], name: str, n_train: int, n_measured: int) -> fl
 
 
 def right(record: dict[str, Any], name: str, n: int) -> int:
-    """Return the number of samples that were classified right."""
+    """Return the number of samples that were classified correctly."""
     accuracy: float = record[f"{name}_accuracy"]
     return round(accuracy * n)
 
 
 def same(published: Any, measured: Any) -> bool:
-    """Say whether every count is equal and every cost equal to `COST_LIMIT`, relative."""
+    """Return whether all counts are equal and all costs agree to a relative `COST_LIMIT`."""
     if isinstance(published, dict):
         return all(same(value, measured[key]) for key, value in published.items())
     if isinstance(published, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Learning slowdown: a saturated neuron starts slowly under the quadratic loss, and its cure."""
+"""Learning slowdown: a saturated neuron learns slowly unless the loss is cross-entropy."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from backprop_xp.experiments.experiment import Experiment, Outcome
+from backprop_xp.nn.backpropagation import forward, loss_and_gradients
 from backprop_xp.nn.losses import get_loss
-from backprop_xp.nn.network import Layer, Network, forward, loss_and_gradients
+from backprop_xp.nn.network import Layer, Network
 from backprop_xp.training.fit import fit
 from backprop_xp.training.state import TrainState
 
@@ -70,7 +71,7 @@ def _run(data_dir: str | None) -> Outcome:
     slow, fast = (gradients[name][1] / gradients[name][0] for name in _LOSSES)
     verdict = (
         f"from the saturated start the first gradient is {slow:.2f} times that from the other "
-        f"under the quadratic loss, and {fast:.2f} times under cross-entropy"
+        f"with the quadratic loss, and {fast:.2f} times with cross-entropy"
     )
     return Outcome(dict(_PUBLISHED), measured, passed, verdict, runs)
 
@@ -78,8 +79,8 @@ def _run(data_dir: str | None) -> Outcome:
 EXPERIMENTS = (
     Experiment(
         "learning-slowdown",
-        "The worse a sigmoid neuron is wrong, the slower it starts to learn by the quadratic "
-        "loss; by cross-entropy the faster.",
+        "The more wrong a sigmoid neuron is, the slower it starts to learn with the quadratic "
+        "loss, and the faster with cross-entropy.",
         "1-1 sigmoid, input 1, target 0; quadratic loss with η 0.15, cross-entropy with η 0.005; "
         "300 epochs from w 0.6, b 0.9 and from w 2, b 2",
         "Nielsen, chapter 3, the cross-entropy cost function; note 004, section 3",

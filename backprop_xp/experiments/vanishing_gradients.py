@@ -1,4 +1,4 @@
-"""Vanishing gradients: in a deep sigmoid network the first layers learn slowest."""
+"""Vanishing gradients: in a deep sigmoid network the first layers learn most slowly."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 
 from backprop_xp.experiments.experiment import Experiment, Outcome
 from backprop_xp.experiments.published import first, published_digits
+from backprop_xp.nn.backpropagation import loss_and_gradients
 from backprop_xp.nn.losses import get_loss
-from backprop_xp.nn.network import Network, initial_parameters, loss_and_gradients
+from backprop_xp.nn.network import Network, initial_parameters
 
 _SEEDS = 40
 _PUBLISHED: dict[str, list[float]] = {
@@ -23,7 +24,7 @@ _RATIOS = {
     "norms, 3 hidden layers": (17.5, 32.8),
     "norms, 4 hidden layers": (85.8, 190.9),
 }
-"""The last norm over the first: 5 % and 95 % of 200 random initial weights, measured before."""
+"""The last norm over the first: 5th and 95th percentile of 200 initial weights, measured before."""
 
 
 def _norms(depth: int, seed: int, x: Any, y: Any) -> list[float]:
@@ -31,7 +32,7 @@ def _norms(depth: int, seed: int, x: Any, y: Any) -> list[float]:
     network = Network((784, *[30] * depth, 10), "sigmoid")
     parameters = initial_parameters(network, seed, "scaled_normal", xp=np, dtype=np.float64)
     loss = get_loss("binary_cross_entropy")
-    # Of the mean loss: the errors of the samples are divided by their number already.
+    # The errors are those of the mean loss, so they are already divided by the number of samples.
     deltas = loss_and_gradients(network, loss, parameters, x, y).gradients.deltas
     return [float(np.linalg.norm(np.sum(delta, axis=0))) for delta in deltas[:-1]]
 

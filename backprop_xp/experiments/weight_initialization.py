@@ -47,7 +47,7 @@ def _compare(hidden: int, published: dict[str, Any]) -> Any:
 
 def _experiment(hidden: int, first_epoch: list[int], last_epoch: list[int]) -> Experiment:
     return Experiment(
-        f"weight_initialization_{hidden}",
+        f"weight-initialization-{hidden}",
         "Weights from N(0, 1/n_in) learn faster than weights from N(0, 1), which saturate the "
         "hidden neurons.",
         f"784-{hidden}-10 sigmoid, cross-entropy, SGD, η 0.1, λ 5, batch 10, 30 epochs each",

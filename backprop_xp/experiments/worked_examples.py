@@ -1,4 +1,4 @@
-"""The worked example of note 000: one training step, every number of it."""
+"""The worked example of note 000: every number of one training step."""
 
 from __future__ import annotations
 
@@ -8,16 +8,10 @@ import numpy as np
 
 from backprop_xp.experiments.experiment import Experiment, Outcome
 from backprop_xp.experiments.published import same
+from backprop_xp.nn.backpropagation import backward, loss_and_gradients
 from backprop_xp.nn.gradient_check import check_gradients
 from backprop_xp.nn.losses import get_loss
-from backprop_xp.nn.network import (
-    Layer,
-    Network,
-    Parameters,
-    backward,
-    loss_and_gradients,
-    map_arrays,
-)
+from backprop_xp.nn.network import Layer, Network, Parameters, map_arrays
 from backprop_xp.trace.examples import read_example
 from backprop_xp.training.fit import fit
 from backprop_xp.training.state import TrainState
@@ -80,7 +74,7 @@ _NOTE_000: dict[str, Any] = {
     ],
     "loss_before": 0.23325813554094965,
     "loss_after": 0.18784188512707584,
-    # What the note's own program gives: the last layer alike, the two behind it not.
+    # The note's program agrees in the last layer and differs in the two before it.
     "deltas_in_the_note's_order": [
         [0.0007212453326, 0.0007745452254, 0.0008202569865, 0.000858155243, 0.0008881915192],
         [0.004924237311, 0.005928772523, 0.006954076231, 0.007957757256, 0.008893607964],
@@ -92,8 +86,8 @@ _NOTE_000: dict[str, Any] = {
 def _in_the_notes_order(
     network: Network, old: Parameters, new_last: Layer, step: Any
 ) -> tuple[list[Any], list[Any]]:
-    """Return δ and ∂L/∂W of layers 1 and 2 as the note's program does: each through the weights
-    of the layer above after their update."""
+    """Return δ and ∂L/∂W of layers 1 and 2 as the note's program computes them: each through the
+    already updated weights of the layer above."""
     tape, delta = step.tape, step.gradients.deltas[-1]
     second = backward(network, [*old[:2], new_last], tape, delta)
     new_second = Layer(old[1].weights - second.layers[1].weights, None)  # η = 1
@@ -129,7 +123,7 @@ def _note_000(data_dir: str | None) -> Outcome:
     passed = same(_NOTE_000, measured) and check.error < 1e-8 and min(errors) > 0.1
     verdict = (
         f"every number to 1e-9, and central differences agree to {check.error:.0e}; passing back "
-        "through weights already updated, as the note's program does, makes the gradients behind "
+        "through weights already updated, as the note's program does, makes the gradients before "
         f"the last layer wrong by up to {max(errors):.0%}"
         if passed
         else "differs from the worked example"
@@ -141,9 +135,9 @@ def _note_000(data_dir: str | None) -> Outcome:
 EXPERIMENTS = (
     Experiment(
         "note-000",
-        "One training step number by number; every error comes from the weights before the update.",
+        "One training step number by number; all errors use the weights before the update.",
         "4-5-5-2 sigmoid without biases, one sample, half squared error, SGD, η 1",
-        "note 000, its worked example; its numbers computed anew",
+        "note 000, worked example; its numbers recomputed",
         _note_000,
     ),
 )

@@ -1,4 +1,4 @@
-"""A trained model: a network with its weights, and what is needed to use it on raw data."""
+"""A trained model: a network with its weights, the scaling of its inputs and its class names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from backprop_xp.training import evaluation
 
 @dataclass(frozen=True)
 class Model:
-    """A network, its parameters, and how raw inputs and class names belong to it.
+    """A trained network that takes raw inputs and returns class names or numbers.
 
     Attributes
     ----------
@@ -28,21 +28,21 @@ class Model:
     parameters : list of Layer
         On the device where predictions are made.
     loss : Loss
-        The one it was trained with.
+        The loss that it was trained with.
     scaling : Scaling or None
         Applied to raw inputs before they enter the network.
     classes : tuple of str or None
         The class of each output; None for a regression.
     features : tuple of str or None
-        The names of the inputs, where they have names.
+        The names of the inputs, if they have names.
     image_shape : tuple of int or None
-        Height and width, where the inputs are images.
+        Height and width, if the inputs are images.
     seed : int
-        The seed of its training.
+        The seed of its training run.
     version : str
         The version of this package that trained it.
     placement : Placement
-        Where the parameters are.
+        The library and device of the parameters.
     """
 
     network: Network
@@ -72,12 +72,12 @@ class Model:
             )
 
     def outputs(self, inputs: Any) -> Array:
-        """Return what the network says of raw inputs.
+        """Return the outputs of the network for raw inputs.
 
         Parameters
         ----------
         inputs : host array, shape (n, n_inputs)
-            As they were before scaling. Not changed.
+            Not yet scaled; they are not changed.
 
         Returns
         -------
@@ -87,18 +87,19 @@ class Model:
         Raises
         ------
         DataError
-            If the number of columns is not that of the network's inputs, or a value is not finite.
+            If the number of columns differs from that of the network, or a value is not finite.
         """
-        parts = []
-        with self.placement.activate():
+        parts, n_inputs = [], self.network.sizes[0]
+        placement = self.placement.with_dtype(self.dtype)
+        with placement.activate():
             for first, part in read_chunks(self.scaled(inputs), self.dtype):
-                x = self._placed(part, first)
+                x = inputs_to_device(part, n_inputs, placement, first=first)
                 outputs = evaluation.predict(self.network, self.parameters, x)
                 parts.append(arrays.to_numpy(outputs))
         return parts[0] if len(parts) == 1 else arrays.namespace(parts[0]).concat(parts)
 
     def predict(self, inputs: Any) -> list[Any]:
-        """Return the class name of each row of raw inputs; for a regression the numbers.
+        """Return the class name for each row of raw inputs, or the numbers of a regression.
 
         Raises
         ------
@@ -108,14 +109,14 @@ class Model:
         return self.names(self.outputs(inputs))
 
     def names(self, outputs: Array) -> list[Any]:
-        """Return what rows of outputs stand for: class names, or for a regression the numbers."""
+        """Return the class name for each row of outputs, or the numbers of a regression."""
         if self.classes is None:
             values: list[Any] = outputs.tolist()
             return values
         return [self.classes[index] for index in classes_of(outputs, xp=arrays.namespace(outputs))]
 
     def evaluate(self, inputs: Any, targets: Any) -> dict[str, float]:
-        """Return the mean loss, and for classes the accuracy, on raw inputs.
+        """Return the mean loss on raw inputs, and for a classification the accuracy.
 
         Parameters
         ----------
@@ -126,12 +127,12 @@ class Model:
         Returns
         -------
         dict
-            ``loss`` and ``count``, and for classes ``accuracy`` and ``correct``.
+            ``loss`` and ``count``, and for a classification ``accuracy`` and ``correct``.
 
         Raises
         ------
         DataError
-            If inputs or targets do not fit the network, or targets the loss.
+            If the inputs or targets do not fit the network, or the targets do not fit the loss.
         """
         xp = self.placement.xp
         with self.placement.activate():
@@ -145,17 +146,9 @@ class Model:
             measured = evaluation.evaluate_chunks(
                 self.network, self.loss, self.parameters, data, xp=xp
             )
-        kept = ("loss", "count") if self.classes is None else tuple(measured)
-        return {name: measured[name] for name in kept}
+        names = ("loss", "count") if self.classes is None else tuple(measured)
+        return {name: measured[name] for name in names}
 
     def scaled(self, inputs: Any) -> Any:
-        """Return raw inputs as the network is fed."""
+        """Return raw inputs scaled for the network."""
         return inputs if self.scaling is None else self.scaling.apply(inputs, self.dtype)
-
-    def _placed(self, inputs: Any, first: int) -> Array:
-        return inputs_to_device(
-            inputs,
-            self.network.sizes[0],
-            self.placement.with_dtype(self.dtype),
-            first=first,
-        )

@@ -1,4 +1,4 @@
-"""A summary: what a network or a model consists of, layer by layer, as plain data."""
+"""A summary of a network or a model, layer by layer, as plain data."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class LayerSummary(NamedTuple):
         ``"hidden 1"`` and so on, and ``"output"``.
     activation : str
     shape : (int, int)
-        That of its weights, (n_out, n_in).
+        The shape of its weights, (n_out, n_in).
     biases, parameters : int
-        How many it has; ``parameters`` are weights and biases.
+        Their number; ``parameters`` counts weights and biases.
     bytes : int
-        What the parameters take in memory.
+        The memory that the parameters take.
     """
 
     name: str
@@ -36,13 +36,13 @@ class LayerSummary(NamedTuple):
 
 
 def summary(network: Network, dtype: str = "float32") -> list[LayerSummary]:
-    """Return a row for each layer of weights, from the first hidden one to the output.
+    """Return a row for each layer of weights, from the first hidden layer to the output.
 
     Parameters
     ----------
     network : Network
     dtype : {"float32", "float64"}
-        The type of the parameters, for their bytes.
+        The data type of the parameters, which determines their bytes.
 
     Examples
     --------
@@ -52,9 +52,9 @@ def summary(network: Network, dtype: str = "float32") -> list[LayerSummary]:
     output softmax (10, 30) 10 310 1240
     """
     rows = []
-    for place, activation in enumerate(network.activations, start=1):
-        n_in, n_out = network.sizes[place - 1], network.sizes[place]
-        name = "output" if place == len(network.activations) else f"hidden {place}"
+    for index, activation in enumerate(network.activations, start=1):
+        n_in, n_out = network.sizes[index - 1], network.sizes[index]
+        name = "output" if index == len(network.activations) else f"hidden {index}"
         biases = n_out if network.bias else 0
         parameters = n_out * n_in + biases
         size = parameters * _BYTES[dtype]
@@ -63,7 +63,7 @@ def summary(network: Network, dtype: str = "float32") -> list[LayerSummary]:
 
 
 def describe(model: Model) -> dict[str, Any]:
-    """Return all that is known of a model but its numbers, as data that JSON can hold.
+    """Return a description of a model, without its weights, as data that JSON can hold.
 
     Parameters
     ----------

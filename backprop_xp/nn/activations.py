@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from backprop_xp.backend.arrays import Array, Namespace
 from backprop_xp.errors import ConfigurationError, look_up
-from backprop_xp.nn.softmax import softmax, softmax_pull_back
 
 
 class Activation(NamedTuple):
@@ -23,14 +22,14 @@ class Activation(NamedTuple):
     ----------
     name : str
         Its key in `ACTIVATIONS`.
-    formula, derivative : str
-        The mathematics as text.
-    function : callable ``(z, xp) -> a``
-        The function itself; ``z`` has shape (batch, n).
-    slope : callable ``(z, a, xp) -> f'(z)`` or None
-        Elementwise derivative, from whichever of ``z`` and ``a`` is cheaper; a new array.
+    formula, derivative_formula : str
+        The function and its derivative as text.
+    forward : callable ``(z, xp) -> a``
+        The function; ``z`` has shape (batch, n).
+    derivative : callable ``(z, a, xp) -> f'(z)`` or None
+        LossTerms derivative, from whichever of ``z`` and ``a`` is cheaper; a new array.
         None if the function is not elementwise.
-    pull_back : callable ``(da, z, a, xp) -> dz``
+    backward : callable ``(da, z, a, xp) -> dz``
         From dL/da, which is consumed, to dL/dz: the product with the (transposed) Jacobian.
     output_range : (float, float)
         Bounds of the outputs; a loss of probabilities asks for (0, 1).
@@ -38,10 +37,10 @@ class Activation(NamedTuple):
 
     name: str
     formula: str
-    derivative: str
-    function: Callable[[Array, Namespace], Array]
-    slope: Callable[[Array, Array, Namespace], Array] | None
-    pull_back: Callable[[Array, Array, Array, Namespace], Array]
+    derivative_formula: str
+    forward: Callable[[Array, Namespace], Array]
+    derivative: Callable[[Array, Array, Namespace], Array] | None
+    backward: Callable[[Array, Array, Array, Namespace], Array]
     output_range: tuple[float, float]
 
 
@@ -50,38 +49,44 @@ _INF = float("inf")
 
 def elementwise(
     name: str,
-    function: Callable[[Array, Namespace], Array],
-    slope: Callable[[Array, Array, Namespace], Array],
+    forward: Callable[[Array, Namespace], Array],
+    derivative: Callable[[Array, Array, Namespace], Array],
     *,
     formula: str = "",
-    derivative: str = "",
+    derivative_formula: str = "",
     output_range: tuple[float, float] = (-_INF, _INF),
 ) -> Activation:
-    """Make an activation of a pair (f, f') that works on each number alone.
+    """Return an activation from a pair (f, f') that works on each number separately.
 
     Parameters
     ----------
     name : str
-        What to call it.
-    function : callable ``(z, xp) -> a``
-    slope : callable ``(z, a, xp) -> f'(z)``
+        The name of the activation.
+    forward : callable ``(z, xp) -> a``
+    derivative : callable ``(z, a, xp) -> f'(z)``
         Must return a new array, never ``z`` or ``a`` themselves.
+    formula, derivative_formula : str, optional
+        The function and its derivative as text.
+    output_range : (float, float)
+        Bounds of the outputs.
 
     Examples
     --------
     >>> import numpy as np
     >>> square = elementwise("square", lambda z, xp: z * z, lambda z, a, xp: 2.0 * z)
     >>> z = np.asarray([[3.0]])
-    >>> square.pull_back(np.asarray([[10.0]]), z, square.function(z, np), np)
+    >>> square.backward(np.asarray([[10.0]]), z, square.forward(z, np), np)
     array([[60.]])
     """
 
-    def pull_back(da: Array, z: Array, a: Array, xp: Namespace) -> Array:
-        dz = slope(z, a, xp)
+    def backward(da: Array, z: Array, a: Array, xp: Namespace) -> Array:
+        dz = derivative(z, a, xp)
         dz *= da
         return dz
 
-    return Activation(name, formula, derivative, function, slope, pull_back, output_range)
+    return Activation(
+        name, formula, derivative_formula, forward, derivative, backward, output_range
+    )
 
 
 # --- step: the perceptron's activation; no error passes it ---------------------------------
@@ -91,8 +96,18 @@ def _step(z: Array, xp: Namespace) -> Array:
     return xp.astype(z > 0.0, z.dtype)
 
 
-def _step_slope(z: Array, a: Array, xp: Namespace) -> Array:
+def _step_derivative(z: Array, a: Array, xp: Namespace) -> Array:
     return xp.zeros_like(z)
+
+
+STEP = elementwise(
+    "step",
+    _step,
+    _step_derivative,
+    formula="1 if z > 0 else 0",
+    derivative_formula="0 (everywhere except at the jump)",
+    output_range=(0.0, 1.0),
+)
 
 
 # --- identity ------------------------------------------------------------------------------
@@ -102,8 +117,13 @@ def _identity(z: Array, xp: Namespace) -> Array:
     return z
 
 
-def _identity_slope(z: Array, a: Array, xp: Namespace) -> Array:
+def _identity_derivative(z: Array, a: Array, xp: Namespace) -> Array:
     return xp.ones_like(z)
+
+
+IDENTITY = elementwise(
+    "identity", _identity, _identity_derivative, formula="z", derivative_formula="1"
+)._replace(backward=lambda da, z, a, xp: da)  # the product with ones, saved
 
 
 # --- sigmoid -------------------------------------------------------------------------------
@@ -118,10 +138,20 @@ def _sigmoid(z: Array, xp: Namespace) -> Array:
     return a
 
 
-def _sigmoid_slope(z: Array, a: Array, xp: Namespace) -> Array:
-    slope = 1.0 - a
-    slope *= a
-    return slope
+def _sigmoid_derivative(z: Array, a: Array, xp: Namespace) -> Array:
+    result = 1.0 - a
+    result *= a
+    return result
+
+
+SIGMOID = elementwise(
+    "sigmoid",
+    _sigmoid,
+    _sigmoid_derivative,
+    formula="1 / (1 + exp(-z))",
+    derivative_formula="a (1 - a)",
+    output_range=(0.0, 1.0),
+)
 
 
 # --- tanh ----------------------------------------------------------------------------------
@@ -131,11 +161,21 @@ def _tanh(z: Array, xp: Namespace) -> Array:
     return xp.tanh(z)
 
 
-def _tanh_slope(z: Array, a: Array, xp: Namespace) -> Array:
-    slope = a * a
-    slope *= -1.0
-    slope += 1.0
-    return slope
+def _tanh_derivative(z: Array, a: Array, xp: Namespace) -> Array:
+    result = a * a
+    result *= -1.0
+    result += 1.0
+    return result
+
+
+TANH = elementwise(
+    "tanh",
+    _tanh,
+    _tanh_derivative,
+    formula="tanh(z)",
+    derivative_formula="1 - a²",
+    output_range=(-1.0, 1.0),
+)
 
 
 # --- ReLU and leaky ReLU -------------------------------------------------------------------
@@ -145,8 +185,18 @@ def _relu(z: Array, xp: Namespace) -> Array:
     return xp.maximum(z, 0.0)
 
 
-def _relu_slope(z: Array, a: Array, xp: Namespace) -> Array:
+def _relu_derivative(z: Array, a: Array, xp: Namespace) -> Array:
     return xp.astype(z > 0.0, z.dtype)
+
+
+RELU = elementwise(
+    "relu",
+    _relu,
+    _relu_derivative,
+    formula="max(z, 0)",
+    derivative_formula="1 if z > 0 else 0",
+    output_range=(0.0, _INF),
+)
 
 
 def leaky_relu(alpha: float = 0.01) -> Activation:
@@ -163,16 +213,16 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
     Examples
     --------
     >>> import numpy as np
-    >>> leaky_relu(0.1).function(np.asarray([-2.0, 3.0]), np)
+    >>> leaky_relu(0.1).forward(np.asarray([-2.0, 3.0]), np)
     array([-0.2,  3. ])
     """
     if not 0.0 < alpha < 1.0:
         raise ConfigurationError(f"alpha is {alpha}", "give a number between 0 and 1")
 
-    def function(z: Array, xp: Namespace) -> Array:
+    def forward(z: Array, xp: Namespace) -> Array:
         return xp.maximum(z, z * alpha)
 
-    def slope(z: Array, a: Array, xp: Namespace) -> Array:
+    def derivative(z: Array, a: Array, xp: Namespace) -> Array:
         result = xp.astype(z > 0.0, z.dtype)
         result *= 1.0 - alpha
         result += alpha
@@ -180,11 +230,14 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
 
     return elementwise(
         "leaky_relu",
-        function,
-        slope,
+        forward,
+        derivative,
         formula=f"z if z > 0 else {alpha:g} z",
-        derivative=f"1 if z > 0 else {alpha:g}",
+        derivative_formula=f"1 if z > 0 else {alpha:g}",
     )
+
+
+LEAKY_RELU = leaky_relu()
 
 
 # --- smooth relatives of ReLU --------------------------------------------------------------
@@ -204,19 +257,19 @@ def elu(alpha: float = 1.0) -> Activation:
     Examples
     --------
     >>> import numpy as np
-    >>> elu().function(np.asarray([-50.0, 0.0, 3.0]), np)
+    >>> elu().forward(np.asarray([-50.0, 0.0, 3.0]), np)
     array([-1.,  0.,  3.])
     """
     if not 0.0 < alpha < _INF:
         raise ConfigurationError(f"alpha is {alpha}", "give a number above 0")
 
-    def function(z: Array, xp: Namespace) -> Array:
+    def forward(z: Array, xp: Namespace) -> Array:
         a = xp.expm1(xp.minimum(z, 0.0))
         a *= alpha
         a += xp.maximum(z, 0.0)
         return a
 
-    def slope(z: Array, a: Array, xp: Namespace) -> Array:
+    def derivative(z: Array, a: Array, xp: Namespace) -> Array:
         result = xp.minimum(a, 0.0)  # alpha exp(z) = a + alpha
         result += alpha
         result += xp.astype(z > 0.0, z.dtype) * (1.0 - alpha)
@@ -224,12 +277,15 @@ def elu(alpha: float = 1.0) -> Activation:
 
     return elementwise(
         "elu",
-        function,
-        slope,
+        forward,
+        derivative,
         formula=f"z if z > 0 else {alpha:g} (exp(z) - 1)",
-        derivative=f"1 if z > 0 else {alpha:g} exp(z)",
+        derivative_formula=f"1 if z > 0 else {alpha:g} exp(z)",
         output_range=(-alpha, _INF),
     )
+
+
+ELU = elu()
 
 
 # Hendrycks and Gimpel (2016), "Gaussian error linear units (GELUs)". Their z Φ(z) needs the error
@@ -255,17 +311,27 @@ def _gelu(z: Array, xp: Namespace) -> Array:
     return a
 
 
-def _gelu_slope(z: Array, a: Array, xp: Namespace) -> Array:
+def _gelu_derivative(z: Array, a: Array, xp: Namespace) -> Array:
     t = _gelu_tanh(z, xp)
-    slope = z * z
-    slope *= 3.0 * _GELU_CUBIC
-    slope += _GELU_LINEAR
-    slope *= z
-    slope *= _tanh_slope(z, t, xp)
-    slope += t
-    slope += 1.0
-    slope *= 0.5
-    return slope
+    result = z * z
+    result *= 3.0 * _GELU_CUBIC
+    result += _GELU_LINEAR
+    result *= z
+    result *= _tanh_derivative(z, t, xp)
+    result += t
+    result += 1.0
+    result *= 0.5
+    return result
+
+
+GELU = elementwise(
+    "gelu",
+    _gelu,
+    _gelu_derivative,
+    formula="½ z (1 + t), t = tanh(√(2/π) (z + 0.044715 z³))",
+    derivative_formula="½ (1 + t) + ½ z (1 - t²) √(2/π) (1 + 0.134145 z²)",
+    output_range=(-0.1701, _INF),
+)
 
 
 # Elfwing, Uchibe and Doya (2018), "Sigmoid-weighted linear units"; also called swish.
@@ -275,12 +341,22 @@ def _silu(z: Array, xp: Namespace) -> Array:
     return a
 
 
-def _silu_slope(z: Array, a: Array, xp: Namespace) -> Array:
+def _silu_derivative(z: Array, a: Array, xp: Namespace) -> Array:
     s = _sigmoid(z, xp)
-    slope = 1.0 - s
-    slope *= a
-    slope += s
-    return slope
+    result = 1.0 - s
+    result *= a
+    result += s
+    return result
+
+
+SILU = elementwise(
+    "silu",
+    _silu,
+    _silu_derivative,
+    formula="z σ(z), σ(z) = 1 / (1 + exp(-z))",
+    derivative_formula="σ(z) + a (1 - σ(z))",
+    output_range=(-0.2785, _INF),
+)
 
 
 # Dugas and others (2001), "Incorporating second-order functional knowledge".
@@ -290,77 +366,106 @@ def _softplus(z: Array, xp: Namespace) -> Array:
     return a
 
 
-def _softplus_slope(z: Array, a: Array, xp: Namespace) -> Array:
+def _softplus_derivative(z: Array, a: Array, xp: Namespace) -> Array:
     return _sigmoid(z, xp)
 
 
-# --- the records --------------------------------------------------------------------------
-
-STEP = elementwise(
-    "step",
-    _step,
-    _step_slope,
-    formula="1 if z > 0 else 0",
-    derivative="0 (everywhere but at the jump)",
-    output_range=(0.0, 1.0),
-)
-IDENTITY = elementwise(
-    "identity", _identity, _identity_slope, formula="z", derivative="1"
-)._replace(pull_back=lambda da, z, a, xp: da)  # the product with ones, saved
-SIGMOID = elementwise(
-    "sigmoid",
-    _sigmoid,
-    _sigmoid_slope,
-    formula="1 / (1 + exp(-z))",
-    derivative="a (1 - a)",
-    output_range=(0.0, 1.0),
-)
-TANH = elementwise(
-    "tanh", _tanh, _tanh_slope, formula="tanh(z)", derivative="1 - a²", output_range=(-1.0, 1.0)
-)
-RELU = elementwise(
-    "relu",
-    _relu,
-    _relu_slope,
-    formula="max(z, 0)",
-    derivative="1 if z > 0 else 0",
-    output_range=(0.0, _INF),
-)
-LEAKY_RELU = leaky_relu()
-ELU = elu()
-GELU = elementwise(
-    "gelu",
-    _gelu,
-    _gelu_slope,
-    formula="½ z (1 + t), t = tanh(√(2/π) (z + 0.044715 z³))",
-    derivative="½ (1 + t) + ½ z (1 - t²) √(2/π) (1 + 0.134145 z²)",
-    output_range=(-0.1701, _INF),
-)
-SILU = elementwise(
-    "silu",
-    _silu,
-    _silu_slope,
-    formula="z σ(z), σ(z) = 1 / (1 + exp(-z))",
-    derivative="σ(z) + a (1 - σ(z))",
-    output_range=(-0.2785, _INF),
-)
 SOFTPLUS = elementwise(
     "softplus",
     _softplus,
-    _softplus_slope,
+    _softplus_derivative,
     formula="log(1 + exp(z))",
-    derivative="1 / (1 + exp(-z))",
+    derivative_formula="1 / (1 + exp(-z))",
     output_range=(0.0, _INF),
 )
+
+
+# --- softmax: every output depends on every input ------------------------------------------
+
+
+def softmax(z: Array, xp: Namespace) -> Array:
+    """Return ``exp(z_i) / Σ_j exp(z_j)``, for ``z`` of the shape (..., n).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> softmax(np.asarray([[1e3, 1e3]]), np)
+    array([[0.5, 0.5]])
+    """
+    # Softmax does not change when all z shift together; with the largest at 0 nothing overflows.
+    a = xp.exp(z - xp.max(z, axis=-1, keepdims=True))
+    a /= xp.sum(a, axis=-1, keepdims=True)
+    return a
+
+
+def softmax_backward(da: Array, z: Array, a: Array, xp: Namespace) -> Array:
+    """Return dL/dz from dL/da, all of the shape (..., n).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> softmax_backward(np.asarray([8.0, 0.0]), np.zeros(2), np.asarray([0.5, 0.5]), np)
+    array([ 2., -2.])
+    """
+    # The product with J = diag(a) - a aᵀ, without making J: a ⊙ (da - <da, a>).
+    dz = da - xp.sum(da * a, axis=-1, keepdims=True)
+    dz *= a
+    return dz
+
+
+def softmax_jacobian(a: Array, *, xp: Namespace) -> Array:
+    """Return the full Jacobian of softmax, ``J[i, j] = da_i/dz_j = a_i (δ_ij - a_j)``.
+
+    ``a_i (1 - a_i)`` is only its diagonal; off the diagonal it is ``-a_i a_j``.
+
+    Parameters
+    ----------
+    a : array, shape (..., n)
+        Softmax outputs.
+    xp : namespace
+
+    Returns
+    -------
+    array, shape (..., n, n)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> softmax_jacobian(np.asarray([0.25, 0.75]), xp=np)
+    array([[ 0.1875, -0.1875],
+           [-0.1875,  0.1875]])
+    """
+    n = a.shape[-1]
+    column = xp.expand_dims(a, axis=-1)  # (..., n, 1)
+    row = xp.expand_dims(a, axis=-2)  # (..., 1, n)
+    identity = xp.eye(n, dtype=a.dtype, device=getattr(a, "device", None))
+    return column * (identity - row)
+
+
 SOFTMAX = Activation(
     "softmax",
     "exp(z_i) / Σ_j exp(z_j)",
     "a_i (δ_ij - a_j)",
     softmax,
     None,
-    softmax_pull_back,
+    softmax_backward,
     (0.0, 1.0),
 )
+
+
+# --- exp: for outputs only, as rates of a Poisson loss; in hidden layers it would overflow ------
+
+EXP = elementwise(
+    "exp",
+    lambda z, xp: xp.exp(z),
+    lambda z, a, xp: a * 1.0,
+    formula="exp(z)",
+    derivative_formula="a",
+    output_range=(0.0, _INF),
+)
+
+
+# --- the registry --------------------------------------------------------------------------
 
 ACTIVATIONS: dict[str, Activation] = {
     activation.name: activation
@@ -369,30 +474,22 @@ ACTIVATIONS: dict[str, Activation] = {
     )
 }
 
-EXP = elementwise(
-    "exp",
-    lambda z, xp: xp.exp(z),
-    lambda z, a, xp: a * 1.0,
-    formula="exp(z)",
-    derivative="a",
-    output_range=(0.0, _INF),
-)
 
 OUTPUTS: Mapping[str, Activation] = ChainMap({EXP.name: EXP}, ACTIVATIONS)
-"""What an output layer may have: also the exponential, of rates. Hidden, it would overflow."""
+"""The activations of an output layer: those above, and the exponential for rates."""
 
 
 def get_activation(activation: str | Activation) -> Activation:
-    """Return the activation of that name (a record of one's own is returned as it is).
+    """Return the activation of that name (a custom `Activation` is returned unchanged).
 
     Raises
     ------
     ConfigurationError
-        If there is none of that name; the message suggests the nearest.
+        If the name is unknown; the message suggests the nearest one.
 
     Examples
     --------
-    >>> get_activation("tanh").derivative
+    >>> get_activation("tanh").derivative_formula
     '1 - a²'
     """
     if isinstance(activation, Activation):

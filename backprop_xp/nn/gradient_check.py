@@ -1,33 +1,28 @@
-"""The gradient check: hand-written derivatives held against central differences of the loss."""
+"""The gradient check: hand-written derivatives compared with central differences of the loss."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from backprop_xp.backend import arrays
 from backprop_xp.backend.arrays import Array
-from backprop_xp.nn.losses import Loss, output_error
-from backprop_xp.nn.network import (
-    Layer,
-    Network,
-    Parameters,
-    check_parameters,
-    forward,
-    loss_and_gradients,
-)
+from backprop_xp.backend.fast_numpy import fast_namespace
+from backprop_xp.nn.backpropagation import forward, loss_and_gradients
+from backprop_xp.nn.losses import Loss, loss_and_delta
+from backprop_xp.nn.network import Layer, Network, Parameters, check_parameters
 from backprop_xp.nn.regularizers import Penalty, add_penalty, penalty_value
 
 
 class GradientCheck(NamedTuple):
-    """The outcome of a gradient check: the entry on which both sides differ most.
+    """The result of a gradient check: the entry with the largest difference.
 
     Attributes
     ----------
     error : float
         The largest difference, relative to the largest gradient entry of that array, or
-        absolute where that is below 1.
+        absolute if that is below 1.
     where : str
         The entry, for example ``"layer 2 weights[0, 3]"``; layers are counted from 1.
     analytic, numeric : float
@@ -48,8 +43,8 @@ def check_gradients(
     y: Array,
     *,
     penalty: Penalty | None = None,
-    weights: Array | None = None,
-    masks: Sequence[Array | None] | None = None,
+    sample_weight: Array | None = None,
+    dropout_masks: Sequence[Array | None] | None = None,
     step: float = 6e-6,
 ) -> GradientCheck:
     """Compare every gradient entry with ``(L(p + h) - L(p - h)) / 2h``.
@@ -63,11 +58,11 @@ def check_gradients(
     x, y : array, shape (batch, n_inputs) and (batch, n_outputs)
         A few samples; the cost is two forward passes for each parameter.
     penalty : Penalty, optional
-        What is added to the loss for large weights.
-    weights : array, shape (batch,), optional
+        A penalty on large weights, added to the loss.
+    sample_weight : array, shape (batch,), optional
         How much each sample counts.
-    masks : sequence of array or None, optional
-        Those of dropout, as for `backprop_xp.nn.network.forward`.
+    dropout_masks : sequence of array or None, optional
+        As for `backprop_xp.forward`.
     step : float
         The step h. The cube root of float64's resolution balances the error of the formula,
         h², against that of rounding, ε/h.
@@ -75,8 +70,8 @@ def check_gradients(
     Returns
     -------
     GradientCheck
-        An error below about 1e-8 says the gradient is right, above 1e-4 that it is wrong. At
-        a kink (a ReLU or a weight under L1 at exactly 0) the comparison means nothing.
+        An error below about 1e-8 means that the gradient is right, above 1e-4 that it is wrong.
+        At a kink (a ReLU or a weight under L1 at exactly 0) the comparison is meaningless.
 
     Raises
     ------
@@ -85,7 +80,7 @@ def check_gradients(
 
     Examples
     --------
-    A wrong derivative is found, with its place:
+    A wrong derivative is found, with the entry where it shows:
 
     >>> import numpy as np
     >>> from backprop_xp.nn.activations import elementwise
@@ -99,23 +94,31 @@ def check_gradients(
     >>> print(f"{found.where}: {found.analytic:.3f} instead of {found.numeric:.3f}")
     layer 1 weights[0, 0]: -0.750 instead of -1.500
     """
-    xp = arrays.direct(arrays.namespace(x))
+    xp = fast_namespace(arrays.namespace(x))
     check_parameters(network, parameters)
 
     def value(changed: Parameters) -> float:
-        tape = forward(network, changed, x, masks=masks, xp=xp)
-        mean, _ = output_error(
-            loss, network.activations[-1], tape.z[-1], tape.a[-1], y, weights, xp=xp
+        tape = forward(network, changed, x, dropout_masks=dropout_masks, xp=xp)
+        mean, _ = loss_and_delta(
+            loss, network.activations[-1], tape.z[-1], tape.a[-1], y, sample_weight, xp=xp
         )
         return float(mean) + float(penalty_value(penalty, changed, xp=xp) if penalty else 0.0)
 
-    told: dict[str, Any] = {"weights": weights, "masks": masks, "xp": xp}
-    gradients = loss_and_gradients(network, loss, parameters, x, y, **told).gradients.layers
+    gradients = loss_and_gradients(
+        network,
+        loss,
+        parameters,
+        x,
+        y,
+        sample_weight=sample_weight,
+        dropout_masks=dropout_masks,
+        xp=xp,
+    ).gradients.layers
     if penalty:
         gradients = add_penalty(penalty, gradients, parameters, xp=xp)
     worst = GradientCheck(0.0, "", 0.0, 0.0)
-    for place, layer in enumerate(parameters):
-        for kind, p, gradient in zip(Layer._fields, layer, gradients[place], strict=True):
+    for index, layer in enumerate(parameters):
+        for kind, p, gradient in zip(Layer._fields, layer, gradients[index], strict=True):
             if p is None:
                 continue
             flat = arrays.to_numpy(gradient).reshape(-1).tolist()
@@ -125,23 +128,23 @@ def check_gradients(
                 nudge = _unit(p, entry) * step
                 above, below = (
                     value(
-                        [*parameters[:place], layer._replace(**{kind: q}), *parameters[place + 1 :]]
+                        [*parameters[:index], layer._replace(**{kind: q}), *parameters[index + 1 :]]
                     )
                     for q in (p + nudge, p - nudge)
                 )
                 numeric = (above - below) / (2.0 * step)
                 error = abs(analytic - numeric) / scale
                 if not error <= worst.error:  # so that NaN counts as the worst
-                    where = f"layer {place + 1} {kind}{_index(entry, p.shape)}"
+                    where = f"layer {index + 1} {kind}{_index(entry, p.shape)}"
                     worst = GradientCheck(error, where, analytic, numeric)
     return worst
 
 
 def _unit(p: Array, entry: int) -> Array:
-    """Return zeros of the shape of ``p`` with a 1 at one place."""
+    """Return zeros of the shape of ``p`` with a 1 at one entry."""
     xp = arrays.namespace(p)
-    places = xp.arange(math.prod(p.shape), device=arrays.device(p))
-    return xp.reshape(xp.astype(places == entry, p.dtype), p.shape)
+    entries = xp.arange(math.prod(p.shape), device=arrays.device(p))
+    return xp.reshape(xp.astype(entries == entry, p.dtype), p.shape)
 
 
 def _index(entry: int, shape: tuple[int, ...]) -> str:

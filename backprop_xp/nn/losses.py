@@ -9,13 +9,15 @@ an output activation has a simpler and stabler form, the loss owns that form too
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from backprop_xp.backend.arrays import Array, Namespace
+from backprop_xp.backend.checks import reject_entries
 from backprop_xp.errors import ConfigurationError, look_up
 from backprop_xp.nn.activations import ACTIVATIONS, Activation
 
-Terms = tuple[Array, Array]
+LossTerms = tuple[Array, Array]
 """The loss terms, shape (batch, n_outputs), and their derivative, of the same shape."""
 
 
@@ -28,32 +30,38 @@ class Loss(NamedTuple):
         Its key in `LOSSES`.
     formula : str
         The loss of one sample as text.
-    from_outputs : callable ``(a, y, xp) -> (terms, dL/da)``
+    value_and_gradient : callable ``(a, y, xp) -> (terms, dL/da)``
         The loss from the outputs ``a`` and the targets ``y``, for any output activation.
     fused : mapping of activation name to callable ``(z, a, y, xp) -> (terms, dL/dz)``
         The stable form from the logits ``z`` for the activations it belongs to.
-    of_probabilities : bool
+    needs_probabilities : bool
         True if outputs and targets must lie between 0 and 1.
-    of_rates : bool
+    needs_positive : bool
         True if outputs must be above 0 and targets at least 0.
+    derivative_formula : str
+        The derivative of the loss of one sample by one output, as text.
+    fused_formulas : mapping of activation name to str
+        The error δ of a fused form, as text.
     """
 
     name: str
     formula: str
-    from_outputs: Callable[[Array, Array, Namespace], Terms]
-    fused: Mapping[str, Callable[[Array, Array, Array, Namespace], Terms]]
-    of_probabilities: bool
-    of_rates: bool = False
+    value_and_gradient: Callable[[Array, Array, Namespace], LossTerms]
+    fused: Mapping[str, Callable[[Array, Array, Array, Namespace], LossTerms]]
+    needs_probabilities: bool
+    needs_positive: bool = False
+    derivative_formula: str = ""
+    fused_formulas: Mapping[str, str] = MappingProxyType({})
 
 
-def output_error(
+def loss_and_delta(
     loss: Loss,
     activation: Activation,
     z: Array,
     a: Array,
     y: Array,
-    weights: Array | None = None,
-    scale: Any = 1.0,
+    sample_weight: Array | None = None,
+    loss_scale: Any = 1.0,
     *,
     xp: Namespace,
 ) -> tuple[Array, Array]:
@@ -66,9 +74,9 @@ def output_error(
         That of the output layer.
     z, a, y : array, shape (batch, n_outputs)
         Weighted inputs, outputs and targets.
-    weights : array, shape (batch,), optional
+    sample_weight : array, shape (batch,), optional
         How much each sample counts: the mean is ``Σ w L / Σ w``.
-    scale : float, or array of shape ()
+    loss_scale : float, or array of shape ()
         A factor on δ.
     xp : namespace
 
@@ -77,45 +85,47 @@ def output_error(
     value : array, shape ()
         The mean of the loss over the batch. It stays on the device.
     delta : array, shape (batch, n_outputs)
-        dL/dz of that mean, times ``scale``.
+        dL/dz of that mean, times ``loss_scale``.
 
     Examples
     --------
     >>> import numpy as np
     >>> from backprop_xp.nn.activations import SIGMOID
-    >>> z = np.asarray([[0.0]]); a = SIGMOID.function(z, np)
-    >>> output_error(LOSSES["half_squared_error"], SIGMOID, z, a, np.asarray([[1.0]]), xp=np)
+    >>> z = np.asarray([[0.0]]); a = SIGMOID.forward(z, np)
+    >>> loss_and_delta(LOSSES["half_squared_error"], SIGMOID, z, a, np.asarray([[1.0]]), xp=np)
     (np.float64(0.125), array([[-0.125]]))
     """
     fused = fused_form(loss, activation)
     if fused is not None:
         terms, delta = fused(z, a, y, xp)
     else:
-        terms, da = loss.from_outputs(a, y, xp)
-        delta = activation.pull_back(da, z, a, xp)
-    if weights is None:
-        share = 1.0 / y.shape[0]
-        delta *= share * scale
-        return xp.sum(terms) * share, delta
-    shares = (weights / xp.sum(weights))[:, None]  # (batch, 1)
-    delta *= shares * scale
-    terms *= shares
+        terms, da = loss.value_and_gradient(a, y, xp)
+        delta = activation.backward(da, z, a, xp)
+    if sample_weight is None:
+        factor = 1.0 / y.shape[0]
+        delta *= factor * loss_scale
+        return xp.sum(terms) * factor, delta
+    factors = (sample_weight / xp.sum(sample_weight))[:, None]  # (batch, 1)
+    delta *= factors * loss_scale
+    terms *= factors
     return xp.sum(terms), delta
 
 
-def fused_form(loss: Loss, activation: Activation) -> Callable[..., Terms] | None:
+def fused_form(loss: Loss, activation: Activation) -> Callable[..., LossTerms] | None:
     """Return the form of a loss that is fused with an output activation, where there is one."""
-    # A function of one's own may bear the name of one of ours, and must not get its short cut.
+    # A custom activation may have the name of a built-in one, and must not use its fused form.
     return loss.fused.get(activation.name) if activation in ACTIVATIONS.values() else None
 
 
 # --- squared errors, one function in the four conventions that are in use -------------------
 
 
-def _squared(name: str, factor: float, formula: str, *, over_outputs: bool) -> Loss:
+def _squared(
+    name: str, factor: float, formula: str, derivative_formula: str, *, over_outputs: bool
+) -> Loss:
     """Return the loss ``factor * Σ_j (a_j - y_j)²``, divided by the number of outputs or not."""
 
-    def from_outputs(a: Array, y: Array, xp: Namespace) -> Terms:
+    def value_and_gradient(a: Array, y: Array, xp: Namespace) -> LossTerms:
         scale = factor / a.shape[-1] if over_outputs else factor
         difference = a - y
         terms = difference * difference
@@ -124,17 +134,19 @@ def _squared(name: str, factor: float, formula: str, *, over_outputs: bool) -> L
             difference *= 2.0 * scale
         return terms, difference
 
-    return Loss(name, formula, from_outputs, {}, False)
+    return Loss(name, formula, value_and_gradient, {}, False, derivative_formula=derivative_formula)
 
 
 # --- absolute errors: less ruled by outliers than squared ones -------------------------------
 
 
-def _absolute(name: str, above: float, below: float, formula: str) -> Loss:
+def _absolute(
+    name: str, above: float, below: float, formula: str, derivative_formula: str = ""
+) -> Loss:
     """Return the loss that grows by ``above`` or ``below`` for each unit that an output lies
     above or below its target, a mean over the outputs; where it is met the subgradient is 0."""
 
-    def from_outputs(a: Array, y: Array, xp: Namespace) -> Terms:
+    def value_and_gradient(a: Array, y: Array, xp: Namespace) -> LossTerms:
         n = a.shape[-1]
         difference = a - y
         slope = xp.astype(difference > 0.0, a.dtype)
@@ -142,7 +154,7 @@ def _absolute(name: str, above: float, below: float, formula: str) -> Loss:
         slope -= xp.astype(difference < 0.0, a.dtype) * (below / n)
         return slope * difference, slope
 
-    return Loss(name, formula, from_outputs, {}, False)
+    return Loss(name, formula, value_and_gradient, {}, False, derivative_formula=derivative_formula)
 
 
 def quantile(q: float) -> Loss:
@@ -161,7 +173,7 @@ def quantile(q: float) -> Loss:
     Examples
     --------
     >>> import numpy as np
-    >>> quantile(0.75).from_outputs(np.asarray([[1.0, 9.0]]), np.asarray([[5.0, 5.0]]), np)[0]
+    >>> quantile(0.75).value_and_gradient(np.asarray([[1.0, 9.0]]), np.asarray([[5.0, 5.0]]), np)[0]
     array([[1.5, 0.5]])
     """
     if not 0.0 < q < 1.0:
@@ -186,14 +198,14 @@ def huber(delta: float = 1.0) -> Loss:
     Examples
     --------
     >>> import numpy as np
-    >>> huber(2.0).from_outputs(np.asarray([[1.0], [-9.0]]), np.zeros((2, 1)), np)[0]
+    >>> huber(2.0).value_and_gradient(np.asarray([[1.0], [-9.0]]), np.zeros((2, 1)), np)[0]
     array([[ 0.5],
            [16. ]])
     """
     if not 0.0 < delta < float("inf"):
         raise ConfigurationError(f"delta is {delta}", "give a number above 0")
 
-    def from_outputs(a: Array, y: Array, xp: Namespace) -> Terms:
+    def value_and_gradient(a: Array, y: Array, xp: Namespace) -> LossTerms:
         share = 1.0 / a.shape[-1]
         difference = a - y
         slope = xp.minimum(xp.maximum(difference, -delta), delta)
@@ -207,9 +219,10 @@ def huber(delta: float = 1.0) -> Loss:
     return Loss(
         "huber",
         f"1/n Σ_j [½ d² if |d| <= {delta:g} else {delta:g} (|d| - {0.5 * delta:g})], d = a_j - y_j",
-        from_outputs,
+        value_and_gradient,
         {},
         False,
+        derivative_formula=f"max(-{delta:g}, min(a_j - y_j, {delta:g})) / n",
     )
 
 
@@ -219,7 +232,7 @@ def huber(delta: float = 1.0) -> Loss:
 _FLOOR = 1e-12
 
 
-def _binary_cross_entropy(a: Array, y: Array, xp: Namespace) -> Terms:
+def _binary_cross_entropy(a: Array, y: Array, xp: Namespace) -> LossTerms:
     b = 1.0 - a
     terms = y * xp.log(xp.maximum(a, _FLOOR))
     terms += (1.0 - y) * xp.log(xp.maximum(b, _FLOOR))
@@ -227,7 +240,7 @@ def _binary_cross_entropy(a: Array, y: Array, xp: Namespace) -> Terms:
     return terms, (a - y) / xp.maximum(a * b, _FLOOR)
 
 
-def _binary_cross_entropy_of_sigmoid(z: Array, a: Array, y: Array, xp: Namespace) -> Terms:
+def _binary_cross_entropy_of_sigmoid(z: Array, a: Array, y: Array, xp: Namespace) -> LossTerms:
     # -y log σ(z) - (1 - y) log(1 - σ(z)) = max(z, 0) - y z + log(1 + exp(-|z|))
     terms = xp.log1p(xp.exp(-xp.abs(z)))
     terms += xp.maximum(z, 0.0)
@@ -235,14 +248,14 @@ def _binary_cross_entropy_of_sigmoid(z: Array, a: Array, y: Array, xp: Namespace
     return terms, a - y  # the slope σ'(z) has cancelled: no slow start from a saturated output
 
 
-def _cross_entropy(a: Array, y: Array, xp: Namespace) -> Terms:
+def _cross_entropy(a: Array, y: Array, xp: Namespace) -> LossTerms:
     a = xp.maximum(a, _FLOOR)
     terms = y * xp.log(a)
     terms *= -1.0
     return terms, -y / a
 
 
-def _cross_entropy_of_softmax(z: Array, a: Array, y: Array, xp: Namespace) -> Terms:
+def _cross_entropy_of_softmax(z: Array, a: Array, y: Array, xp: Namespace) -> LossTerms:
     # log a_j = z_j - log Σ exp(z). The largest output is at least 1/n, so its logarithm is safe
     # and gives log Σ exp(z) = max(z) - log max(a) without another exponential.
     log_sum = xp.max(z, axis=-1, keepdims=True) - xp.log(xp.max(a, axis=-1, keepdims=True))
@@ -259,7 +272,7 @@ def _cross_entropy_of_softmax(z: Array, a: Array, y: Array, xp: Namespace) -> Te
 _TINY = 1e-30
 
 
-def _poisson(a: Array, y: Array, xp: Namespace) -> Terms:
+def _poisson(a: Array, y: Array, xp: Namespace) -> LossTerms:
     positive = xp.maximum(a, _FLOOR)
     terms = y * xp.log(positive)
     terms *= -1.0
@@ -267,7 +280,7 @@ def _poisson(a: Array, y: Array, xp: Namespace) -> Terms:
     return terms, 1.0 - y / positive
 
 
-def _poisson_of_softplus(z: Array, a: Array, y: Array, xp: Namespace) -> Terms:
+def _poisson_of_softplus(z: Array, a: Array, y: Array, xp: Namespace) -> LossTerms:
     # For z << 0, a = log(1 + exp(z)) is exp(z) and underflows, but its logarithm is z:
     # log a = min(z, 0) + log(a / exp(min(z, 0))).
     low = xp.minimum(z, 0.0)
@@ -285,11 +298,23 @@ def _poisson_of_softplus(z: Array, a: Array, y: Array, xp: Namespace) -> Terms:
 LOSSES: dict[str, Loss] = {
     loss.name: loss
     for loss in (
-        _squared("half_squared_error", 0.5, "½ Σ_j (a_j - y_j)²", over_outputs=False),
-        _squared("mean_half_squared_error", 0.5, "1/(2n) Σ_j (a_j - y_j)²", over_outputs=True),
-        _squared("squared_error", 1.0, "Σ_j (a_j - y_j)²", over_outputs=False),
-        _squared("mean_squared_error", 1.0, "1/n Σ_j (a_j - y_j)²", over_outputs=True),
-        _absolute("mean_absolute_error", 1.0, 1.0, "1/n Σ_j |a_j - y_j|"),
+        _squared("half_squared_error", 0.5, "½ Σ_j (a_j - y_j)²", "a_j - y_j", over_outputs=False),
+        _squared(
+            "mean_half_squared_error",
+            0.5,
+            "1/(2n) Σ_j (a_j - y_j)²",
+            "(a_j - y_j) / n",
+            over_outputs=True,
+        ),
+        _squared("squared_error", 1.0, "Σ_j (a_j - y_j)²", "2 (a_j - y_j)", over_outputs=False),
+        _squared(
+            "mean_squared_error",
+            1.0,
+            "1/n Σ_j (a_j - y_j)²",
+            "2 (a_j - y_j) / n",
+            over_outputs=True,
+        ),
+        _absolute("mean_absolute_error", 1.0, 1.0, "1/n Σ_j |a_j - y_j|", "sign(a_j - y_j) / n"),
         huber(),
         Loss(
             "binary_cross_entropy",
@@ -297,6 +322,8 @@ LOSSES: dict[str, Loss] = {
             _binary_cross_entropy,
             {"sigmoid": _binary_cross_entropy_of_sigmoid},
             True,
+            derivative_formula="(a_j - y_j) / (a_j (1 - a_j))",
+            fused_formulas={"sigmoid": "δ = (a - y) / batch"},
         ),
         Loss(
             "cross_entropy",
@@ -304,14 +331,18 @@ LOSSES: dict[str, Loss] = {
             _cross_entropy,
             {"softmax": _cross_entropy_of_softmax},
             True,
+            derivative_formula="-y_j / a_j",
+            fused_formulas={"softmax": "δ = (a Σ_j y_j - y) / batch"},
         ),
         Loss(
             "poisson",
             "Σ_j (a_j - y_j log a_j)",
             _poisson,
             {"softplus": _poisson_of_softplus},
-            of_probabilities=False,
-            of_rates=True,
+            needs_probabilities=False,
+            needs_positive=True,
+            derivative_formula="1 - y_j / a_j",
+            fused_formulas={"softplus": "δ = σ(z) (1 - y / a) / batch"},
         ),
     )
 }
@@ -345,7 +376,9 @@ def default_loss(activation: Activation) -> Loss:
     ['cross_entropy', 'binary_cross_entropy', 'half_squared_error']
     """
     belongs = [
-        loss for loss in LOSSES.values() if loss.of_probabilities and activation.name in loss.fused
+        loss
+        for loss in LOSSES.values()
+        if loss.needs_probabilities and activation.name in loss.fused
     ]
     return belongs[0] if belongs else LOSSES["half_squared_error"]
 
@@ -360,14 +393,14 @@ def check_pair(loss: Loss, activation: Activation) -> None:
         they may be 0 or negative.
     """
     low, high = activation.output_range
-    if loss.of_probabilities and (low < 0.0 or high > 1.0):
+    if loss.needs_probabilities and (low < 0.0 or high > 1.0):
         raise ConfigurationError(
             f"the loss {loss.name!r} needs outputs between 0 and 1, "
             f"and {activation.name!r} gives values from {low:g} to {high:g}",
             "take the output 'sigmoid' or 'softmax', or the loss 'half_squared_error'",
         )
     # Others come near to 0; these two are 0 for every z below it.
-    if loss.of_rates and (low < 0.0 or activation.name in ("step", "relu")):
+    if loss.needs_positive and (low < 0.0 or activation.name in ("step", "relu")):
         raise ConfigurationError(
             f"the loss {loss.name!r} needs outputs above 0, "
             f"and {activation.name!r} gives values from {low:g} to {high:g}",
@@ -375,26 +408,31 @@ def check_pair(loss: Loss, activation: Activation) -> None:
         )
 
 
-def one_hot(labels: Array, n_classes: int, *, dtype: object, xp: Namespace) -> Array:
-    """Return one row per label with a 1 at the label's place and 0 elsewhere.
+def check_targets(
+    y: Array, loss: Loss, *, xp: Namespace, what: str = "the data", first: int = 0
+) -> None:
+    """Raise an error for targets that a loss of probabilities or of rates cannot use.
 
     Parameters
     ----------
-    labels : integer array, shape (n,)
-        From 0 to ``n_classes - 1``; a label out of range gives a row of zeros here.
-    n_classes : int
-    dtype, xp
+    y : array, shape (n, n_outputs)
+    loss : Loss
+    xp : namespace
+    what : str
+        The name of the data in error messages.
+    first : int
+        The number of the first row, for error messages.
 
-    Returns
-    -------
-    array, shape (n, n_classes)
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> one_hot(np.asarray([2, 0]), 3, dtype=np.float32, xp=np)
-    array([[0., 0., 1.],
-           [1., 0., 0.]], dtype=float32)
+    Raises
+    ------
+    DataError
+        For a target below 0, or above 1 where it must be a probability (with row and column).
     """
-    places = xp.arange(n_classes, dtype=labels.dtype, device=getattr(labels, "device", None))
-    return xp.astype(labels[:, None] == places[None, :], dtype)
+    if loss.needs_probabilities:
+        wrong, wanted = xp.logical_or(y < 0.0, y > 1.0), "between 0 and 1"
+    elif loss.needs_positive:
+        wrong, wanted = y < 0.0, "from 0 up"
+    else:
+        return
+    hint = f"the loss {loss.name!r} needs targets {wanted}; fix them, or choose another loss"
+    reject_entries(wrong, y, xp, f"the targets of {what}", hint, first)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from backprop_xp.backend.arrays import Array, Namespace
 from backprop_xp.errors import ConfigurationError, unknown_name
+from backprop_xp.nn.network import Layer, Parameters
 
 Slots = tuple[Array, ...]
 Scalars = tuple[Any, ...]  # Python floats, or 0-d arrays where these are faster
@@ -40,10 +41,14 @@ class Optimizer(NamedTuple):
         The update of one array ``p`` with the gradient ``g``, or with η g if the rule is
         ``linear``; all its arrays are consumed.
     formula : str
-        The rule as text, with the slots by their names.
+        The rule as textbooks write it: assignments, separated by commas; that of ``p`` comes last.
     hyperparameters : mapping of str to float
-    linear : bool
+    linear_in_gradient : bool
         Whether the rule takes η g for the gradient; η is then the first of the scalars.
+    symbols : callable ``step -> mapping of str to (str, float)``, optional
+        How the symbols of the formula are computed from the slots after a step: a slot's name and
+        the factor that its array is multiplied by. The state comes first, with one symbol for each
+        slot, then values derived from it, such as m̂. By default the slots are the symbols.
     """
 
     name: str
@@ -53,7 +58,19 @@ class Optimizer(NamedTuple):
     rule: Callable[[Array, Array, Slots, Scalars, Namespace], tuple[Array, Slots]]
     formula: str = ""
     hyperparameters: Mapping[str, float] = MappingProxyType({})
-    linear: bool = False
+    linear_in_gradient: bool = False
+    symbols: Callable[[int], Mapping[str, tuple[str, float]]] | None = None
+
+    def textbook(self, step: int) -> dict[str, tuple[str, float]]:
+        """Return how the symbols of the formula are computed from the slots after a step.
+
+        Examples
+        --------
+        >>> rmsprop(decay=0.75).textbook(step=1)
+        {'s': ('sum_of_squares', 0.25)}
+        """
+        symbols = self.symbols or (lambda step: {name: (name, 1.0) for name in self.slots})
+        return dict(symbols(step))
 
 
 def _only_learning_rate(learning_rate: float, step: int) -> tuple[float, ...]:
@@ -77,7 +94,9 @@ def sgd() -> Optimizer:
         p -= eta_g
         return p, ()
 
-    return Optimizer("sgd", 0.1, (), _only_learning_rate, rule, "p ← p - η g", linear=True)
+    return Optimizer(
+        "sgd", 0.1, (), _only_learning_rate, rule, "p ← p - η g", linear_in_gradient=True
+    )
 
 
 def momentum(momentum: float = 0.9) -> Optimizer:
@@ -103,9 +122,10 @@ def momentum(momentum: float = 0.9) -> Optimizer:
         ("velocity",),
         _only_learning_rate,
         rule,
-        "velocity ← μ velocity - η g, p ← p + velocity",
+        "v ← μ v - η g, p ← p + v",
         {"momentum": momentum},
-        linear=True,
+        linear_in_gradient=True,
+        symbols=lambda step: {"v": ("velocity", 1.0)},
     )
 
 
@@ -116,11 +136,13 @@ def nesterov(momentum: float = 0.9) -> Optimizer:
     deep learning", in the form that evaluates the gradient at the point that is kept.
     """
     _check_fraction("momentum", momentum)
+    # With μ = 0 the slot is 0 whatever v is, so it is shown as it is.
+    symbol, factor = ("v", 1.0 / momentum) if momentum else ("μ v", 1.0)
 
     def rule(
         p: Array, eta_g: Array, slots: Slots, scalars: Scalars, xp: Namespace
     ) -> tuple[Array, Slots]:
-        # What is kept is w = μ v, which needs a pass less: w ← μ (w - η g), p ← p - η g + w
+        # The slot holds w = μ v, which saves a pass: w ← μ (w - η g), p ← p - η g + w
         (w,) = slots
         w -= eta_g
         w *= momentum
@@ -134,9 +156,10 @@ def nesterov(momentum: float = 0.9) -> Optimizer:
         ("momentum_term",),
         _only_learning_rate,
         rule,
-        "momentum_term ← μ (momentum_term - η g), p ← p - η g + momentum_term",
+        "v ← μ v - η g, p ← p + μ v - η g",
         {"momentum": momentum},
-        linear=True,
+        linear_in_gradient=True,
+        symbols=lambda step: {symbol: ("momentum_term", factor)},
     )
 
 
@@ -147,7 +170,7 @@ def rmsprop(decay: float = 0.99, epsilon: float = 1e-8) -> Optimizer:
     """
     _check_fraction("decay", decay)
     _check_positive("epsilon", epsilon)
-    # What is kept is s / (1 - ρ), which needs a product less:
+    # The slot holds s / (1 - ρ), which saves a product:
     # η g / (√s + ε) = [η / √(1 - ρ)] g / (√(s / (1 - ρ)) + ε / √(1 - ρ))
     scale = 1.0 / math.sqrt(1.0 - decay)
 
@@ -173,9 +196,9 @@ def rmsprop(decay: float = 0.99, epsilon: float = 1e-8) -> Optimizer:
         ("sum_of_squares",),
         scalars,
         rule,
-        "sum_of_squares ← ρ sum_of_squares + g², s = (1 - ρ) sum_of_squares, "
-        "p ← p - η g / (√s + ε)",
+        "s ← ρ s + (1 - ρ) g², p ← p - η g / (√s + ε)",
         {"decay": decay, "epsilon": epsilon},
+        symbols=lambda step: {"s": ("sum_of_squares", 1.0 - decay)},
     )
 
 
@@ -206,7 +229,7 @@ def _adam(name: str, beta1: float, beta2: float, epsilon: float, weight_decay: f
     _check_positive("weight_decay", weight_decay, zero=True)
 
     def scalars(learning_rate: float, step: int) -> tuple[float, ...]:
-        # What is kept is M = m / (1 - β₁) and V = v / (1 - β₂), which need a product less each.
+        # The slots hold M = m / (1 - β₁) and V = v / (1 - β₂), which saves a product each.
         # η m̂ / (√v̂ + ε) with all factors drawn out of the arrays: [η r (1 - β₁) / (1 - β₁ᵗ)] M /
         # (√V + ε r) with r = √((1 - β₂ᵗ) / (1 - β₂))
         root = math.sqrt((1.0 - beta2**step) / (1.0 - beta2))
@@ -231,6 +254,14 @@ def _adam(name: str, beta1: float, beta2: float, epsilon: float, weight_decay: f
         p -= update
         return p, (m, v)
 
+    def symbols(step: int) -> dict[str, tuple[str, float]]:
+        return {
+            "m": ("sum", 1.0 - beta1),
+            "v": ("sum_of_squares", 1.0 - beta2),
+            "m̂": ("sum", (1.0 - beta1) / (1.0 - beta1**step)),
+            "v̂": ("sum_of_squares", (1.0 - beta2) / (1.0 - beta2**step)),
+        }
+
     hyperparameters = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon}
     decayed = "p"
     if name == "adamw":
@@ -242,23 +273,34 @@ def _adam(name: str, beta1: float, beta2: float, epsilon: float, weight_decay: f
         ("sum", "sum_of_squares"),
         scalars,
         rule,
-        "sum ← β₁ sum + g, sum_of_squares ← β₂ sum_of_squares + g², "
-        "m = (1 - β₁) / (1 - β₁ᵗ) sum, v = (1 - β₂) / (1 - β₂ᵗ) sum_of_squares, "
-        f"p ← {decayed} - η m / (√v + ε)",
+        "m ← β₁ m + (1 - β₁) g, v ← β₂ v + (1 - β₂) g², "
+        f"m̂ = m / (1 - β₁ᵗ), v̂ = v / (1 - β₂ᵗ), p ← {decayed} - η m̂ / (√v̂ + ε)",
         hyperparameters,
+        symbols=symbols,
     )
 
 
-def eta_of(optimizer: Optimizer, scalars: Scalars) -> Any:
-    """Return what a gradient is multiplied by before the optimizer's rule takes it.
+def gradient_scale(optimizer: Optimizer, scalars: Scalars) -> Any:
+    """Return the factor on every gradient that the optimizer's rule expects.
 
     Examples
     --------
-    >>> eta_of(sgd(), sgd().scalars(0.1, 1)), eta_of(adam(), adam().scalars(0.1, 1))
+    >>> gradient_scale(sgd(), sgd().scalars(0.1, 1)), gradient_scale(adam(), adam().scalars(0.1, 1))
     (0.1, 1.0)
     """
-    return scalars[0] if optimizer.linear else 1.0
+    return scalars[0] if optimizer.linear_in_gradient else 1.0
 
+
+LETTERS = {
+    "learning_rate": "η",
+    "momentum": "μ",
+    "decay": "ρ",
+    "beta1": "β₁",
+    "beta2": "β₂",
+    "epsilon": "ε",
+    "weight_decay": "λ",
+}
+"""The letters of the learning rate and the hyperparameters in the formulas."""
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": sgd,
@@ -332,3 +374,52 @@ def _check_positive(name: str, value: float, *, zero: bool = False) -> None:
         raise ConfigurationError(
             f"{name} is {value!r}", "give a positive number" + (" or 0" if zero else "")
         )
+
+
+def initial_slots(optimizer: Optimizer, parameters: Parameters, *, xp: Namespace) -> list[Slots]:
+    """Return the optimizer's arrays before the first step: zeros, for every parameter array."""
+    return [
+        tuple(xp.zeros_like(p) for _ in optimizer.slots)
+        for layer in parameters
+        for p in layer
+        if p is not None
+    ]
+
+
+def update(
+    optimizer: Optimizer,
+    parameters: Parameters,
+    gradients: Parameters,
+    slots: list[Slots],
+    scalars: Scalars,
+    *,
+    xp: Namespace,
+) -> tuple[Parameters, list[Slots]]:
+    """Apply an optimizer's rule to every parameter array; all arrays are consumed.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    parameters, gradients : list of Layer
+        The gradients times η where the rule is linear.
+    slots : list of tuple of arrays
+        From `initial_slots`, or from the step before.
+    scalars : tuple
+        From ``optimizer.scalars(learning_rate, step)``.
+    xp : namespace
+
+    Returns
+    -------
+    parameters, slots
+    """
+    remaining = iter(slots)
+    new_layers, new_slots = [], []
+    for layer, gradient in zip(parameters, gradients, strict=True):
+        arrays = []
+        for p, g in zip(layer, gradient, strict=True):
+            if p is not None:
+                p, kept = optimizer.rule(p, g, next(remaining), scalars, xp)
+                new_slots.append(kept)
+            arrays.append(p)
+        new_layers.append(Layer(*arrays))
+    return new_layers, new_slots

@@ -9,18 +9,18 @@ from backprop_xp.nn.network import Layer, Parameters
 
 
 class Penalty(NamedTuple):
-    """What is added to the loss for large weights: ``l1 Σ|w| + ½ l2 Σw²``.
+    """A penalty on large weights, added to the loss: ``l1 Σ|w| + ½ l2 Σw²``.
 
     Attributes
     ----------
     l1, l2 : float
-        The coefficients as they stand in this formula. The convention of the notes and of
+        The coefficients in this formula. The convention of the notes and of
         Nielsen's book divides λ by the number n of training samples; the trainer does that.
     biases : bool
-        Whether biases are penalised as well; by custom they are not.
+        Whether biases are penalized as well; usually they are not.
     per_batch : bool
-        scikit-learn's convention: divided by the size of each step's batch, or by the weight of
-        its samples, and part of the loss that is reported.
+        scikit-learn's convention: the penalty is divided by the size of each batch, or by the
+        total weight of its samples, and is part of the reported loss.
     """
 
     l1: float = 0.0
@@ -33,7 +33,7 @@ class Penalty(NamedTuple):
 
 
 def penalty_value(penalty: Penalty, parameters: Parameters, *, xp: Namespace) -> Array | float:
-    """Return the penalty of the parameters, undivided, of shape (), on the device.
+    """Return the penalty of the parameters, shape (), on the device.
 
     Examples
     --------
@@ -58,14 +58,14 @@ def add_penalty(
     penalty: Penalty,
     gradients: Parameters,
     parameters: Parameters,
-    share: Any = 1.0,
+    factor: Any = 1.0,
     *,
     xp: Namespace,
 ) -> Parameters:
     """Add the penalty's gradient, ``l2 w + l1 sign(w)``; the gradients are consumed.
 
-    At w = 0 the L1 term has the subgradient 0. ``share`` multiplies both: a number, or an array
-    of shape ().
+    At w = 0 the L1 term has the subgradient 0. ``factor`` multiplies both: a number, or an
+    array of shape ().
 
     Examples
     --------
@@ -78,9 +78,9 @@ def add_penalty(
 
     def add(g: Array, p: Array) -> Array:
         if penalty.l2:
-            g += p * (share * penalty.l2)
+            g += p * (factor * penalty.l2)
         if penalty.l1:
-            g += xp.sign(p) * (share * penalty.l1)
+            g += xp.sign(p) * (factor * penalty.l1)
         return g
 
     return [
@@ -92,7 +92,7 @@ def add_penalty(
     ]
 
 
-def bound_norms(parameters: Parameters, limit: float, *, xp: Namespace) -> Parameters:
+def clip_weight_norms(parameters: Parameters, limit: float, *, xp: Namespace) -> Parameters:
     """Shrink the incoming weights of every neuron to a norm of at most ``limit`` (max-norm).
 
     Source: Srebro and Shraibman (2005); used with dropout by Srivastava and others (2014).
@@ -101,7 +101,8 @@ def bound_norms(parameters: Parameters, limit: float, *, xp: Namespace) -> Param
     Examples
     --------
     >>> import numpy as np
-    >>> bound_norms([Layer(np.asarray([[3.0, 4.0], [0.3, 0.4]]), None)], 1.0, xp=np)[0].weights
+    >>> layer = Layer(np.asarray([[3.0, 4.0], [0.3, 0.4]]), None)
+    >>> clip_weight_norms([layer], 1.0, xp=np)[0].weights
     array([[0.6, 0.8],
            [0.3, 0.4]])
     """
@@ -119,7 +120,7 @@ def clip_by_norm(
 ) -> Parameters:
     """Shrink all gradients together to a norm of at most ``limit``; they are consumed.
 
-    They come multiplied by ``scale``, which costs nothing on the way.
+    The result is multiplied by ``scale``, at no extra cost.
 
     Source: Pascanu, Mikolov and Bengio (2013), "On the difficulty of training recurrent neural
     networks".

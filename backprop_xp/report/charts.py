@@ -1,4 +1,4 @@
-"""A chart: matplotlib's drawing as an SVG element that belongs to the page around it."""
+"""Charts: matplotlib's drawings as SVG elements in the colors and font of the page."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from xml.etree import ElementTree
 from backprop_xp.errors import ConfigurationError
 
 INK, LINE = "#010101", "#020202"
-"""Colours that stand for the page's own: its text, and its lines."""
+"""Placeholders for the page's colors of text and lines."""
 
 SERIES = tuple(f"#0300{index:02x}" for index in range(8))
-"""Colours that stand for those of the page's series; see `color`."""
+"""Placeholders for the page's colors of series; see `color`."""
 
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 1.5, 1.5, 1.5)))
 
@@ -27,9 +27,9 @@ _VARIABLES = {
 }
 
 _STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text: to be read aloud, searched, and set as the page is
+    "svg.fonttype": "none",  # text stays text, for screen readers, search and the page's font
     "svg.hashsalt": "backprop_xp",
-    "text.parse_math": False,  # a $ in somebody's column name is a $
+    "text.parse_math": False,  # a $ in a column name is a $
     "font.size": 9.0,
     "axes.unicode_minus": True,
     "text.color": INK,
@@ -55,22 +55,22 @@ _STYLE: dict[Any, Any] = {
 
 
 def color(index: int) -> str:
-    """Return the colour of a series by its number; beyond the last they begin anew."""
+    """Return the color of a series by its index; the colors repeat after the last one."""
     return SERIES[index % len(SERIES)]
 
 
 def dash(index: int) -> Any:
-    """Return the pattern of a line by its number, so that colours are not all that tells them."""
+    """Return the dash pattern of a line by its index, so that lines differ by more than color."""
     return DASHES[index % len(DASHES)]
 
 
 def need_libraries() -> None:
-    """Refuse to go on without the libraries of the extra ``report``.
+    """Check that the libraries of the extra ``report`` are installed.
 
     Raises
     ------
     ConfigurationError
-        Names what is missing and how to install it.
+        If one is missing; the hint says how to install it.
     """
     try:
         importlib.import_module("jinja2")
@@ -96,24 +96,24 @@ def draw(
     Parameters
     ----------
     name : str
-        Its own on the page: what it defines is called after it.
+        Prefix of the ids that the chart defines; unique on the page.
     plot : callable ``(axes) -> None``
-        Draws on matplotlib's axes, in the colours of this module.
+        Draws on matplotlib's axes, in the colors of this module.
     label : str
-        What the chart shows, in words.
+        Description of the chart for screen readers.
     size : (float, float)
         Width and height in inches.
     left : float
-        Room for the labels on the left, in inches.
+        Space for the labels on the left, in inches.
     """
     import matplotlib
     from matplotlib.figure import Figure
 
     file = io.StringIO()
     with matplotlib.rc_context(), warnings.catch_warnings():
-        matplotlib.rcdefaults()  # nobody's own style
+        matplotlib.rcdefaults()  # ignore the user's style
         matplotlib.rcParams.update(_STYLE)
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's browser has it
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has it
         figure = Figure(figsize=size)
         width, height = size
         figure.subplots_adjust(left / width, 0.46 / height, 1.0 - 0.12 / width, 1.0 - 0.08 / height)
@@ -123,8 +123,8 @@ def draw(
 
 
 def _embedded(document: str, name: str, label: str) -> str:
-    """Return a stand-alone SVG document as an element of a page: without what only a document
-    has, with names of its own, and in the page's colours."""
+    """Return an SVG document as an element of a page: without metadata and styles, with ids that
+    are unique on the page, and in the page's colors."""
     root = ElementTree.fromstring(document)
     for parent in list(root.iter()):
         for child in list(parent):
@@ -137,18 +137,18 @@ def _embedded(document: str, name: str, label: str) -> str:
         if attributes.get("id") not in used:
             attributes.pop("id", None)
         element.attrib.clear()
-        element.attrib.update({key: _own(key, v, name) for key, v in attributes.items()})
+        element.attrib.update({key: _localized(key, v, name) for key, v in attributes.items()})
     box = root.attrib["viewBox"]
     root.attrib.clear()
     root.attrib.update({"class": "chart", "viewBox": box, "role": "img", "aria-label": label})
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _own(key: str, value: str, name: str) -> str:
+def _localized(key: str, value: str, name: str) -> str:
     if key == "id":
         return f"{name}-{value}"
     if key == "href" and not value.startswith("#"):
-        return value  # an image, which is in the address itself
+        return value  # an image, embedded in its address
     if key in ("href", "clip-path", "mask"):
         return value.replace("#", f"#{name}-")
     value = re.sub(r" ?font-family: [^;]*;", "", value)

@@ -1,4 +1,4 @@
-"""Images in a report: inputs and weights as small PNGs, and the plane of two inputs."""
+"""The images of a report: inputs, weights, large confusion matrices and decision boundaries."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from backprop_xp.nn.metrics import classes_of
 from backprop_xp.report.charts import INK, LINE, color, draw
 
 UNITS = 64
-"""First-layer neurons that are shown: the first ones of more."""
+"""The largest number of first-layer neurons that are shown."""
 
 _POSITIVE, _NEGATIVE = (35, 118, 199), (214, 96, 20)
-"""Blue and orange, which all eyes tell apart, on light and on dark."""
+"""Blue and orange, which color-blind readers can tell apart, on light and dark backgrounds."""
 
 _CLASSES = np.asarray(
     [
@@ -31,12 +31,12 @@ _GRID = 160
 
 
 def png(pixels: Array) -> str:
-    """Return pixels as an image that stands in its own address.
+    """Return an image as a data URL.
 
     Parameters
     ----------
     pixels : array, shape (height, width) or (height, width, 4), uint8
-        Grey, or red, green, blue and opacity.
+        Gray, or red, green, blue and opacity.
     """
     from matplotlib.image import imsave
 
@@ -44,22 +44,22 @@ def png(pixels: Array) -> str:
         opaque = np.full_like(pixels, 255)
         pixels = np.stack([pixels, pixels, pixels, opaque], axis=-1)
     file = io.BytesIO()
-    nothing: Any = {"Software": None}  # which would name a version and an address
+    nothing: Any = {"Software": None}  # it would name a version and an address
     imsave(file, np.ascontiguousarray(pixels), format="png", metadata=nothing)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def input_images(rows: list[list[float]], shape: tuple[int, int]) -> list[str]:
-    """Return rows of inputs as images in one scale, like ink on paper: the least is white."""
+    """Return rows of inputs as images on one scale, from white for the smallest to black."""
     values = np.asarray(rows, dtype=np.float64)
     low, high = float(values.min()), float(values.max())
-    grey = 255.0 - (values - low) * (235.0 / (high - low or 1.0))
-    return [png(row.reshape(shape).round().astype(np.uint8)) for row in grey]
+    gray = 255.0 - (values - low) * (235.0 / (high - low or 1.0))
+    return [png(row.reshape(shape).round().astype(np.uint8)) for row in gray]
 
 
 def weight_images(model: Model) -> list[tuple[str, float, float]]:
-    """Return the incoming weights of each neuron of the first layer as an image, with the least
-    and the largest of them: blue above 0, orange below, opaque for the largest of all."""
+    """Return the incoming weights of each first-layer neuron as an image, with the smallest and
+    the largest of them: blue above 0, orange below 0, opaque for the largest of all."""
     weights = arrays.to_numpy(model.parameters[0].weights).astype(np.float64)[:UNITS]
     largest = float(np.quantile(np.abs(weights), 0.998)) or 1.0
     shown = []
@@ -74,8 +74,8 @@ def weight_images(model: Model) -> list[tuple[str, float, float]]:
 
 
 def matrix_chart(matrix: list[list[int]], part: str) -> str:
-    """Return a confusion matrix that is too large for a table as an image, each true class in
-    the share of its rows."""
+    """Return a confusion matrix that is too large for a table as an image of the shares of each
+    actual class."""
     counts = np.asarray(matrix, dtype=np.float64)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
     n = len(matrix)
@@ -85,24 +85,24 @@ def matrix_chart(matrix: list[list[int]], part: str) -> str:
 
     def plot(axes: Any) -> None:
         axes.imshow(pixels.astype(np.uint8), interpolation="nearest")
-        axes.set_xlabel("taken for, by the number of the class")
-        axes.set_ylabel("is")
+        axes.set_xlabel("predicted class, by its index")
+        axes.set_ylabel("actual class")
         axes.grid(False)
 
-    label = f"Confusion matrix of {n} classes on the {part} part; the commonest are in the table"
+    label = f"Confusion matrix of {n} classes on the {part} set, summarized in the table"
     return draw("matrix", plot, label=label, size=(5.0, 4.6))
 
 
 def plane(
     model: Model, points: dict[str, Any], names: tuple[str, str]
 ) -> tuple[str, list[tuple[str, str, str]]]:
-    """Return what a model makes of the plane of its two inputs, with points of the training rows.
+    """Draw the predictions of a model over the plane of its two inputs, with training rows.
 
     Returns
     -------
     svg : str
     legend : list of (str, str, str)
-        Each class with its colour and its mark.
+        Each class with its color and its marker.
     """
     inputs = np.asarray(points["inputs"], dtype=np.float64)
     targets = np.asarray(points["targets"])
@@ -122,31 +122,43 @@ def plane(
 
     def classes(axes: Any) -> None:
         taken = classes_of(outputs, xp=np)
-        sure = np.max(outputs, axis=1) if outputs.shape[1] > 1 else np.abs(2.0 * outputs[:, 0] - 1)
-        opacity = 20.0 + 110.0 * np.clip(sure, 0.0, 1.0)
+        confidence = (
+            np.max(outputs, axis=1) if outputs.shape[1] > 1 else np.abs(2.0 * outputs[:, 0] - 1)
+        )
+        opacity = 20.0 + 110.0 * np.clip(confidence, 0.0, 1.0)
         pixels = np.concatenate([_CLASSES[taken % len(_CLASSES)], opacity[:, None]], axis=1)
         shown = pixels.reshape(square).astype(np.uint8)
         axes.imshow(shown, extent=extent, origin="lower", aspect="auto", interpolation="nearest")
         for k in np.unique(targets).tolist():
             own, marker = inputs[targets == k], _MARKERS[k % len(_MARKERS)]
             axes.scatter(
-                *(own[:, 0], own[:, 1]),
-                **{"s": 14, "marker": marker, "color": _css(k), "edgecolors": "white"},
-                **{"linewidths": 0.5},
+                own[:, 0],
+                own[:, 1],
+                s=14,
+                marker=marker,
+                color=_css(k),
+                edgecolors="white",
+                linewidths=0.5,
             )
         around(axes)
 
     def values(axes: Any) -> None:
         first = outputs[:, 0]
-        scale = {"vmin": float(min(first.min(), targets.min()))}
+        scale: dict[str, Any] = {"vmin": float(min(first.min(), targets.min()))}
         scale["vmax"] = float(max(first.max(), targets.max()))
         surface = first.reshape(square[:2])
-        image = {"extent": extent, "origin": "lower", "aspect": "auto", "cmap": "cividis"}
-        shown = axes.imshow(surface, **image, **scale, alpha=0.85)
+        scale |= {"cmap": "cividis"}
+        shown = axes.imshow(
+            surface, extent=extent, origin="lower", aspect="auto", alpha=0.85, **scale
+        )
         axes.scatter(
-            *(inputs[:, 0], inputs[:, 1]),
-            **{"c": targets, "s": 16, "cmap": "cividis", "edgecolors": "white"},
-            **{"linewidths": 0.6, **scale},
+            inputs[:, 0],
+            inputs[:, 1],
+            c=targets,
+            s=16,
+            edgecolors="white",
+            linewidths=0.6,
+            **scale,
         )
         axes.figure.subplots_adjust(right=0.98)
         bar = axes.figure.colorbar(shown, ax=axes)
@@ -155,15 +167,15 @@ def plane(
 
     x, y = names
     if model.classes is None:
-        label = f"What the model says over {x} (horizontal) and {y} (vertical)"
+        label = f"Output of the model over {x} (horizontal) and {y} (vertical)"
         return draw("plane", values, label=label, size=(6.4, 4.4), left=0.72), []
-    label = f"Which class the model takes over {x} (horizontal) and {y} (vertical)"
+    label = f"Predicted class over {x} (horizontal) and {y} (vertical)"
     legend = [(name, _css(k), _SIGNS[k % len(_SIGNS)]) for k, name in enumerate(model.classes)]
     return draw("plane", classes, label=label, size=(6.4, 4.4), left=0.72), legend
 
 
 def pairs_chart(pairs: list[list[list[float]]], output: int, deviation: float) -> str:
-    """Return predictions over targets, for one output of a regression."""
+    """Draw predictions over targets, for one output of a regression."""
     drawn = np.asarray([row[output] for row in pairs], dtype=np.float64)
     drawn = drawn[np.isfinite(drawn).all(axis=1)]
 
@@ -176,8 +188,8 @@ def pairs_chart(pairs: list[list[list[float]]], output: int, deviation: float) -
         axes.set_ylabel("prediction")
 
     label = (
-        f"Predictions over targets of {len(drawn)} rows; the targets deviate by {deviation:.4g}, "
-        "and a perfect prediction lies on the dashed line"
+        f"Predictions over targets of {len(drawn)} rows; the standard deviation of the targets is "
+        f"{deviation:.4g}, and a perfect prediction lies on the dashed line"
     )
     return draw(f"pairs-{output}", plot, label=label, size=(5.0, 3.8), left=0.72)
 

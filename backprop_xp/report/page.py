@@ -1,4 +1,4 @@
-"""The page of a report: a run's folder in, one HTML file and the traces beside the run out."""
+"""The report of a run: one HTML page made from its folder, and traces of its worst rows."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from backprop_xp.models.model_file import write_whole
+from backprop_xp.files import atomic_write
 from backprop_xp.report.charts import need_libraries
 from backprop_xp.report.sections import compared, sections
 from backprop_xp.report.text import status
 from backprop_xp.report.traces import write_traces
 from backprop_xp.runs.folder import OUTCOME
-from backprop_xp.runs.reader import Found, read_run
+from backprop_xp.runs.reader import StoredRun, read_run
 from backprop_xp.version import __version__
 
 REPORT = "report.html"
 
 
 class Report(NamedTuple):
-    """What was written.
+    """The files of a report.
 
     Attributes
     ----------
     path : Path
     status : str
-        How the run ended, in a word.
+        How the run ended, in one or two words.
     traces : list of Path
         Pages of single rows.
     problems : list of str
-        What could not be read of the run.
+        What could not be read or written, and why.
     """
 
     path: Path
@@ -47,16 +47,16 @@ def write_report(
     out: str | os.PathLike[str] | None = None,
     compare: Sequence[str | os.PathLike[str]] = (),
 ) -> Report:
-    """Write the report of a run, and the traces of the rows that went most wrong.
+    """Write the report of a run, and traces of the rows with the worst predictions.
 
     Parameters
     ----------
     run : path
-        The folder of a run; the traces go into its folder ``traces``.
+        The folder of a run; traces are written to its subfolder ``traces``.
     out : path, optional
-        The page; by default ``report.html`` in that folder.
+        File name of the page; by default ``report.html`` in the folder of the run.
     compare : sequence of path
-        Folders of runs to lay beside it.
+        Folders of runs to compare it with.
 
     Raises
     ------
@@ -64,49 +64,51 @@ def write_report(
         If a folder holds no run, the page cannot be written, or Jinja2 or matplotlib is missing.
     """
     need_libraries()
-    found, beside = read_run(run), [_sound(read_run(path), _alone)[0] for path in compare]
-    page = found.path / REPORT if out is None else Path(out)
+    stored, others = read_run(run), [_show_safely(read_run(path), _alone)[0] for path in compare]
+    page = stored.path / REPORT if out is None else Path(out)
     home = page.absolute().parent
 
-    def show(found: Found) -> tuple[str, list[Path]]:
-        traces = write_traces(found)
-        shown = sections(found, {row: _address(path, home) for row, path in traces.items()})
-        return _page(shown, compared([found, *beside]) if beside else None), [*traces.values()]
+    def show(stored: StoredRun) -> tuple[str, list[Path]]:
+        traces = write_traces(stored)
+        shown = sections(stored, {row: _address(path, home) for row, path in traces.items()})
+        return _page(shown, compared([stored, *others]) if others else None), [*traces.values()]
 
-    found, (text, traces) = _sound(found, show)
-    write_whole(page, lambda file: file.write(text.encode()))
-    return Report(page, status(found)[1], traces, found.problems)
+    stored, (text, traces) = _show_safely(stored, show)
+    atomic_write(page, lambda file: file.write(text.encode()))
+    return Report(page, status(stored)[1], traces, stored.problems)
 
 
 def _address(path: Path, home: Path) -> str:
     return quote(Path(os.path.relpath(path.absolute(), home)).as_posix())
 
 
-def _alone(found: Found) -> Any:
-    return compared([found])
+def _alone(stored: StoredRun) -> Any:
+    return compared([stored])
 
 
-def _sound(found: Found, show: Callable[[Found], Any]) -> tuple[Found, Any]:
-    """Return a run and what is shown of it; without its outcome, if that cannot be shown."""
+def _show_safely(stored: StoredRun, show: Callable[[StoredRun], Any]) -> tuple[StoredRun, Any]:
+    """Call ``show`` on a run, without its outcome if that raises; return the run and the result."""
     try:
-        return found, show(found)
+        return stored, show(stored)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        if not found.outcome:
+        if not stored.outcome:
             raise
         problem = (
-            f"{found.path / OUTCOME} is not as this version writes it: "
+            f"{stored.path / OUTCOME} is not in the format of this version: "
             f"{type(error).__name__}: {error}"
         )
-        found = found._replace(outcome={}, problems=[*found.problems, problem])
-        return found, show(found)
+        stored = stored._replace(outcome={}, problems=[*stored.problems, problem])
+        return stored, show(stored)
 
 
-def _page(shown: dict[str, Any], beside: dict[str, Any] | None) -> str:
+def _page(shown: dict[str, Any], comparison: dict[str, Any] | None) -> str:
     """Return the page as HTML."""
     from markupsafe import Markup
 
     css = (files(__package__) / "assets" / "report.css").read_text("utf-8")
-    text: str = _template().render(**shown, compared=beside, version=__version__, css=Markup(css))
+    text: str = _template().render(
+        **shown, compared=comparison, version=__version__, css=Markup(css)
+    )
     return text
 
 

@@ -1,4 +1,4 @@
-"""The sections of a report: what the page shows of a run, as plain data for its template."""
+"""The sections of a report: everything the page shows, as plain data for its template."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from backprop_xp.formatting import pluralize
+from backprop_xp.nn.network import Network
 from backprop_xp.report.curves import compared_curves, layer_curves, training_curves
 from backprop_xp.report.images import (
     UNITS,
@@ -30,24 +32,23 @@ from backprop_xp.report.text import (
     titled,
 )
 from backprop_xp.runs.folder import CONFIG
-from backprop_xp.runs.reader import Found
-from backprop_xp.training.history import counted
+from backprop_xp.runs.reader import StoredRun
 
 ROWS = 100
-"""Epochs in the table of the history: evenly spaced ones of more."""
+"""The largest number of epochs in the table of the history; a longer one is thinned evenly."""
 
 TABLE = 20
-"""Classes up to which a confusion matrix is a table of numbers."""
+"""The largest number of classes for which a confusion matrix is a table of numbers."""
 
 COLUMNS = 8
-"""Inputs of a row that are shown where they are no image."""
+"""The number of inputs of a row that are shown if they are not an image."""
 
 COMMONEST = 12
-"""Kinds of confusions that are listed, where no table holds them all."""
+"""The number of confusions that are listed if the matrix is not a table."""
 
 _RESIDUALS = {
     "root_mean_square": "root mean square",
-    "mean_absolute": "mean size",
+    "mean_absolute": "mean absolute",
     "mean": "mean",
     "largest": "largest",
     "target_deviation": "standard deviation of the targets",
@@ -65,42 +66,42 @@ _FIELDS = {
 }
 
 
-def sections(found: Found, traces: Mapping[int, str]) -> dict[str, Any]:
-    """Return all that the page shows of one run.
+def sections(run: StoredRun, traces: Mapping[int, str]) -> dict[str, Any]:
+    """Return everything the page shows of one run.
 
     Parameters
     ----------
-    found : Found
+    run : StoredRun
     traces : mapping of int to str
-        For rows of the held-out part the address of their trace.
+        The address of the trace of each row that has one.
     """
-    shape = network(found)
+    shape = network(run)
     return {
-        "name": found.name,
-        "data": data_name(found),
-        "sentence": sentence(found),
-        "rows": rows(found),
-        "status": status(found),
-        "result": result(found),
-        "problems": found.problems,
-        "cards": _cards(found),
-        "advice": _advice(found),
-        "curves": training_curves(found),
-        "history": _history(found),
-        "layer_curves": layer_curves(found),
-        "layers": _layers(found, shape),
+        "name": run.name,
+        "data": data_name(run),
+        "sentence": sentence(run),
+        "rows": rows(run),
+        "status": status(run),
+        "result": result(run),
+        "problems": run.problems,
+        "cards": _cards(run),
+        "advice": _advice(run),
+        "curves": training_curves(run),
+        "history": _history(run),
+        "layer_curves": layer_curves(run),
+        "layers": _layers(run, shape),
         "parameters": number(shape.get("parameters")),
-        "review": _review(found, traces),
-        "plane": _plane(found),
-        "weights": _weights(found),
-        "settings": None if found.settings is None else settings_rows(found.settings),
-        "environment": _environment(found),
-        "again": shlex.join(["backprop-xp", "train", "--config", str(found.path / CONFIG)]),
+        "review": _review(run, traces),
+        "plane": _plane(run),
+        "weights": _weights(run),
+        "settings": None if run.settings is None else settings_rows(run.settings),
+        "environment": _environment(run),
+        "again": shlex.join(["backprop-xp", "train", "--config", str(run.path / CONFIG)]),
     }
 
 
-def compared(runs: Sequence[Found]) -> dict[str, Any]:
-    """Return what the page shows of several runs beside each other."""
+def compared(runs: Sequence[StoredRun]) -> dict[str, Any]:
+    """Return the section of the page that compares several runs."""
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
         names = [str(run.path) for run in runs]
@@ -112,16 +113,16 @@ def compared(runs: Sequence[Found]) -> dict[str, Any]:
     }
 
 
-def _advice(found: Found) -> list[tuple[str, str, str]] | None:
-    """Return what the doctor said: fault, evidence and mend; None where it was not asked."""
-    advice = found.outcome.get("advice")
+def _advice(run: StoredRun) -> list[tuple[str, str, str]] | None:
+    """Return fault, evidence and remedy of each finding; None if the doctor did not run."""
+    advice = run.outcome.get("advice")
     return advice and [(one["fault"], one["evidence"], one["mend"]) for one in advice]
 
 
-def _cards(found: Found) -> list[tuple[str, str, str]]:
-    """Return the figures at the top: what it is, the figure, and what belongs to it."""
+def _cards(run: StoredRun) -> list[tuple[str, str, str]]:
+    """Return the figures at the top of the page: title, value, and a note."""
     cards = []
-    measured = found.outcome.get("measured") or {}
+    measured = run.outcome.get("measured") or {}
     for part in ("test", "validation", "train"):
         if not (known := measured.get(part)):
             continue
@@ -129,51 +130,52 @@ def _cards(found: Found) -> list[tuple[str, str, str]]:
         if known.get("accuracy") is not None:
             cards.append((f"{title} accuracy", percent(known["accuracy"]), f"loss {loss}"))
         else:
-            cards.append((f"{title} loss", loss, counted(known["count"], "row")))
-    if found.best is not None:
-        least = found.best.get("validation_loss")
-        more = "" if least is None else f"validation loss {number(least)}"
-        cards.append(("best epoch", number(found.best["epoch"]), more))
-    if shape := network(found):
-        layers = counted(len(shape["activations"]), "layer")
+            cards.append((f"{title} loss", loss, pluralize(known["count"], "row")))
+    if run.best is not None:
+        lowest = run.best.get("validation_loss")
+        note = "" if lowest is None else f"validation loss {number(lowest)}"
+        cards.append(("best epoch", number(run.best["epoch"]), note))
+    if shape := network(run):
+        layers = pluralize(len(shape["activations"]), "layer")
         cards.append(("parameters", number(shape["parameters"]), layers))
-    if found.history:
-        seconds = sum(record.get("seconds", 0.0) for record in found.history)
-        each = 1000.0 * seconds / len(found.history)
-        cards.append(("time", f"{seconds:.1f} s", f"{each:.3g} ms an epoch"))
+    if run.history:
+        seconds = sum(record.get("seconds", 0.0) for record in run.history)
+        each = 1000.0 * seconds / len(run.history)
+        cards.append(("time", f"{seconds:.1f} s", f"{each:.3g} ms per epoch"))
     return cards
 
 
-def _history(found: Found) -> dict[str, Any]:
-    known = [name for name in _FIELDS if any(name in record for record in found.history)]
-    n = len(found.history)
+def _history(run: StoredRun) -> dict[str, Any]:
+    known = [name for name in _FIELDS if any(name in record for record in run.history)]
+    n = len(run.history)
     chosen = {round(k * (n - 1) / (ROWS - 1)) for k in range(ROWS)} if n > ROWS else set(range(n))
-    best = found.best
+    best = run.best
     lines = [
         ([_FIELDS[name][1](record.get(name)) for name in known], record is best)
-        for place, record in enumerate(found.history)
-        if place in chosen or record is best
+        for index, record in enumerate(run.history)
+        if index in chosen or record is best
     ]
     return {"titles": [_FIELDS[name][0] for name in known], "rows": lines, "epochs": n}
 
 
-def _layers(found: Found, shape: dict[str, Any]) -> list[list[str]]:
-    """Return a row for each layer: its shape, and what was measured of it last."""
+def _layers(run: StoredRun, shape: dict[str, Any]) -> list[list[str]]:
+    """Return a row for each layer: its shape, and its latest statistics."""
     if not shape:
         return []
     measured: list[dict[str, Any]] = next(
-        (record["layers"] for record in reversed(found.history) if record["layers"]), []
+        (record["layers"] for record in reversed(run.history) if record["layers"]), []
     )
     lines = []
     pairs = zip(shape["sizes"][:-1], shape["sizes"][1:], strict=True)
-    for place, (n_in, n_out) in enumerate(pairs):
-        last = measured[place] if place < len(measured) else {}
+    for index, (n_in, n_out) in enumerate(pairs):
+        last = measured[index] if index < len(measured) else {}
+        layer = Network((n_in, n_out), "identity", bias=bool(shape["bias"]))
         lines.append(
             [
-                number(place + 1),
-                shape["activations"][place],
+                number(index + 1),
+                shape["activations"][index],
                 f"{n_in:,} → {n_out:,}",
-                number(n_out * (n_in + bool(shape["bias"]))),
+                number(layer.n_parameters),
                 number(last.get("gradient")),
                 percent(last.get("saturated")),
                 percent(last.get("dead")),
@@ -182,64 +184,65 @@ def _layers(found: Found, shape: dict[str, Any]) -> list[list[str]]:
     return lines
 
 
-def _review(found: Found, traces: Mapping[int, str]) -> dict[str, Any] | None:
-    review, outcome = found.outcome.get("review"), found.outcome
+def _review(run: StoredRun, traces: Mapping[int, str]) -> dict[str, Any] | None:
+    review, outcome = run.outcome.get("review"), run.outcome
     if review is None:
         return None
     part, shape, width = outcome["part"], outcome["data"]["image_shape"], outcome["data"]["inputs"]
-    kept = [row["inputs"] for row in review["worst"]]
-    wide = None in kept
-    drawn = shape is not None and bool(kept) and not wide
-    images = input_images(kept, (shape[0], shape[1])) if drawn else [None] * len(kept)
-    titles = [] if drawn or wide else _columns(found, width)
-    told = _of_numbers(review) if "outputs" in review else _of_classes(review, part)
-    for row, raw, image in zip(told["worst"], review["worst"], images, strict=True):
+    inputs = [row["inputs"] for row in review["worst"]]
+    wide = None in inputs
+    drawn = shape is not None and bool(inputs) and not wide
+    images = input_images(inputs, (shape[0], shape[1])) if drawn else [None] * len(inputs)
+    titles = [] if drawn or wide else _columns(run, width)
+    section = _of_numbers(review) if "outputs" in review else _of_classes(review, part)
+    for row, raw, image in zip(section["worst"], review["worst"], images, strict=True):
         row["row"], row["image"], row["trace"] = raw["row"], image, traces.get(raw["row"])
         row["cells"] += [number(value) for value in raw["inputs"][:COLUMNS]] if titles else []
-    return told | {
+    return section | {
         "part": titled(part),
         "count": outcome["measured"][part]["count"],
         "images": drawn,
-        "titles": told["titles"] + titles,
+        "titles": section["titles"] + titles,
         "more": max(0, width - COLUMNS) if titles else 0,
         "wide": width if wide else 0,
         "traces": bool(traces),
     }
 
 
-def _columns(found: Found, width: int) -> list[str]:
-    features = None if found.model is None else found.model.features
+def _columns(run: StoredRun, width: int) -> list[str]:
+    features = None if run.model is None else run.model.features
     return list(features or [f"input {k + 1}" for k in range(width)])[:COLUMNS]
 
 
 def _of_classes(review: dict[str, Any], part: str) -> dict[str, Any]:
-    likely = review["probabilities"]
-    shown = percent if likely else number
+    probabilities = review["probabilities"]
+    shown = percent if probabilities else number
     worst = [
         {
-            "taken": row["predicted"],
-            "sure": shown(row["sure"]),
-            "bar": min(max(row["sure"] or 0.0, 0.0), 1.0) if likely else None,
+            "predicted": row["predicted"],
+            "confidence": shown(row["sure"]),
+            "bar": min(max(row["sure"] or 0.0, 0.0), 1.0) if probabilities else None,
             "target": row["target"],
-            "target_sure": shown(row["target_output"]),
+            "target_output": shown(row["target_output"]),
             "cells": [row["target"], row["predicted"], shown(row["sure"])],
         }
         for row in review["worst"]
     ]
-    told = {
+    section = {
         "kind": "classes",
         "wrong": review["wrong"],
         "worst": worst,
-        "titles": ["is", "taken for", "sure" if likely else "output"],
+        "titles": ["actual", "predicted", "confidence" if probabilities else "output"],
         "classes": review["classes"],
         "confused": [(t, p, number(n)) for t, p, n in review["confused"][:COMMONEST]],
-        **{"table": None, "matrix": None},
+        "table": None,
+        "matrix": None,
     }
     matrix = review["matrix"]
     if matrix is None:
-        return told
+        return section
     if len(matrix) > TABLE:
-        return told | {"matrix": matrix_chart(matrix, part)}
+        return section | {"matrix": matrix_chart(matrix, part)}
     mistakes = [n for t, row in enumerate(matrix) for p, n in enumerate(row) if t != p]
     most = max(mistakes, default=0) or 1
     table = []
@@ -247,7 +250,7 @@ def _of_classes(review: dict[str, Any], part: str) -> dict[str, Any]:
         total = sum(row)
         cells = [(n, n / (total or 1) if t == p else n / most, t == p) for p, n in enumerate(row)]
         table.append((review["classes"][t], cells, percent(row[t] / total) if total else "–"))
-    return told | {"table": table}
+    return section | {"table": table}
 
 
 def _of_numbers(review: dict[str, Any]) -> dict[str, Any]:
@@ -258,9 +261,11 @@ def _of_numbers(review: dict[str, Any]) -> dict[str, Any]:
         "several": several,
         "worst": [
             {
-                "taken": ", ".join(map(number, row["predicted"])),
+                "predicted": ", ".join(map(number, row["predicted"])),
                 "target": ", ".join(map(number, row["target"])),
-                **{"sure": "", "target_sure": "", "bar": None},
+                "confidence": "",
+                "target_output": "",
+                "bar": None,
                 "cells": [", ".join(map(number, row[key])) for key in ("target", "predicted")],
             }
             for row in review["worst"]
@@ -281,8 +286,8 @@ def _of_numbers(review: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _plane(found: Found) -> dict[str, Any] | None:
-    points, model = found.outcome.get("points"), found.model
+def _plane(run: StoredRun) -> dict[str, Any] | None:
+    points, model = run.outcome.get("points"), run.model
     if points is None or model is None or model.network.sizes[0] != 2:
         return None
     names = model.features or ("input 1", "input 2")
@@ -290,19 +295,19 @@ def _plane(found: Found) -> dict[str, Any] | None:
     return {"svg": svg, "legend": legend[:TABLE], "count": len(points["targets"])}
 
 
-def _weights(found: Found) -> dict[str, Any] | None:
-    if found.model is None or found.model.image_shape is None:
+def _weights(run: StoredRun) -> dict[str, Any] | None:
+    if run.model is None or run.model.image_shape is None:
         return None
-    n = found.model.network.sizes[1]
+    n = run.model.network.sizes[1]
     units = [
         (image, f"neuron {k + 1}: weights from {number(low)} to {number(high)}")
-        for k, (image, low, high) in enumerate(weight_images(found.model))
+        for k, (image, low, high) in enumerate(weight_images(run.model))
     ]
     return {"units": units, "left_out": max(0, n - UNITS)}
 
 
-def _environment(found: Found) -> list[tuple[str, str]]:
-    known = found.outcome.get("environment")
+def _environment(run: StoredRun) -> list[tuple[str, str]]:
+    known = run.outcome.get("environment")
     if known is None:
         return []
     return [
@@ -311,5 +316,5 @@ def _environment(found: Found) -> list[tuple[str, str]]:
         ("array library", f"{known['library']} {known['library_version']}"),
         ("device", known["note"] or known["device"]),
         ("system", known["platform"]),
-        ("ended", str(found.outcome["ended"]).replace("T", " ")),
+        ("ended", str(run.outcome["ended"]).replace("T", " ")),
     ]

@@ -1,4 +1,4 @@
-"""What the report says in words: numbers as people read them, how a run ended, its settings."""
+"""The texts of a report: formatted numbers, how a run ended, its data, network and settings."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from backprop_xp.formatting import pluralize
 from backprop_xp.runs.outcome import PARTS, headline
-from backprop_xp.runs.reader import Found
-from backprop_xp.training.history import counted
-from backprop_xp.training.settings import RunSettings
+from backprop_xp.runs.reader import StoredRun
+from backprop_xp.runs.settings import RunSettings
 
 SHOWN = (
     *("data", "task", "hidden", "activation", "output", "loss", "optimizer", "learning_rate"),
     *("batch_size", "epochs", "seed", "dtype"),
 )
-"""Settings that are always shown; the others where they are not the usual ones."""
+"""Settings that are always shown; the others are shown if they differ from their defaults."""
 
-_PLACED = ("device", "backend")  # where it ran stands under the environment
+_PLACED = ("device", "backend")  # shown under the environment
 
 _DEFAULTS = RunSettings()
 
 
 def number(value: Any) -> str:
-    """Return a number with four significant digits, a whole one with all of its own.
+    """Return a number as text: an integer with all of its digits, others with four.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def number(value: Any) -> str:
 
 
 def percent(value: float | None) -> str:
-    """Return a share as a percentage.
+    """Return a fraction as a percentage.
 
     Examples
     --------
@@ -46,44 +46,44 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.2%}"
 
 
-def status(found: Found) -> tuple[str, str, str]:
-    """Return how a run ended: ``"good"``, ``"fair"`` or ``"bad"``; in a word; in a sentence."""
-    outcome, epochs = found.outcome, len(found.history)
-    told = outcome.get("status")
-    done = f"after {counted(epochs, 'epoch')}"
-    kept = outcome.get("model_epoch")
-    weights = f" The model has the weights of epoch {kept}." if kept else ""
-    if told == "finished":
+def status(run: StoredRun) -> tuple[str, str, str]:
+    """Return how a run ended: ``"good"``, ``"fair"`` or ``"bad"``, a short label, a sentence."""
+    outcome, epochs = run.outcome, len(run.history)
+    ended = outcome.get("status")
+    done = f"after {pluralize(epochs, 'epoch')}"
+    epoch = outcome.get("model_epoch")
+    weights = f" The model has the weights of epoch {epoch}." if epoch else ""
+    if ended == "finished":
         return "good", "finished", ""
-    if told == "early_stopping":
+    if ended == "early_stopping":
         return "good", "stopped early", f"Stopped early {done}.{weights}"
-    if told == "target_loss":
-        return "good", "target reached", f"Stopped {done}: a batch had the loss that was asked for."
-    if told == "interrupted":
+    if ended == "target_loss":
+        return "good", "target reached", f"Stopped {done}: a batch reached the target loss."
+    if ended == "interrupted":
         return "fair", "interrupted", f"The training was interrupted {done}.{weights}"
-    if told == "diverged":
+    if ended == "diverged":
         message = str(outcome.get("message") or "training diverged").removeprefix("training ")
         hint = outcome.get("hint")
-        mend = f" To mend it: {hint}." if hint else ""
-        return "bad", "diverged", f"The training {message}.{weights}{mend}"
+        fix = f" To fix it: {hint}." if hint else ""
+        return "bad", "diverged", f"The training {message}.{weights}{fix}"
     return (
         "fair",
         "not ended",
-        f"The folder does not say how the training ended: after {counted(epochs, 'epoch')} it is "
+        f"The folder does not say how the training ended: after {pluralize(epochs, 'epoch')} it is "
         "still running, or it was killed.",
     )
 
 
-def result(found: Found) -> tuple[str, str] | None:
-    """Return the one figure that stands for a run, and what it is; None where nothing is known."""
-    measured = found.outcome.get("measured") or {}
+def result(run: StoredRun) -> tuple[str, str] | None:
+    """Return the headline figure of a run and its description; None if nothing was measured."""
+    measured = run.outcome.get("measured") or {}
     part = headline(measured)
     known = measured[part] if part is not None else {}
-    outputs = (found.outcome.get("review") or {}).get("outputs") or []
+    outputs = (run.outcome.get("review") or {}).get("outputs") or []
     if known.get("accuracy") is not None:
         n = known["count"]
-        right = round(known["accuracy"] * n)
-        return percent(known["accuracy"]), f"{titled(part)} accuracy: {right:,} of {n:,} right"
+        correct = round(known["accuracy"] * n)
+        return percent(known["accuracy"]), f"{titled(part)} accuracy: {correct:,} of {n:,} correct"
     if len(outputs) == 1 and outputs[0]["root_mean_square"] is not None:
         return (
             number(outputs[0]["root_mean_square"]),
@@ -91,8 +91,8 @@ def result(found: Found) -> tuple[str, str] | None:
             f"targets: {number(outputs[0]['target_deviation'])})",
         )
     if known.get("loss") is not None:
-        return number(known["loss"]), f"{titled(part)} loss on {counted(known['count'], 'row')}"
-    for record in reversed(found.history):
+        return number(known["loss"]), f"{titled(part)} loss on {pluralize(known['count'], 'row')}"
+    for record in reversed(run.history):
         for name in ("validation_accuracy", "train_accuracy", "validation_loss", "train_loss"):
             if name in record:
                 shown = percent if name.endswith("accuracy") else number
@@ -102,7 +102,7 @@ def result(found: Found) -> tuple[str, str] | None:
 
 
 def titled(part: str | None) -> str:
-    """Return what people call a part of the data.
+    """Return the display name of a split of the data.
 
     Examples
     --------
@@ -112,24 +112,24 @@ def titled(part: str | None) -> str:
     return {"train": "training"}.get(part or "", part or "")
 
 
-def rows(found: Found) -> str:
-    """Return what the data of a run were, in one line; empty where that is not known."""
-    data = found.outcome.get("data")
+def rows(run: StoredRun) -> str:
+    """Describe the data of a run in one line; empty if they are not known."""
+    data = run.outcome.get("data")
     if data is None:
         return ""
     shape = data["image_shape"]
-    text = f"images of {shape[0]} × {shape[1]}" if shape else counted(data["inputs"], "input")
+    text = f"images of {shape[0]} × {shape[1]}" if shape else pluralize(data["inputs"], "input")
     if data["classes"] is not None:
-        text += f", {counted(data['classes'], 'class')}"
+        text += f", {pluralize(data['classes'], 'class')}"
     parts = [f"{data[part]:,} {titled(part)}" for part in PARTS if data[part]]
     return f"{text[0].upper()}{text[1:]}; rows: {', '.join(parts)}."
 
 
-def network(found: Found) -> dict[str, Any]:
-    """Return ``sizes``, ``activations``, ``bias`` and ``parameters``, empty where not known."""
-    if found.model is None:
-        return dict(found.outcome.get("network") or {})
-    shape = found.model.network
+def network(run: StoredRun) -> dict[str, Any]:
+    """Return ``sizes``, ``activations``, ``bias`` and ``parameters``; empty if not known."""
+    if run.model is None:
+        return dict(run.outcome.get("network") or {})
+    shape = run.model.network
     return {
         "sizes": list(shape.sizes),
         "activations": [f.name for f in shape.activations],
@@ -138,46 +138,46 @@ def network(found: Found) -> dict[str, Any]:
     }
 
 
-def data_name(found: Found) -> str:
-    """Return what the run was trained on."""
-    if name := (found.outcome.get("data") or {}).get("name"):
+def data_name(run: StoredRun) -> str:
+    """Return the name of the data that the run was trained on."""
+    if name := (run.outcome.get("data") or {}).get("name"):
         return str(name)
-    data = "" if found.settings is None else found.settings.data
+    data = "" if run.settings is None else run.settings.data
     return data.replace("\\", "/").rstrip("/").rpartition("/")[2] or "unknown data"
 
 
-def sentence(found: Found) -> str:
-    """Return what was trained, and how, in one sentence."""
-    shape, told = network(found), found.settings
+def sentence(run: StoredRun) -> str:
+    """Describe the network and its training in one sentence."""
+    shape, settings = network(run), run.settings
     text = "A network, trained"
     if shape:
         sizes, kinds = "-".join(map(str, shape["sizes"])), dict.fromkeys(shape["activations"])
         text = f"A network of {sizes} neurons ({', '.join(kinds)}), trained"
-    if told is not None:
-        text += f" with {told.optimizer} at a learning rate of {number(told.eta())}"
-    seconds = sum(record.get("seconds", 0.0) for record in found.history)
-    text += f" for {counted(len(found.history), 'epoch')} in {seconds:.1f} s"
-    if environment := found.outcome.get("environment"):
+    if settings is not None:
+        text += f" with {settings.optimizer} at a learning rate of {number(settings.resolve_learning_rate())}"
+    seconds = sum(record.get("seconds", 0.0) for record in run.history)
+    text += f" for {pluralize(len(run.history), 'epoch')} in {seconds:.1f} s"
+    if environment := run.outcome.get("environment"):
         text += f" on {environment['device']} ({environment['library']})"
-    return text + (f", seed\N{NO-BREAK SPACE}{told.seed}." if told is not None else ".")
+    return text + (f", seed\N{NO-BREAK SPACE}{settings.seed}." if settings is not None else ".")
 
 
 def settings_rows(settings: RunSettings) -> list[tuple[str, str, bool]]:
-    """Return each setting that is always shown or not the usual one, and whether it is not."""
+    """Return name and value of each setting to show, and whether it differs from its default."""
     rows = []
     for field in dataclasses.fields(settings):
-        value, usual = getattr(settings, field.name), getattr(_DEFAULTS, field.name)
-        changed = value != usual and usual is not None
+        value, default = getattr(settings, field.name), getattr(_DEFAULTS, field.name)
+        changed = value != default and default is not None
         if field.name in _PLACED or value is None:
             continue
-        if field.name in SHOWN or value != usual:
+        if field.name in SHOWN or value != default:
             rows.append((field.name, setting(value), changed))
-    order = {name: place for place, name in enumerate(SHOWN)}
+    order = {name: index for index, name in enumerate(SHOWN)}
     return sorted(rows, key=lambda row: order.get(row[0], len(order)))
 
 
 def setting(value: Any) -> str:
-    """Return the value of a setting.
+    """Return the value of a setting as text.
 
     Examples
     --------
@@ -191,8 +191,8 @@ def setting(value: Any) -> str:
     return "–" if value is None else str(value)
 
 
-def differences(runs: Sequence[Found]) -> list[tuple[str, list[str]]]:
-    """Return each setting in which runs differ, with its value in each."""
+def differences(runs: Sequence[StoredRun]) -> list[tuple[str, list[str]]]:
+    """Return each setting that differs between runs, with its value in each."""
     rows = []
     for field in dataclasses.fields(RunSettings):
         values = [
@@ -204,8 +204,8 @@ def differences(runs: Sequence[Found]) -> list[tuple[str, list[str]]]:
     return rows
 
 
-def results(runs: Sequence[Found]) -> list[tuple[str, list[str]]]:
-    """Return what came out of each run, row by row; rows of which nothing is known are left out."""
+def results(runs: Sequence[StoredRun]) -> list[tuple[str, list[str]]]:
+    """Return the rows of a table of results with a column for each run, without empty rows."""
     rows = [("ended", [status(run)[1] for run in runs])]
     for part in PARTS:
         for key, shown in (("accuracy", percent), ("loss", number)):

@@ -1,1 +1,1 @@
-"""A run of the command line: from its settings to the folder that it leaves."""
+"""A training run, from its settings to the folder that holds its results."""

@@ -44,7 +44,7 @@ class Run(NamedTuple):
     scaling: Scaling
     network: Network
 
-    def train(self, on_epoch: Callable[[TrainState], None] | None = None) -> TrainState:
+    def train(self, on_epoch: Callable[[TrainState], object] | None = None) -> TrainState:
         """Train, and return the state after the last epoch; `on_epoch` is as in `backprop_xp.fit`.
 
         Raises

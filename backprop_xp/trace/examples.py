@@ -1,26 +1,21 @@
-"""Where a trace comes from: a worked example, a TOML file, or a saved model with samples."""
+"""The sources of a trace: the bundled worked examples, and TOML files in the same format."""
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
 from importlib.resources import as_file, files
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from backprop_xp.backend.devices import DTYPES, Placement
-from backprop_xp.data.dataset import NAMED, Part
-from backprop_xp.errors import ConfigurationError, DataError, unknown_name
-from backprop_xp.models.model import Model
+from backprop_xp.errors import ConfigurationError, unknown_name
 from backprop_xp.nn.losses import Loss, default_loss, get_loss
 from backprop_xp.nn.network import Layer, Network, Parameters
 from backprop_xp.nn.optimizers import Optimizer, get_optimizer
 from backprop_xp.nn.regularizers import Penalty
-from backprop_xp.runs.folder import CONFIG, read_settings, read_toml
-from backprop_xp.runs.run import read_dataset, read_rows
+from backprop_xp.runs.config_file import read_toml
 from backprop_xp.trace.step_trace import Trace, trace_step
-from backprop_xp.training.settings import HYPERPARAMETERS, RunSettings, check_number
+from backprop_xp.training.settings import HYPERPARAMETERS, check_number
 
 EXAMPLES = ("note-000", "note-001", "xor")
 
@@ -30,12 +25,9 @@ _KEYS = (
     *("l1", "l2", "dtype", "inputs", "targets", "weights", "biases"),
 )
 
-_LEFT_OUT = ("dropout", "augment", "max_norm", "clip_norm", "label_smoothing", "class_weight")
-"""Settings that change a training's steps, and not the step that is traced."""
-
 
 class Example(NamedTuple):
-    """A training step as a file describes it.
+    """A training step described by a file.
 
     Attributes
     ----------
@@ -49,7 +41,7 @@ class Example(NamedTuple):
     dtype : str
     inputs, targets : list of list of float
     parameters : list of Layer
-        Of nested lists.
+        As nested lists.
     """
 
     title: str
@@ -65,7 +57,7 @@ class Example(NamedTuple):
     parameters: Parameters
 
     def trace(self, placement: Placement | None = None) -> Trace:
-        """Do the step and return its trace.
+        """Compute the step and return its trace.
 
         Raises
         ------
@@ -89,13 +81,13 @@ class Example(NamedTuple):
 
 
 def read_example(source: str) -> Example:
-    """Return the worked example of that name, or the training step that a TOML file describes.
+    """Read a bundled worked example, or a training step from a TOML file.
 
     Parameters
     ----------
     source : str
-        A name in `EXAMPLES`, or the path of a file that ends in ``.toml``; the format is that of
-        the examples, of which ``note-000.toml`` explains it.
+        A name in `EXAMPLES`, or the path of a ``.toml`` file in the format of the examples, which
+        ``note-000.toml`` explains.
 
     Raises
     ------
@@ -111,27 +103,27 @@ def read_example(source: str) -> Example:
         with as_file(files(__package__) / "examples" / f"{source}.toml") as path:
             return _example(read_toml(path, "file"), source, {"example": source})
     if not source.lower().endswith(".toml"):
-        raise unknown_name("worked example", source, [*EXAMPLES, "a .toml file of your own"])
+        raise unknown_name("worked example", source, [*EXAMPLES, "a custom .toml file"])
     return _example(read_toml(source, "file"), source, {"file": source})
 
 
 def _example(values: dict[str, Any], where: str, source: dict[str, Any]) -> Example:
     try:
-        return _described(values, source)
+        return _from_values(values, source)
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {error.message}", error.hint) from error
 
 
-def _described(values: dict[str, Any], source: dict[str, Any]) -> Example:
+def _from_values(values: dict[str, Any], source: dict[str, Any]) -> Example:
     for key in values:
         if key not in _KEYS:
             raise unknown_name("key", key, _KEYS)
     for key in _REQUIRED:
         if key not in values:
-            raise ConfigurationError(f"there is no {key}", f"give at least {', '.join(_REQUIRED)}")
+            raise ConfigurationError(f"{key} is missing", f"give at least {', '.join(_REQUIRED)}")
     for key in ("title", "loss", "optimizer", "dtype"):
         if key in values and not isinstance(values[key], str):
-            raise ConfigurationError(f"{key} is {values[key]!r}", "give a text")
+            raise ConfigurationError(f"{key} is {values[key]!r}", "give a string")
     check_number(
         "learning_rate", values.get("learning_rate"), lambda v: 0.0 < v < math.inf, "above 0"
     )
@@ -158,7 +150,7 @@ def _described(values: dict[str, Any], source: dict[str, Any]) -> Example:
     if len(inputs) != len(targets):
         raise ConfigurationError(
             f"there are {len(inputs)} rows of inputs and {len(targets)} of targets",
-            "give a row of each for every sample",
+            "give one row of each for every sample",
         )
     return Example(
         title=values.get("title", ""),
@@ -177,28 +169,29 @@ def _described(values: dict[str, Any], source: dict[str, Any]) -> Example:
 
 def _parameters(network: Network, weights: Any, biases: Any) -> Parameters:
     n_layers = len(network.sizes) - 1
-    for name, given in (("weights", weights), ("biases", biases)):
-        if given is not None and (not isinstance(given, list) or len(given) != n_layers):
-            count = len(given) if isinstance(given, list) else "none"
+    for name, value in (("weights", weights), ("biases", biases)):
+        if value is not None and (not isinstance(value, list) or len(value) != n_layers):
+            count = len(value) if isinstance(value, list) else "none"
             raise ConfigurationError(
-                f"{name}: {count} for {n_layers} layers", "give a list with one entry per layer"
+                f"{name}: {count} for {n_layers} layers",
+                "give a list with one entry per layer",
             )
     layers = []
-    for place in range(n_layers):
-        n_in, n_out = network.sizes[place : place + 2]
+    for index in range(n_layers):
+        n_in, n_out = network.sizes[index : index + 2]
         bias = None
         if biases is not None:
-            (bias,) = _table([biases[place]], 1, n_out, f"biases of layer {place + 1}")
-        matrix = _table(weights[place], n_out, n_in, f"weights of layer {place + 1}")
+            (bias,) = _table([biases[index]], 1, n_out, f"biases of layer {index + 1}")
+        matrix = _table(weights[index], n_out, n_in, f"weights of layer {index + 1}")
         layers.append(Layer(matrix, bias))
     return layers
 
 
 def _table(value: Any, n_rows: int | None, n_columns: int, what: str) -> list[list[float]]:
-    """Return rows of numbers; as many as there are, where ``n_rows`` is None."""
-    hint = "write rows of numbers, a list for each: [[1.0, 2.0], [3.0, 4.0]]"
+    """Return rows of numbers; any number of them if ``n_rows`` is None."""
+    hint = "write each row of numbers as a list: [[1.0, 2.0], [3.0, 4.0]]"
     if not isinstance(value, list) or not value or not all(isinstance(row, list) for row in value):
-        raise ConfigurationError(f"the {what} are no rows of numbers", hint)
+        raise ConfigurationError(f"the {what} are not rows of numbers", hint)
     for number, row in enumerate(value, start=1):
         if len(row) != len(value[0]):
             raise ConfigurationError(
@@ -211,145 +204,12 @@ def _table(value: Any, n_rows: int | None, n_columns: int, what: str) -> list[li
     if shape != wanted:
         raise ConfigurationError(
             f"the {what} have the shape {shape}, not {wanted}",
-            "a matrix has a row for each neuron of its layer, a column for each of its inputs"
+            "give a row for each neuron of the layer and a column for each of its inputs"
             if n_rows
-            else "give a row for each sample, as wide as the network",
+            else "give a row for each sample, as wide as the layer",
         )
     return [[float(entry) for entry in row] for row in value]
 
 
 def _is_finite(x: float) -> bool:
-    return abs(x) <= sys.float_info.max  # a whole number may be too large for a float
-
-
-def trace_model(
-    model: Model,
-    inputs: Any,
-    targets: Any,
-    *,
-    optimizer: str | Optimizer = "sgd",
-    learning_rate: float | None = None,
-    penalty: Penalty | None = None,
-    title: str = "",
-    source: Mapping[str, Any] | None = None,
-) -> Trace:
-    """Do a training step of a model on raw samples, the first of a training that starts from it.
-
-    Parameters
-    ----------
-    model : Model
-    inputs : host array, shape (batch, n_inputs)
-        As they were before scaling.
-    targets : host array
-        Class indices, shape (batch,), or numbers, shape (batch, n_outputs).
-    optimizer, learning_rate, penalty, title, source
-        As for `backprop_xp.trace.step_trace.trace_step`.
-
-    Raises
-    ------
-    ConfigurationError, DataError
-        As that function does.
-    """
-    return trace_step(
-        model.network,
-        model.loss,
-        model.parameters,
-        model.scaled(inputs),
-        targets,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        penalty=penalty,
-        placement=model.placement,
-        dtype=model.dtype,
-        title=title,
-        source=source,
-        classes=model.classes,
-        features=model.features,
-        image_shape=model.image_shape,
-    )
-
-
-def trace_samples(
-    model: Model,
-    path: str,
-    data: str,
-    samples: Sequence[int],
-    *,
-    part: str | None = None,
-    data_dir: str | None = None,
-    label: str | None = None,
-    optimizer: str | None = None,
-    learning_rate: float | None = None,
-) -> Trace:
-    """Do a training step of a saved model on samples of a data set.
-
-    Optimizer, learning rate and penalty are those of the training, where its ``config.toml``
-    lies beside the model; what else a training does in its steps (dropout, for one) is left out,
-    and named in the trace's source. The optimizer starts anew: a model file keeps no slots.
-
-    Parameters
-    ----------
-    model : Model
-    path : str
-        Its file.
-    data, data_dir, label
-        As for `backprop_xp.data.sources.load_rows`.
-    samples : sequence of int
-        Rows, counted from 0.
-    part : {"train", "validation", "test"}, optional
-        By default ``"test"``.
-    optimizer, learning_rate
-        By default those of the training, else of gradient descent.
-
-    Raises
-    ------
-    ConfigurationError
-        If an option or the file beside the model is wrong.
-    DataError
-        If the data are missing or unfit, or have no such sample.
-    """
-    inputs, targets = read_rows(model, data, split=part or "test", data_dir=data_dir, label=label)
-    for sample in samples:
-        if not 0 <= sample < len(targets):
-            raise DataError(
-                f"there is no sample {sample} in {data}: it has {len(targets)}",
-                f"give numbers from 0 to {len(targets) - 1}",
-            )
-    rows = Part(inputs, targets).take(list(samples))
-    part = part or ("test" if data in NAMED else None)
-    config = Path(path).with_name(CONFIG)
-    settings = RunSettings(**read_settings(config)) if config.is_file() else None
-    rule: str | Optimizer = "sgd" if optimizer is None else optimizer
-    if settings is not None and optimizer is None:
-        rule = settings.optimizer_record()
-        learning_rate = settings.eta() if learning_rate is None else learning_rate
-    shown = samples[0] if len(samples) == 1 else list(samples)
-    source: dict[str, Any] = {"model": path, "data": data, "part": part, "sample": shown}
-    if settings is not None:
-        source["left_out"] = [name for name in _LEFT_OUT if getattr(settings, name)]
-    return trace_model(
-        model,
-        rows.inputs,
-        rows.targets,
-        optimizer=rule,
-        learning_rate=learning_rate,
-        penalty=None if settings is None else _penalty(settings),
-        title=f"{Path(data).name}{f' ({part})' if part else ''}, "
-        f"sample {', '.join(map(str, samples))}",
-        source=source,
-    )
-
-
-def _penalty(settings: RunSettings) -> Penalty:
-    """Return the penalty of a training as it entered its steps."""
-    if settings.penalty != "per_sample" or not (settings.l1 or settings.l2):
-        return settings.penalty_record(1)
-    try:
-        dataset = read_dataset(settings, settings.seed or 0)
-    except DataError as error:
-        raise DataError(
-            "the penalty of the training is divided by the number of its samples, and they "
-            f"cannot be counted: {error.message}",
-            f"put the data back, or take {CONFIG} away from the model",
-        ) from error
-    return settings.penalty_record(dataset.train.size)
+    return abs(x) <= sys.float_info.max  # an integer may be too large for a float

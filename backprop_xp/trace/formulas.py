@@ -1,7 +1,7 @@
-"""Formulas as text and as LaTeX: numbers put in for their letters, and nothing left unescaped.
+"""Formulas as text and as LaTeX: numbers replace letters, and all text is escaped.
 
-The records of activations, losses and optimizers hold their formulas as text; this turns that
-text into LaTeX, so that no formula is written down twice.
+The records of activations, losses and optimizers hold their formulas as text, which is converted
+to LaTeX here, so that no formula is written twice.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _SPECIAL = {
     "`": r"\textasciigrave{}",
 }
 _TOKEN = re.compile(
-    r"(?P<root>√\((?P<inside>[^()]*)\)|√(?P<letter>\w))"
+    r"(?P<root>√\((?P<inside>[^()]*)\)|√(?P<radicand>\d[\d.]*(?:e[+-]?\d+)?|not finite|\w\u0302?))"
+    r"|(?P<hat>\w\u0302)"
     r"|(?P<fraction>\b1/(?:n\b|\((?P<below>[^()]*)\)))"
     r"|(?P<index>_(?P<indices>[a-z]+)\b)"
     r"|(?P<number>\d+(?:\.\d+)?(?:e(?P<power>[+-]?\d+))?)"
@@ -33,11 +34,11 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _PIECE = re.compile(r"\S{24}(?=\S)|.", re.DOTALL)
-"""What may be broken off a word that is too long for a line, else a single character."""
+"""A piece at which a long word may be broken, or else a single character."""
 
 
 def number(x: float | None) -> str:
-    """Return a number to six digits, as text in which a formula can be written.
+    """Return a number with six digits, as the text of formulas has it.
 
     Examples
     --------
@@ -48,7 +49,7 @@ def number(x: float | None) -> str:
 
 
 def put_in(formula: str, values: Mapping[str, float | None]) -> str:
-    """Return a formula with numbers in the place of letters.
+    """Return a formula with numbers in place of letters.
 
     Examples
     --------
@@ -64,7 +65,7 @@ def put_in(formula: str, values: Mapping[str, float | None]) -> str:
         return f"({given})" if given.startswith("-") and not alone else given
 
     names = "|".join(sorted(map(re.escape, values), key=len, reverse=True))
-    word = "[A-Za-z0-9_]"  # the signs of powers are none of these
+    word = "[A-Za-z0-9_\u0302]"  # without the signs of powers, and with the hat of m̂
     put = re.sub(rf"(?<!{word})(?P<name>{names})(?!{word})", value, formula)
     return re.sub(
         r"(?<=[\d½)]) (?=[\d(]|not finite)", " · ", put
@@ -72,7 +73,7 @@ def put_in(formula: str, values: Mapping[str, float | None]) -> str:
 
 
 def latex(formula: str) -> str:
-    r"""Return a formula that stands as text as LaTeX, for mathematical mode.
+    r"""Return a formula, given as text, as LaTeX for math mode.
 
     Examples
     --------
@@ -82,7 +83,9 @@ def latex(formula: str) -> str:
 
     def token(match: re.Match[str]) -> str:
         if match["root"]:
-            return rf"\sqrt{{{latex(match['inside'] or match['letter'])}}}"
+            return rf"\sqrt{{{latex(match['inside'] or match['radicand'])}}}"
+        if match["hat"]:
+            return rf"\hat{{{match['hat'][0]}}}"
         if match["fraction"]:
             return rf"\tfrac{{1}}{{{latex(match['below'] or 'n')}}}"
         if match["index"]:
@@ -104,9 +107,9 @@ def latex(formula: str) -> str:
 
 
 def text(given: str) -> str:
-    r"""Return any text as LaTeX that shows it and does nothing else.
+    r"""Return any text as LaTeX that prints it and does nothing else.
 
-    Letters of western Europe stay; others, which pdflatex cannot set, become their code.
+    Letters of western Europe are kept; others, which pdflatex cannot set, become their code.
 
     Examples
     --------

@@ -1,8 +1,7 @@
-"""The trace page: one HTML file in which every number of a training step can be looked at.
+"""The trace page: one HTML file that shows every number of a training step.
 
-The page is a static file into which its style, its scripts, its texts and the data are put. The
-data stands in it as JSON that no parser of HTML can take for anything else; the scripts bring it
-to the page as text, never as markup.
+Style, scripts, texts and data are inserted into a static page. The data is JSON, escaped so that
+an HTML parser cannot read it as markup; the scripts add it to the page as text only.
 """
 
 from __future__ import annotations
@@ -10,21 +9,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import operator
 from collections.abc import Sequence
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
 from backprop_xp.backend.arrays import Array, backend_namespace
-from backprop_xp.backend.host import quiet
+from backprop_xp.backend.host import ignore_overflow
 from backprop_xp.nn.activations import Activation
-from backprop_xp.nn.network import Layer, Parameters
+from backprop_xp.nn.network import Layer, Parameters, map_arrays
 from backprop_xp.trace.step_trace import Trace
 
 MAX_NEURONS = 32
-"""So many neurons of a layer can be told apart in a drawing."""
+"""The number of neurons of a layer that can be told apart in a drawing."""
 
 MAX_WEIGHTS = 784 * 32
-"""So many weights of a layer fit into a page that still opens at once."""
+"""The number of weights of a layer with which a page still opens at once."""
 
 _STYLES = ("page.css", "drawing.css", "reading.css")
 
@@ -38,10 +39,10 @@ _CURVE_POINTS = 241  # odd, so that the jump or the kink at 0 is one of them
 
 
 def trace_page(trace: Trace) -> str:
-    """Return a training step as one self-contained HTML page, which asks for nothing else.
+    """Return a training step as one self-contained HTML page, which loads nothing else.
 
-    Layers that are too wide to be drawn are cut to the neurons with the largest errors, and the
-    page says what was left out; the JSON has everything.
+    Layers that are too wide to draw are cut to the neurons with the largest errors. The page says
+    what was left out; the JSON has everything.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ def trace_page(trace: Trace) -> str:
     Returns
     -------
     str
-        The whole page. Write it as UTF-8.
+        The page, to be written as UTF-8.
 
     Examples
     --------
@@ -68,7 +69,7 @@ def trace_page(trace: Trace) -> str:
         f"script-src {_digest(script)}; base-uri 'none'; form-action 'none'"
     )
     page = (folder / "page.html").read_text("utf-8")
-    # The data comes last: whatever stands in it, no mark in it is looked for any more.
+    # The data comes last, so that a mark in it is not replaced.
     for mark, text in (
         ("{{policy}}", policy),
         ("{{style}}", style),
@@ -87,20 +88,20 @@ def _digest(source: str) -> str:
 
 
 def _embedded(value: object) -> str:
-    """Return JSON that cannot end the element in which it stands."""
+    """Return JSON that cannot end the element it is in."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
 
 
-# --- what is shown of a network ---------------------------------------------------------------
+# --- the data of the page ----------------------------------------------------------------------
 
 
 def _shown(trace: Trace) -> list[list[int]]:
-    """Return the places of the units that are shown of each layer, the inputs first."""
+    """Return the indices of the units that are shown of each layer, the inputs first."""
     sizes = trace.network.sizes
-    most = sizes[0] if trace.image_shape else MAX_NEURONS  # an image is shown whole
+    most = sizes[0] if trace.image_shape else MAX_NEURONS  # an image is shown in full
     shown = [_largest(_size(trace.gradients[0].weights), most)]
     for deltas in trace.deltas:
         most = min(MAX_NEURONS, max(2, MAX_WEIGHTS // len(shown[-1])))
@@ -113,21 +114,23 @@ def _size(rows: Array) -> list[float]:
 
 
 def _largest(sizes: list[float], most: int) -> list[int]:
-    """Return the places of the largest numbers, in their order; of equal ones the first."""
-    return sorted(sorted(range(len(sizes)), key=lambda place: -sizes[place])[:most])
+    """Return the indices of the largest numbers, in order; among equal ones the first."""
+    return sorted(sorted(range(len(sizes)), key=lambda index: -sizes[index])[:most])
 
 
 def _page_data(trace: Trace) -> dict[str, Any]:
-    """Return what the page shows of a trace, its arrays packed."""
+    """Return the part of a trace that the page shows, with packed arrays."""
     data = _without_weights(trace).as_data()
-    with quiet(backend_namespace("numpy")):  # a step that went astray is shown as well
+    with ignore_overflow(backend_namespace("numpy")):  # a step that diverged is shown as well
         shown = _shown(trace)
-        curves = [_curve(f, _reach(trace, at)) for at, f in enumerate(trace.network.activations)]
+        curves = [
+            _curve(f, _reach(trace, index)) for index, f in enumerate(trace.network.activations)
+        ]
     kind = "<f4" if trace.dtype == "float32" else "<f8"
 
     def units(values: dict[str, list[float | None] | None], layer: int) -> dict[str, str | None]:
         return {
-            name: None if row is None else _packed([row[at] for at in shown[layer]], kind)
+            name: None if row is None else _packed([row[index] for index in shown[layer]], kind)
             for name, row in values.items()
         }
 
@@ -137,34 +140,44 @@ def _page_data(trace: Trace) -> dict[str, Any]:
             tape[:] = [units(values, layer) for layer, values in enumerate(tape, start=1)]
     network = data["network"]
     for key, layer in (("features", 0), ("classes", -1)):
-        names = network[key] and [network[key][place] for place in shown[layer]]
+        names = network[key] and [network[key][index] for index in shown[layer]]
         network[key] = names
     layers = []
-    for place, activation in enumerate(trace.network.activations):
-        cut = shown[place + 1], shown[place]
+    for index, activation in enumerate(trace.network.activations):
+        cut = shown[index + 1], shown[index]
         states = {"old": trace.old, "gradient": trace.gradients, "new": trace.new}
         layers.append(
             {
                 "activation": activation.name,
                 "formula": activation.formula,
-                "derivative": activation.derivative,
-                "curve": curves[place],
-                **{name: _parameters(of[place], *cut, kind) for name, of in states.items()},
+                "derivative": activation.derivative_formula,
+                "curve": curves[index],
+                **{name: _parameters(of[index], *cut, kind) for name, of in states.items()},
                 "slots": [
                     {
-                        "name": name,
+                        "name": symbol,
                         "before": _parameters(before, *cut, kind),
                         "after": _parameters(after, *cut, kind),
                     }
-                    for name, (before, after) in trace.slots[place].items()
+                    for symbol, (before, after) in _state(trace, index).items()
                 ],
             }
         )
     return {**data, "shown": shown, "layers": layers}
 
 
+def _state(trace: Trace, index: int) -> dict[str, Parameters]:
+    """Return the optimizer's state of a layer before and after the step, by its symbols."""
+    slots = trace.slots[index]
+    symbols = list(trace.optimizer.textbook(step=1).items())[: len(slots)]
+    return {
+        symbol: map_arrays(partial(operator.mul, factor), list(slots[slot]))
+        for symbol, (slot, factor) in symbols
+    }
+
+
 def _without_weights(trace: Trace) -> Trace:
-    """Return the trace without its matrices, of which the page takes no more than it shows."""
+    """Return the trace without its matrices, of which the page adds only the shown part."""
 
     def bare(layers: Parameters) -> Parameters:
         return [Layer(layer.weights[:0], layer.bias) for layer in layers]
@@ -182,36 +195,36 @@ def _parameters(
 ) -> dict[str, str | None]:
     weights = layer.weights[outputs][:, inputs]
     return {
-        # Most optimizers start from nothing but zeros, and there may be many.
+        # Most optimizers start from zeros, of which there may be many.
         "weights": _packed(weights, kind) if weights.any() else None,
         "bias": None if layer.bias is None else _packed(layer.bias[outputs], kind),
     }
 
 
 def _packed(values: Array | list[float | None], kind: str) -> str:
-    """Return numbers as base64 of their bytes: exact, and shorter than text."""
+    """Return numbers as base64 of their bytes, which is exact and shorter than text."""
     numbers = backend_namespace("numpy").asarray(values, dtype=kind)  # None becomes NaN
     return base64.b64encode(numbers.tobytes()).decode()
 
 
-# --- the activation's curve -------------------------------------------------------------------
+# --- activation curves -------------------------------------------------------------------------
 
 
-def _reach(trace: Trace, place: int) -> float:
-    """Return how far from 0 a layer's curve must go to show each of its z."""
-    largest = max(float(abs(passed.z[place]).max()) for passed in (trace.before, trace.after))
+def _reach(trace: Trace, index: int) -> float:
+    """Return the distance from 0 up to which a layer's curve shows each of its z."""
+    largest = max(float(abs(passed.z[index]).max()) for passed in (trace.before, trace.after))
     return max(4.0, 1.1 * largest) if largest < float("inf") else 4.0
 
 
 def _curve(activation: Activation, reach: float) -> dict[str, Any] | None:
-    """Return points of an activation and its slope, from the functions that training uses."""
-    if activation.slope is None:
+    """Return points of an activation and its derivative, computed as in training."""
+    if activation.derivative is None:
         return None
     xp = backend_namespace("numpy")
     z = xp.linspace(-reach, reach, _CURVE_POINTS, dtype=xp.float64)
-    a = activation.function(z, xp)
+    a = activation.forward(z, xp)
     return {
         "reach": reach,
         "function": _packed(a, "<f8"),
-        "slope": _packed(activation.slope(z, a, xp), "<f8"),
+        "slope": _packed(activation.derivative(z, a, xp), "<f8"),
     }

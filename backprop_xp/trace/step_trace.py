@@ -1,4 +1,4 @@
-"""The trace: every number of one training step, taken from the step as training does it."""
+"""The trace: every number of one training step, recorded as training computes it."""
 
 from __future__ import annotations
 
@@ -7,45 +7,44 @@ from typing import Any, NamedTuple
 
 from backprop_xp.backend import arrays
 from backprop_xp.backend.arrays import Array
-from backprop_xp.backend.devices import Placement, select
-from backprop_xp.backend.host import few_threads, quiet
-from backprop_xp.data.device_data import check_targets, place
+from backprop_xp.backend.devices import Placement, select_device
+from backprop_xp.backend.host import ignore_overflow, limit_threads
+from backprop_xp.data.device_data import to_device
+from backprop_xp.formatting import to_json
 from backprop_xp.nn.activations import Activation
-from backprop_xp.nn.losses import Loss, check_pair, fused_form, get_loss, output_error
-from backprop_xp.nn.metrics import classes_of
-from backprop_xp.nn.network import (
-    Layer,
-    Network,
-    Parameters,
-    Tape,
-    check_parameters,
-    map_arrays,
+from backprop_xp.nn.backpropagation import Tape
+from backprop_xp.nn.losses import (
+    Loss,
+    check_pair,
+    check_targets,
+    fused_form,
+    get_loss,
+    loss_and_delta,
 )
-from backprop_xp.nn.optimizers import Optimizer, get_optimizer
+from backprop_xp.nn.metrics import classes_of
+from backprop_xp.nn.network import Layer, Network, Parameters, check_parameters, map_arrays
+from backprop_xp.nn.optimizers import LETTERS, Optimizer, get_optimizer, initial_slots
 from backprop_xp.nn.regularizers import Penalty
-from backprop_xp.trace.derivatives import FUSED, LETTERS, derivative
-from backprop_xp.trace.plain import plain, plain_layer
 from backprop_xp.trace.table import html
-from backprop_xp.training.execution.eager import initial_slots
 from backprop_xp.training.settings import check_number
-from backprop_xp.training.step import StepRule
+from backprop_xp.training.step import TrainingStep
 
 _ROUNDING = 1e-5
-"""How far the product of two factors may lie from δ, relative to it, to be shown as its factors:
-a fused form stays exact where the slope of a saturated output has lost its digits."""
+"""The relative difference from δ up to which two numbers are shown as its factors: a fused form
+stays exact where the slope of a saturated output has lost its digits."""
 
 
 class Pass(NamedTuple):
-    """A forward pass with the loss it led to, on the host.
+    """A forward pass with its loss, on the host.
 
     Attributes
     ----------
     z, a : list of arrays, each (batch, n_out)
-        As in `backprop_xp.nn.network.Tape`, but without the inputs.
+        As in `backprop_xp.nn.backpropagation.Tape`, but without the inputs.
     losses : list of float
-        That of each sample.
+        The loss of each sample.
     loss : float
-        That of the batch: their mean, and a penalty that is per batch.
+        The loss of the batch: the mean, and the penalty if it is per batch.
     """
 
     z: list[Array]
@@ -60,23 +59,24 @@ class Trace(NamedTuple):
     Attributes
     ----------
     title, source : str, mapping
-        Where the network and the samples come from.
+        The origin of the network and the samples.
     network, loss, optimizer, learning_rate, penalty, dtype
-        As `trace_step` was given them.
+        As for `trace_step`.
     classes, features : tuple of str or None
         Names of the outputs and of the inputs.
     image_shape : (int, int) or None
     inputs, targets : array, shape (batch, n)
-        As the network is fed, and as the loss compares with.
+        As the network receives them, and as the loss compares with them.
     before, after : Pass
-        With the old parameters and with the new.
+        With the old and with the new parameters.
     incoming, slopes : list of (array or None), each (batch, n_out)
-        The two factors of δ: dL/da and f'(z). None for a layer that is not elementwise.
+        The two factors of δ, dL/da and f'(z). None for a layer that is not elementwise.
     deltas : list of arrays, each (batch, n_out)
         dL/dz for the mean loss of the batch.
     old, gradients, new : list of Layer
     slots : list of dict
-        For each layer by the name of the slot: its values before and after the step.
+        For each layer and the name of each slot, its values before and after the step, as they
+        are stored; the optimizer's `textbook` factors turn them into m and v.
 
     Examples
     --------
@@ -113,14 +113,12 @@ class Trace(NamedTuple):
     slots: list[dict[str, tuple[Layer, Layer]]]
 
     def as_data(self) -> dict[str, Any]:
-        """Return all of it as lists, numbers and text, which JSON can hold.
-
-        A number that is not finite is None.
-        """
+        """Return the trace as lists, numbers and text for JSON; numbers not finite are None."""
         network, penalty = self.network, self.penalty
         share = 1.0 / len(self.inputs)
         divided = share if penalty.per_batch else 1.0
-        fused = fused_form(self.loss, network.activations[-1]) is not None
+        output = network.activations[-1]
+        fused = fused_form(self.loss, output) and self.loss.fused_formulas.get(output.name)
         return {
             "title": self.title,
             "source": dict(self.source),
@@ -137,7 +135,7 @@ class Trace(NamedTuple):
             "loss": {
                 "name": self.loss.name,
                 "formula": self.loss.formula,
-                "derivative": derivative(self.loss),
+                "derivative": self.loss.derivative_formula,
             },
             "optimizer": {
                 "name": self.optimizer.name,
@@ -146,6 +144,10 @@ class Trace(NamedTuple):
                 "letters": LETTERS,
                 "step": 1,
                 "formula": self.optimizer.formula,
+                "symbols": {
+                    symbol: {"slot": slot, "factor": factor}
+                    for symbol, (slot, factor) in self.optimizer.textbook(step=1).items()
+                },
             },
             "penalty": {
                 "l1": penalty.l1 * divided,
@@ -155,10 +157,10 @@ class Trace(NamedTuple):
             if penalty
             else None,
             "samples": [self._sample(row, share) for row in range(len(self.inputs))],
-            "fused": FUSED[self.loss.name] if fused else None,
-            "loss_before": plain(self.before.loss),
-            "loss_after": plain(self.after.loss),
-            "layers": [self._layer(place) for place in range(len(self.old))],
+            "fused": fused,
+            "loss_before": to_json(self.before.loss),
+            "loss_after": to_json(self.after.loss),
+            "layers": [self._layer(index) for index in range(len(self.old))],
         }
 
     def _repr_html_(self) -> str:
@@ -167,26 +169,26 @@ class Trace(NamedTuple):
     def _sample(self, row: int, share: float) -> dict[str, Any]:
         layers = range(len(self.old))
         return {
-            "target": plain(self.targets[row]),
+            "target": to_json(self.targets[row]),
             "label": self._class(self.targets, row),
             "predicted": self._class(self.before.a[-1], row),
-            "loss_before": plain(self.before.losses[row]),
-            "loss_after": plain(self.after.losses[row]),
+            "loss_before": to_json(self.before.losses[row]),
+            "loss_after": to_json(self.after.losses[row]),
             "share": share,
-            "input": plain(self.inputs[row]),
+            "input": to_json(self.inputs[row]),
             "layers": [
                 {
-                    "z": plain(self.before.z[place][row]),
-                    "a": plain(self.before.a[place][row]),
-                    **self._factors(place, row),
-                    "delta": plain(self.deltas[place][row]),
+                    "z": to_json(self.before.z[index][row]),
+                    "a": to_json(self.before.a[index][row]),
+                    **self._factors(index, row),
+                    "delta": to_json(self.deltas[index][row]),
                 }
-                for place in layers
+                for index in layers
             ],
             "after": {
                 "layers": [
-                    {"z": plain(self.after.z[place][row]), "a": plain(self.after.a[place][row])}
-                    for place in layers
+                    {"z": to_json(self.after.z[index][row]), "a": to_json(self.after.a[index][row])}
+                    for index in layers
                 ]
             },
         }
@@ -197,30 +199,30 @@ class Trace(NamedTuple):
         index = classes_of(outputs, xp=arrays.namespace(outputs))[row]
         return self.classes[int(index)]
 
-    def _factors(self, place: int, row: int) -> dict[str, Any]:
-        """Return the factors of δ, where their product is δ."""
-        incoming, slope, delta = self.incoming[place], self.slopes[place], self.deltas[place][row]
+    def _factors(self, index: int, row: int) -> dict[str, Any]:
+        """Return the factors of δ if their product is δ."""
+        incoming, slope, delta = self.incoming[index], self.slopes[index], self.deltas[index][row]
         if incoming is not None and slope is not None:
-            with quiet(arrays.namespace(delta)):
+            with ignore_overflow(arrays.namespace(delta)):
                 off = abs(incoming[row] * slope[row] - delta)
             if (off <= _ROUNDING * abs(delta)).all():
-                return {"incoming": plain(incoming[row]), "slope": plain(slope[row])}
+                return {"incoming": to_json(incoming[row]), "slope": to_json(slope[row])}
         return {"incoming": None, "slope": None}
 
-    def _layer(self, place: int) -> dict[str, Any]:
-        old, new = self.old[place], self.new[place]
-        with quiet(arrays.namespace(new.weights)):
+    def _layer(self, index: int) -> dict[str, Any]:
+        old, new = self.old[index], self.new[index]
+        with ignore_overflow(arrays.namespace(new.weights)):
             bias = None if old.bias is None or new.bias is None else new.bias - old.bias
             update = Layer(new.weights - old.weights, bias)
         return {
-            "activation": self.network.activations[place].name,
-            "old": plain_layer(old),
-            "gradient": plain_layer(self.gradients[place]),
-            "update": plain_layer(update),
-            "new": plain_layer(new),
+            "activation": self.network.activations[index].name,
+            "old": _layer_to_json(old),
+            "gradient": _layer_to_json(self.gradients[index]),
+            "update": _layer_to_json(update),
+            "new": _layer_to_json(new),
             "slots": {
-                name: {"before": plain_layer(before), "after": plain_layer(after)}
-                for name, (before, after) in self.slots[place].items()
+                name: {"before": _layer_to_json(before), "after": _layer_to_json(after)}
+                for name, (before, after) in self.slots[index].items()
             },
         }
 
@@ -243,7 +245,7 @@ def trace_step(
     features: tuple[str, ...] | None = None,
     image_shape: tuple[int, int] | None = None,
 ) -> Trace:
-    """Do the first training step of a network on a batch, and keep every number of it.
+    """Compute the first training step of a network on a batch and record every number of it.
 
     Parameters
     ----------
@@ -252,18 +254,18 @@ def trace_step(
     parameters : list of Layer
         Arrays of any library, or nested lists. Not changed.
     inputs : array_like, shape (batch, n_inputs)
-        As the network is fed: scaled already.
+        Already scaled.
     targets : array_like
         Class indices, shape (batch,), or numbers, shape (batch, n_outputs).
     optimizer : name or Optimizer
     learning_rate : float, optional
-        By default the optimizer's usual one.
+        By default the usual one of the optimizer.
     penalty : Penalty, optional
     placement : Placement, optional
-        Where the step is computed; by default NumPy on the CPU.
+        By default NumPy on the CPU.
     dtype : {"float32", "float64"}
     title, source, classes, features, image_shape
-        Kept for those who show the trace.
+        Stored in the trace for display.
 
     Raises
     ------
@@ -272,22 +274,21 @@ def trace_step(
     DataError
         If inputs or targets do not fit the network, or targets the loss.
     """
-    placement = select("cpu", "numpy", dtype=dtype) if placement is None else placement
+    placement = select_device("cpu", "numpy", dtype=dtype) if placement is None else placement
     loss, optimizer = get_loss(loss), get_optimizer(optimizer)
     check_number("learning_rate", learning_rate, lambda v: 0.0 < v < float("inf"), "above 0")
     eta = optimizer.learning_rate if learning_rate is None else float(learning_rate)
     output = network.activations[-1]
     check_pair(loss, output)
-    xp = placement.xp
-    told = {"xp": xp, "dtype": placement.dtype(dtype), "device": placement.device}
-    with placement.activate(), quiet(xp):
-        data = place((inputs, targets), network.sizes[0], network.sizes[-1], **told)
+    placement, xp = placement.with_dtype(dtype), placement.xp
+    with placement.activate(), ignore_overflow(xp):
+        data = to_device((inputs, targets), network.sizes[0], network.sizes[-1], placement)
         check_targets(data.y, loss, xp=xp)
-        parameters = map_arrays(lambda p: arrays.asarray(p, copy=True, **told), parameters)
+        parameters = map_arrays(lambda p: placement.asarray(p, copy=True), parameters)
         check_parameters(network, parameters)
         arriving: list[Array] = []
-        rule = StepRule(
-            network=_listening(network, arriving),
+        rule = TrainingStep(
+            network=_recording(network, arriving),
             loss=loss,
             optimizer=optimizer,
             xp=xp,
@@ -295,21 +296,21 @@ def trace_step(
             penalty=Penalty() if penalty is None else penalty,
         )
         batch = (data.x, data.y, None)
-        with few_threads(parameters, data.n, xp=xp):
-            step = rule.compute(parameters, batch, 0)
+        with limit_threads(data.n * network.largest_layer, xp=xp):
+            step = rule.gradients(parameters, batch, 0)
             tape = step.tape
-            da = loss.from_outputs(tape.a[-1], data.y, xp)[1] * (1.0 / data.n)
+            da = loss.value_and_gradient(tape.a[-1], data.y, xp)[1] * (1.0 / data.n)
             incoming = [*reversed(arriving), _host(da)]
             slots = initial_slots(optimizer, parameters, xp=xp)
-            # All that the update consumes is copied to the host before.
+            # The update consumes its arrays, so they are copied to the host before.
             old, gradients = map_arrays(_host, parameters), map_arrays(_host, step.gradients.layers)
             slots_before = [tuple(map(_host, kept)) for kept in slots]
-            scalars = optimizer.scalars(eta, 1)  # as a training has it, to the last bit
-            own = rule._replace(network=network).compute(parameters, batch, 0, scalars)
-            parameters, slots = rule.apply(parameters, own.gradients.layers, slots, scalars)
-            after = rule.compute(parameters, batch, 1)
+            scalars = optimizer.scalars(eta, 1)  # bit for bit as in training
+            scaled = rule._replace(network=network).gradients(parameters, batch, 0, scalars)
+            parameters, slots = rule.update(parameters, scaled.gradients.layers, slots, scalars)
+            after = rule.gradients(parameters, batch, 1)
         slopes = [
-            None if f.slope is None else _host(f.slope(z, a, xp))
+            None if f.derivative is None else _host(f.derivative(z, a, xp))
             for f, z, a in zip(network.activations, tape.z, tape.a[1:], strict=True)
         ]
 
@@ -317,7 +318,7 @@ def trace_step(
             z, a = tape.z[-1], tape.a[-1]
             rows = [slice(row, row + 1) for row in range(data.n)]
             losses = [
-                output_error(loss, output, z[r, ...], a[r, ...], data.y[r, ...], xp=xp)[0]
+                loss_and_delta(loss, output, z[r, ...], a[r, ...], data.y[r, ...], xp=xp)[0]
                 for r in rows
             ]
             return Pass(
@@ -353,31 +354,35 @@ def trace_step(
         )
 
 
-def _listening(network: Network, heard: list[Array]) -> Network:
-    """Return the network with hidden activations that note the error that reaches each, dL/da.
+def _recording(network: Network, errors: list[Array]) -> Network:
+    """Return the network with hidden activations that record the error dL/da they receive.
 
-    The output's is left as it is: a loss knows by it what it is fused with.
+    The output activation is not wrapped, since the loss recognizes its fused form by it.
     """
 
-    def listen(activation: Activation) -> Activation:
-        def pull_back(da: Array, z: Array, a: Array, xp: Any) -> Array:
-            heard.append(_host(da))
-            return activation.pull_back(da, z, a, xp)
+    def record(activation: Activation) -> Activation:
+        def backward(da: Array, z: Array, a: Array, xp: Any) -> Array:
+            errors.append(_host(da))
+            return activation.backward(da, z, a, xp)
 
-        return activation._replace(pull_back=pull_back)
+        return activation._replace(backward=backward)
 
-    hidden = [listen(activation) for activation in network.activations[:-1]]
+    hidden = [record(activation) for activation in network.activations[:-1]]
     return Network(network.sizes, [*hidden, network.activations[-1]], network.bias)
+
+
+def _layer_to_json(layer: Layer) -> dict[str, Any]:
+    return {name: None if p is None else to_json(p) for name, p in layer._asdict().items()}
 
 
 def _by_layer(
     optimizer: Optimizer, parameters: Parameters, before: list[Any], after: list[Any]
 ) -> list[dict[str, tuple[Layer, Layer]]]:
-    """Return the optimizer's arrays, which come one for each array of parameters, by layer."""
+    """Return the optimizer's slots, of which each parameter array has its own, by layer."""
     moments = [iter(kept) for kept in (before, after)]
-    found = []
+    by_layer = []
     for layer in parameters:
-        # Then and now: of each array the values of all slots.
+        # The slots of each array, before and after the step
         held = [[None if p is None else next(kept) for p in layer] for kept in moments]
         named = {}
         for number, name in enumerate(optimizer.slots):
@@ -386,10 +391,10 @@ def _by_layer(
                 for arrays_of in held
             )
             named[name] = (then, now)
-        found.append(named)
-    return found
+        by_layer.append(named)
+    return by_layer
 
 
 def _host(x: Array) -> Array:
-    """Return a copy on the host: what comes from the CPU may be changed in place later."""
+    """Return a copy on the host, since a CPU array may be changed in place later."""
     return arrays.to_numpy(x).copy()

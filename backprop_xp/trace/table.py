@@ -1,27 +1,28 @@
 """The trace as tables: rows of text for the terminal, and HTML for notebooks.
 
-Everything here is made of the plain data of `backprop_xp.trace.step_trace.Trace.as_data`. Of a
-large network the same few neurons are shown everywhere, here and in LaTeX.
+Everything here is made from the data of `backprop_xp.trace.step_trace.Trace.as_data`. The tables
+and the LaTeX document show the same few neurons of a large network.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from html import escape
 from typing import Any, NamedTuple
 
 _ALL, _FEW = 10, 4
-"""A layer of up to ten neurons is shown whole, and of a larger one four are."""
+"""A layer of up to ten neurons is shown in full; of a larger one, four neurons are shown."""
 
 
 class Table(NamedTuple):
-    """A table, and the line of text above it.
+    """A table with a line of text above it.
 
     Attributes
     ----------
     text : str
     columns : tuple of str
-        Empty where there is the text alone.
+        Empty if there is only text.
     rows : list of tuple of str
     """
 
@@ -31,15 +32,15 @@ class Table(NamedTuple):
 
 
 class View(NamedTuple):
-    """What is shown of a trace.
+    """The part of a trace that is shown.
 
     Attributes
     ----------
     neurons : list of list of int
-        For each layer, inputs first: those of the largest input, or of the largest δ.
+        For each layer, inputs first: those with the largest input or the largest δ.
     samples : list of int
     left_out : str
-        A sentence on what is not shown; empty where all is.
+        A sentence on what is not shown; empty if nothing is left out.
     """
 
     neurons: list[list[int]]
@@ -48,7 +49,7 @@ class View(NamedTuple):
 
 
 def view(data: dict[str, Any]) -> View:
-    """Choose what is shown of a trace: all of a small one.
+    """Choose the part of a trace to show: all of a small one.
 
     Parameters
     ----------
@@ -57,30 +58,30 @@ def view(data: dict[str, Any]) -> View:
     """
     sizes, samples = data["network"]["sizes"], data["samples"]
     neurons, cut = [], []
-    for place, size in enumerate(sizes):
+    for level, size in enumerate(sizes):
         if size <= _ALL:
             neurons.append(list(range(size)))
             continue
-        values = [s["layers"][place - 1]["delta"] if place else s["input"] for s in samples]
+        values = [s["layers"][level - 1]["delta"] if level else s["input"] for s in samples]
         weight = [sum(abs(row[k] or 0.0) for row in values) for k in range(size)]
         neurons.append(sorted(sorted(range(size), key=lambda k: -weight[k])[:_FEW]))
-        what = f"neurons of layer {place} with the largest |δ|" if place else "largest inputs"
+        what = f"neurons of layer {level} with the largest |δ|" if level else "largest inputs"
         cut.append(f"the {_FEW} {what} out of {size:,}")
     shown = list(range(len(samples)))
     if len(shown) > _ALL:
         shown = shown[:_FEW]
         cut.append(f"the first {_FEW} of {len(samples):,} samples")
-    left_out = f"Shown are {', '.join(cut)}; --json holds every number." if cut else ""
+    left_out = f"Shown: {', '.join(cut)}. --json has every number." if cut else ""
     return View(neurons, shown, left_out)
 
 
 def number(x: float | None) -> str:
-    """Return a number as the tables show it, to six digits."""
+    """Return a number with six digits, as in the tables."""
     return "not finite" if x is None else f"{x:.6g}"
 
 
 def called(name: str, rule: dict[str, Any]) -> str:
-    """Return what people call a number of an optimizer, with its letter in the formula.
+    """Return the name of an optimizer's number, with its letter in the formula.
 
     Examples
     --------
@@ -90,11 +91,32 @@ def called(name: str, rule: dict[str, Any]) -> str:
     return f"{name.replace('_', ' ')} {rule['letters'].get(name, '')}".rstrip()
 
 
+def entry(layer: dict[str, Any], j: int, k: int | None) -> float:
+    """Return a weight into neuron ``j`` from unit ``k``; the bias of the neuron if k is None."""
+    value: float = layer["bias"][j] if k is None else layer["weights"][j][k]
+    return value
+
+
+def state_symbols(data: dict[str, Any]) -> list[str]:
+    """Return the symbols of the optimizer's state, as m and v, one for each slot."""
+    return list(data["optimizer"]["symbols"])[: len(data["layers"][0]["slots"])]
+
+
+def state_after(data: dict[str, Any], level: int, j: int, k: int | None) -> dict[str, float | None]:
+    """Return the textbook's state of one parameter after the step, by its symbols."""
+    slots = data["layers"][level - 1]["slots"]
+    values = {}
+    for symbol, source in data["optimizer"]["symbols"].items():
+        stored = entry(slots[source["slot"]]["after"], j, k)
+        values[symbol] = None if stored is None else source["factor"] * stored
+    return values
+
+
 def headline(data: dict[str, Any]) -> list[str]:
-    """Return lines that say what is traced: network, loss, rule and where the step begins."""
+    """Return lines that describe the step: network, loss, optimizer and initial state."""
     network, rule = data["network"], data["optimizer"]
     sizes, activations = network["sizes"], network["activations"]
-    given = {"learning_rate": rule["learning_rate"], **rule["hyperparameters"]}
+    numbers = {"learning_rate": rule["learning_rate"], **rule["hyperparameters"]}
     names = (
         ", ".join(dict.fromkeys(activations))
         if len(set(activations)) == 1
@@ -106,12 +128,11 @@ def headline(data: dict[str, Any]) -> list[str]:
         f"{network['parameters']:,} parameters, {data['dtype']}",
         f"loss: {data['loss']['name']}, {data['loss']['formula']}",
         f"optimizer: {rule['name']}, "
-        + ", ".join(f"{called(name, rule)} = {value:g}" for name, value in given.items()),
+        + ", ".join(f"{called(name, rule)} = {value:g}" for name, value in numbers.items()),
         f"rule: {rule['formula']}",
     ]
-    if data["layers"][0]["slots"]:
-        slots = data["layers"][0]["slots"]
-        lines.append(f"step 1: {' and '.join(slots)} start{'s' * (len(slots) == 1)} at zero")
+    if symbols := state_symbols(data):
+        lines.append(f"step 1: {' and '.join(symbols)} start{'s' * (len(symbols) == 1)} at zero")
     if data["penalty"]:
         terms = {"Σ|w|": data["penalty"]["l1"], "½ Σw²": data["penalty"]["l2"]}
         whom = "weights and biases" if data["penalty"]["biases"] else "weights"
@@ -119,12 +140,12 @@ def headline(data: dict[str, Any]) -> list[str]:
         lines.append(f"penalty on the {whom}, in each gradient: {value}")
     if data["source"].get("left_out"):
         left = ", ".join(data["source"]["left_out"])
-        lines.append(f"the training had {left} as well; this step has not")
+        lines.append(f"the training run also used {left}; this step does not")
     return lines
 
 
 def tables(data: dict[str, Any]) -> list[Table]:
-    """Return the step in the order in which it is done.
+    """Return the tables of a step, in the order of computation.
 
     Parameters
     ----------
@@ -141,26 +162,26 @@ def tables(data: dict[str, Any]) -> list[Table]:
      'forward with the new weights',
      'loss 0.0254384, before 0.0361647']
     """
-    seen = view(data)
+    shown = view(data)
     fused = f": {data['fused']} at the output" if data["fused"] else ""
     before, after = data["loss_before"], data["loss_after"]
-    found = [
-        Table(seen.left_out),
-        Table("forward", *_forward(data, seen)),
-        Table(f"loss {number(before)}{_verdict(data)}", *_losses(data, seen)),
-        Table(f"backward{fused}", *_backward(data, seen)),
+    every_table = [
+        Table(shown.left_out),
+        Table("forward", *_forward(data, shown)),
+        Table(f"loss {number(before)}{_verdict(data)}", *_losses(data, shown)),
+        Table(f"backward{fused}", *_backward(data, shown)),
         Table(
             "update: w2[3,1] leads from neuron 1 of layer 1 to neuron 3 of layer 2",
-            *_update(data, seen),
+            *_update(data, shown),
         ),
-        Table("forward with the new weights", *_again(data, seen)),
+        Table("forward with the new weights", *_again(data, shown)),
         Table(f"loss {number(after)}, before {number(before)}"),
     ]
-    return [table for table in found if table.text]
+    return [table for table in every_table if table.text]
 
 
 def html(data: dict[str, Any]) -> str:
-    """Return the tables as HTML, as Jupyter shows them; all text is escaped."""
+    """Return the tables as HTML for Jupyter; all text is escaped."""
     parts = [f"<p><b>{escape(data['title'])}</b><br>"]
     parts.append("<br>".join(map(escape, headline(data))) + "</p>")
     for text, columns, rows in tables(data):
@@ -180,33 +201,33 @@ _Rows = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
 
 
 def _table(data: dict[str, Any], columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> _Rows:
-    """Return columns and rows, without that of the sample's number where there is one alone."""
+    """Return columns and rows, without the sample's number if there is only one sample."""
     if len(data["samples"]) > 1:
         return columns, tuple(rows)
     return columns[1:], tuple(row[1:] for row in rows)
 
 
-def _places(data: dict[str, Any], seen: View, first: int) -> Iterator[tuple[Any, ...]]:
-    """Yield sample, layer and neuron of all that is shown: their texts, then their numbers."""
+def _units(data: dict[str, Any], shown: View, first: int) -> Iterator[tuple[Any, ...]]:
+    """Yield the labels of each shown sample, layer and neuron, then sample, level and neuron."""
     last = len(data["layers"])
-    for s in seen.samples:
-        for place in range(first, last + 1):
+    for s in shown.samples:
+        for level in range(first, last + 1):
             ends = {0: data["network"]["features"], last: data["network"]["classes"]}
-            names = ends.get(place) or ()
-            for j in seen.neurons[place]:
-                # Two classes may share one output, which then has no name.
-                named = len(names) == data["network"]["sizes"][place]
+            names = ends.get(level) or ()
+            for j in shown.neurons[level]:
+                # Two classes may share one output, which then has no label.
+                named = len(names) == data["network"]["sizes"][level]
                 label = f"{j + 1} ({names[j]})" if named else str(j + 1)
-                yield (str(s + 1), str(place), label), data["samples"][s], place, j
+                yield (str(s + 1), str(level), label), data["samples"][s], level, j
 
 
-def _forward(data: dict[str, Any], seen: View) -> _Rows:
+def _forward(data: dict[str, Any], shown: View) -> _Rows:
     rows = []
-    for labels, sample, place, j in _places(data, seen, 0):
-        if place == 0:
+    for labels, sample, level, j in _units(data, shown, 0):
+        if level == 0:
             rows.append((*labels, "", number(sample["input"][j])))
         else:
-            layer = sample["layers"][place - 1]
+            layer = sample["layers"][level - 1]
             rows.append((*labels, number(layer["z"][j]), number(layer["a"][j])))
     return _table(data, ("sample", "layer", "neuron", "z", "a"), rows)
 
@@ -215,17 +236,17 @@ def _verdict(data: dict[str, Any]) -> str:
     sample = data["samples"][0]
     if len(data["samples"]) > 1 or sample["label"] is None:
         return ""
-    return f": the sample is of the class {sample['label']}, and taken for {sample['predicted']}"
+    return f": the class is {sample['label']}, predicted {sample['predicted']}"
 
 
-def _losses(data: dict[str, Any], seen: View) -> _Rows:
-    """Return outputs and targets, and with several samples the loss of each."""
+def _losses(data: dict[str, Any], shown: View) -> _Rows:
+    """Return outputs and targets, and the loss of each sample if there are several."""
     columns: tuple[str, ...] = ("sample", "output", "a", "target")
     several, classes = len(data["samples"]) > 1, data["network"]["classes"] is not None
     if several:
-        columns += ("loss", *(("class", "taken for") if classes else ()))
+        columns += ("loss", *(("class", "predicted") if classes else ()))
     rows = []
-    for labels, sample, _, j in _places(data, seen, len(data["layers"])):
+    for labels, sample, _, j in _units(data, shown, len(data["layers"])):
         a, y = sample["layers"][-1]["a"][j], sample["target"][j]
         row: tuple[str, ...] = (labels[0], labels[2], number(a), number(y))
         if several:
@@ -235,10 +256,10 @@ def _losses(data: dict[str, Any], seen: View) -> _Rows:
     return _table(data, columns, rows)
 
 
-def _backward(data: dict[str, Any], seen: View) -> _Rows:
+def _backward(data: dict[str, Any], shown: View) -> _Rows:
     rows = []
-    for labels, sample, place, j in _places(data, seen, 1):
-        layer = sample["layers"][place - 1]
+    for labels, sample, level, j in _units(data, shown, 1):
+        layer = sample["layers"][level - 1]
         factors = ("-", "-")
         if layer["slope"] is not None:
             factors = (number(layer["incoming"][j]), number(layer["slope"][j]))
@@ -246,35 +267,37 @@ def _backward(data: dict[str, Any], seen: View) -> _Rows:
     return _table(data, ("sample", "layer", "neuron", "∂L/∂a", "f'(z)", "δ = ∂L/∂z"), rows)
 
 
-def _update(data: dict[str, Any], seen: View) -> _Rows:
-    """Return the parameters; for one sample and no slots with the factors of each gradient."""
-    slots = tuple(data["layers"][0]["slots"])
-    factors = len(data["samples"]) == 1 and not slots
-    columns = ("weight", *(("δ", "a") if factors else ()), "∂L/∂w", *slots, "old", "new")
+def _update(data: dict[str, Any], shown: View) -> _Rows:
+    """Return the parameters, with the factors of each gradient for one sample and no slots."""
+    symbols = state_symbols(data)
+    factors = len(data["samples"]) == 1 and not symbols
+    columns = ("weight", *(("δ", "a") if factors else ()), "∂L/∂w", *symbols, "old", "new")
     rows = []
-    for place, layer in enumerate(data["layers"], start=1):
-        held = [layer["gradient"], *(slot["after"] for slot in layer["slots"].values())]
-        held += [layer["old"], layer["new"]]
-        for j in seen.neurons[place]:
-            for k in seen.neurons[place - 1]:
-                numbers = [values["weights"][j][k] for values in held]
-                rows.append((f"w{place}[{j + 1},{k + 1}]", *_factors(data, place, j, k), *numbers))
-            if layer["old"]["bias"] is not None:
-                numbers = [values["bias"][j] for values in held]
-                rows.append((f"b{place}[{j + 1}]", *_factors(data, place, j, None), *numbers))
-    return columns, tuple((row[0], *map(number, row[1:] if factors else row[3:])) for row in rows)
+    for level, layer in enumerate(data["layers"], start=1):
+        units: list[int | None] = [*shown.neurons[level - 1]]
+        if layer["old"]["bias"] is not None:
+            units.append(None)
+        for j, k in itertools.product(shown.neurons[level], units):
+            name = f"b{level}[{j + 1}]" if k is None else f"w{level}[{j + 1},{k + 1}]"
+            state = state_after(data, level, j, k)
+            g, old, new = (entry(layer[kind], j, k) for kind in ("gradient", "old", "new"))
+            numbers = [g, *(state[symbol] for symbol in symbols), old, new]
+            if factors:
+                numbers = [*_factors(data, level, j, k), *numbers]
+            rows.append((name, *map(number, numbers)))
+    return columns, tuple(rows)
 
 
-def _factors(data: dict[str, Any], place: int, j: int, k: int | None) -> tuple[float, float]:
-    """Return δ and a of the first sample: the factors of a gradient; a is 1 for a bias."""
+def _factors(data: dict[str, Any], level: int, j: int, k: int | None) -> tuple[float, float]:
+    """Return the factors of a gradient, δ and a of the first sample; a is 1 for a bias."""
     sample = data["samples"][0]
-    fed = sample["input"] if place == 1 else sample["layers"][place - 2]["a"]
-    return sample["layers"][place - 1]["delta"][j], 1.0 if k is None else fed[k]
+    inputs = sample["input"] if level == 1 else sample["layers"][level - 2]["a"]
+    return sample["layers"][level - 1]["delta"][j], 1.0 if k is None else inputs[k]
 
 
-def _again(data: dict[str, Any], seen: View) -> _Rows:
+def _again(data: dict[str, Any], shown: View) -> _Rows:
     rows = []
-    for labels, sample, place, j in _places(data, seen, 1):
-        layer = sample["after"]["layers"][place - 1]
+    for labels, sample, level, j in _units(data, shown, 1):
+        layer = sample["after"]["layers"][level - 1]
         rows.append((*labels, number(layer["z"][j]), number(layer["a"][j])))
     return _table(data, ("sample", "layer", "neuron", "z", "a"), rows)

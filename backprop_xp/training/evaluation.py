@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from backprop_xp.backend import arrays
-from backprop_xp.backend.arrays import Array, Namespace
-from backprop_xp.data.device_data import Placed, check_width
+from backprop_xp.backend.arrays import Array, Namespace, compiled
+from backprop_xp.backend.fast_numpy import fast_namespace
+from backprop_xp.backend.host import ignore_overflow
+from backprop_xp.data.device_data import DeviceData, check_width
 from backprop_xp.data.sparse import SparseRows
-from backprop_xp.nn.losses import Loss, output_error
+from backprop_xp.data.streaming import StreamedData
+from backprop_xp.nn.backpropagation import forward
+from backprop_xp.nn.losses import Loss, loss_and_delta
 from backprop_xp.nn.metrics import correct
-from backprop_xp.nn.network import Network, Parameters, forward
-from backprop_xp.training.execution.eager import compiled
+from backprop_xp.nn.network import Network, Parameters
+from backprop_xp.nn.regularizers import penalty_value
+from backprop_xp.training.settings import TrainingSettings
+from backprop_xp.training.step import TrainingStep
+from backprop_xp.training.training_data import TrainingData
 
 _CHUNK = 1 << 21
 """Numbers in the activations of one chunk: 8 MB in float32."""
@@ -48,11 +55,11 @@ def predict(network: Network, parameters: Parameters, x: Array | SparseRows) -> 
            [2.]])
     """
     weights = parameters[0].weights
-    xp = arrays.direct(arrays.namespace(weights))
+    xp = fast_namespace(arrays.namespace(weights))
     check_width(x, network.sizes[0], "the data")
     with arrays.on_device_of(weights):
         outputs = _outputs_of(network, xp)
-        parts = [outputs(parameters, x[rows, ...])[1] for rows in chunks(network, x)]
+        parts = [outputs(parameters, x[rows, ...])[1] for rows in row_slices(network, x)]
         return parts[0] if len(parts) == 1 else xp.concat(parts, axis=0)
 
 
@@ -87,13 +94,13 @@ def evaluate(
     >>> evaluate(network, get_loss("cross_entropy"), parameters, x, y, xp=np)
     {'loss': 0.0, 'accuracy': 1.0, 'correct': 2, 'count': 2}
     """
-    xp = arrays.direct(xp)
+    xp = fast_namespace(xp)
     n, outputs = x.shape[0], _outputs_of(network, xp)
     total, hits = 0.0, 0
-    for rows in chunks(network, x):
+    for rows in row_slices(network, x):
         targets = y[rows, ...]
         z, a = outputs(parameters, x[rows, ...])
-        value, _ = output_error(loss, network.activations[-1], z, a, targets, xp=xp)
+        value, _ = loss_and_delta(loss, network.activations[-1], z, a, targets, xp=xp)
         # Sums stay on the device until all chunks are done.
         total = value * (targets.shape[0] / n) + total
         hits = correct(a, targets, xp=xp) + hits
@@ -124,22 +131,47 @@ def _outputs(network: Network, xp: Namespace) -> Callable[..., tuple[Array, Arra
     return compiled(outputs, xp)
 
 
-def evaluate_parts(
-    network: Network, loss: Loss, parameters: Parameters, parts: Iterable[Placed], *, xp: Namespace
+def evaluate_chunks(
+    network: Network,
+    loss: Loss,
+    parameters: Parameters,
+    data: DeviceData | StreamedData,
+    *,
+    xp: Namespace,
 ) -> dict[str, float]:
-    """Return what `evaluate` does for a data set that comes in parts, each let go in its turn."""
-    found = [evaluate(network, loss, parameters, part.x, part.y, xp=xp) for part in parts]
-    n = sum(part["count"] for part in found)
-    hits = sum(part["correct"] for part in found)
+    """Return the result of `evaluate` for a data set, which is freed chunk by chunk."""
+    results = [evaluate(network, loss, parameters, c.x, c.y, xp=xp) for c in data.chunks()]
+    n = sum(result["count"] for result in results)
+    hits = sum(result["correct"] for result in results)
     return {
-        "loss": sum(part["loss"] * (part["count"] / n) for part in found),
+        "loss": sum(result["loss"] * (result["count"] / n) for result in results),
         "accuracy": hits / n,
         "correct": hits,
         "count": n,
     }
 
 
-def chunks(network: Network, x: Array | SparseRows) -> Iterator[slice]:
+def measure_epoch(
+    step: TrainingStep, data: TrainingData, settings: TrainingSettings, parameters: Parameters
+) -> dict[str, float]:
+    """Return the penalty, and the loss and accuracy on each data set that is to be measured."""
+    record = {}
+    if step.penalty and not step.penalty.per_batch:
+        record["penalty"] = float(penalty_value(step.penalty, parameters, xp=step.xp))
+    sets = {"train": data.train if settings.evaluate_training else None}
+    sets["validation"] = data.validation
+    with ignore_overflow(step.xp):
+        for name, measured in sets.items():
+            if measured is None:
+                continue
+            result = evaluate_chunks(step.network, step.loss, parameters, measured, xp=step.xp)
+            record[f"{name}_loss"] = result["loss"]
+            if measured.labelled or step.loss.needs_probabilities:
+                record[f"{name}_accuracy"] = result["accuracy"]
+    return record
+
+
+def row_slices(network: Network, x: Array | SparseRows) -> Iterator[slice]:
     """Yield slices that cover the rows of ``x``, so large that the work is done in big products
     and, from 256 rows on, so small that what is made for one stays within a few megabytes: its
     activations, and the inputs where sparse rows are made dense."""

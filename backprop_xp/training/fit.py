@@ -1,23 +1,28 @@
-"""The training loop: epochs of steps from a seed, until the last one or until it must stop."""
+"""The training loop: from a seed, or from a state, to the last epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
-from backprop_xp.backend import arrays
-from backprop_xp.backend.devices import Placement, select
+from backprop_xp.backend.devices import Placement, placement_of
 from backprop_xp.data.loader import Shuffle
 from backprop_xp.errors import DivergenceError
-from backprop_xp.nn.network import (
-    Network,
-    Parameters,
+from backprop_xp.nn.network import Network, Parameters
+from backprop_xp.training.learning_rate import LearningRates
+from backprop_xp.training.settings import TrainingOptions, TrainingSettings, list_settings
+from backprop_xp.training.state import (
+    TrainingInterrupted,
+    TrainState,
+    initial_state,
+    with_best_parameters,
 )
-from backprop_xp.training.settings import TrainingSettings
-from backprop_xp.training.state import TrainingInterrupted, TrainState
-from backprop_xp.training.trainer import Rates, Trainer
+from backprop_xp.training.step import TrainingStep
+from backprop_xp.training.trainer import Trainer
+from backprop_xp.training.training_data import TrainingData
 
 
+@list_settings
 def fit(
     network: Network,
     train: tuple[Any, Any],
@@ -30,9 +35,9 @@ def fit(
     state: TrainState | None = None,
     parameters: Parameters | None = None,
     shuffle: bool | Shuffle = True,
-    rates: Rates | None = None,
+    learning_rates: LearningRates | None = None,
     on_epoch: Callable[[TrainState], object] | None = None,
-    **settings: Any,
+    **settings: Unpack[TrainingOptions],
 ) -> TrainState:
     """Train a network by backpropagation.
 
@@ -40,51 +45,51 @@ def fit(
     ----------
     network : Network
     train : pair of arrays
-        Inputs, shape (n, n_inputs), and targets: class indices, shape (n,), or values, shape
-        (n, n_outputs). Arrays of any library; not changed. Memory-mapped inputs of more than
-        `backprop_xp.data.streaming.WINDOW` bytes stay in their file: they are read window by
-        window, and shuffled as `backprop_xp.data.streaming.shuffled` says.
+        Inputs, shape (n, n_inputs), and targets: class indices, shape (n,), or numbers, shape
+        (n, n_outputs). Arrays of any library; not changed. Memory-mapped inputs larger than
+        `backprop_xp.data.streaming.CHUNK_BYTES` stay in their file: they are read one chunk at a
+        time, and shuffled as `backprop_xp.data.streaming.shuffled_chunks` describes.
     validation : pair of arrays, optional
         Measured after each epoch, never trained on.
     device : str or Placement, optional
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or a placement from
-        `backprop_xp.backend.devices.select`. By default the work is done where the inputs live.
+        `backprop_xp.select_device`. By default the device of the inputs.
     dtype : {"float32", "float64"}, optional
-        By default that of the inputs where they stay if they are real numbers, else float32.
+        By default that of real inputs that stay where they are, otherwise float32.
     sample_weight : array, shape (n,), optional
         How much each training sample counts; weight 2 counts as the row twice.
     image_shape : (int, int), optional
-        Height and width, where the inputs are images that shall be augmented.
+        Height and width, if the inputs are images to be augmented.
     state : TrainState, optional
-        Go on from there, for the epochs that are missing to ``epochs``.
+        The state to continue from, until ``epochs`` epochs are done in total.
     parameters : list of Layer, optional
         Initial weights, copied; by default they are drawn from the seed.
     shuffle : bool or callable ``(epoch, n) -> order``
         Whether the rows are shuffled in each epoch, or the order itself.
-    rates : callable ``(state, steps) -> list of float``, optional
-        The learning rate of each step of the next epoch, in place of that of the settings.
+    learning_rates : callable ``(state, steps) -> list of float``, optional
+        Returns the learning rate of each step of the next epoch, instead of the settings.
     on_epoch : callable, optional
-        Called with the `TrainState` after each epoch. Its parameters are a copy. The training
-        stops there if something true is returned.
+        Called with the `TrainState` after each epoch, whose arrays it must not change. Training
+        stops if it returns something true.
     **settings
-        The fields of `backprop_xp.training.settings.TrainingSettings`: ``loss``, ``optimizer``,
-        ``learning_rate``, ``batch_size``, ``epochs``, ``seed``, and so on.
+        {settings}
 
     Returns
     -------
     TrainState
-        With early stopping, its parameters are those of the best epoch.
+        With early stopping, its ``parameters`` are those of the best epoch, and its
+        ``last_parameters`` those of the last one.
 
     Raises
     ------
     ConfigurationError
         For settings that are unknown, out of range or contradict each other.
     DataError
-        For data that does not fit the network or the loss, or holds NaN or infinity.
+        For data that does not fit the network or the loss, or contains NaN or infinity.
     DeviceError
         For a device that cannot be used.
     DivergenceError
-        If a loss or a weight is no longer finite; its ``state`` is the last good one.
+        If a loss or a weight is no longer finite; its ``state`` is that of the last good epoch.
     TrainingInterrupted
         On Ctrl-C; its ``state`` is that of the last complete epoch.
 
@@ -99,36 +104,30 @@ def fit(
     1.0
     """
     options = TrainingSettings.of(settings)
-    place_on, real = where(device, dtype, train[0])
-    with place_on.activate():
-        training = Trainer(network, train, validation, place_on, real, options)
-        training.take(shuffle, sample_weight, image_shape, rates)
-        state = training.start(parameters, state)
-        good = training.kept(state)
+    placement = placement_of(train[0], device, dtype)
+    with placement.activate():
+        data = TrainingData.of(
+            network,
+            options,
+            placement,
+            train,
+            validation,
+            shuffle=shuffle,
+            sample_weight=sample_weight,
+        )
+        state = initial_state(network, options, placement, parameters, state)
+        step = TrainingStep.of(
+            network, options, placement, n=data.n, seed=state.seed, image_shape=image_shape
+        )
+        trainer = Trainer(step, data, options, learning_rates)
         try:
             while state.epoch < options.epochs and not state.stopped:
-                state, good = training.epoch(state, good)
-                if on_epoch is not None and on_epoch(good):
+                state = trainer.run_epoch(state)
+                if on_epoch is not None and on_epoch(state):
                     state = state._replace(stopped=state.stopped or "on_epoch")
         except DivergenceError as error:
-            error.state = good._replace(slots=[])  # the optimizer's arrays were consumed
+            error.state = state
             raise
         except KeyboardInterrupt as interrupt:
-            raise TrainingInterrupted(good._replace(slots=[])) from interrupt
-        if state.best is not None:
-            state = state._replace(parameters=state.best.parameters)
-        return state
-
-
-def where(device: str | Placement | None, dtype: str | None, inputs: Any) -> tuple[Placement, Any]:
-    """Return where to work and in which data type: as told, else as the inputs are."""
-    own = None
-    if device is None and arrays.is_array(inputs):
-        xp, home = arrays.namespace(inputs), arrays.device(inputs)
-        device = Placement(arrays.backend_name(xp), str(home), xp, home)
-        own = inputs.dtype if xp.isdtype(inputs.dtype, "real floating") else None
-    if not isinstance(device, Placement):
-        device = select(device or "cpu", dtype=dtype or "float32")
-    if dtype is None and own is not None:
-        return device, own
-    return device, device.dtype(dtype or "float32")
+            raise TrainingInterrupted(state) from interrupt
+    return with_best_parameters(state)

@@ -1,5 +1,4 @@
-"""Diagnostics of a step: for each layer the sizes of δ, gradient and update, and which units no
-longer learn."""
+"""Layer statistics: the sizes of δ, gradient and update, and the units that no longer learn."""
 
 from __future__ import annotations
 
@@ -10,34 +9,35 @@ from typing import Any
 
 from backprop_xp.backend import arrays
 from backprop_xp.backend.arrays import Array, Namespace
+from backprop_xp.data.batch import Batch
 from backprop_xp.nn.activations import Activation
-from backprop_xp.nn.network import Layer, Network, Parameters, Step, map_arrays
-from backprop_xp.nn.optimizers import Scalars, Slots, eta_of
+from backprop_xp.nn.backpropagation import StepResult
+from backprop_xp.nn.network import Layer, Network, Parameters, map_arrays
+from backprop_xp.nn.optimizers import Scalars, Slots, gradient_scale
 from backprop_xp.nn.regularizers import clip_by_norm
-from backprop_xp.training.execution.replay import Batch
-from backprop_xp.training.step import StepRule
+from backprop_xp.training.step import TrainingStep
 
 MEASURES = ("delta", "gradient", "update", "saturated", "dead")
-"""What is measured of each layer; see `measure`."""
+"""The quantities that are measured for each layer; see `measure`."""
 
 SATURATED = 0.05
-"""A unit is saturated for a sample where its slope is less than this share of that at z = 0."""
+"""A unit is saturated for a sample if its derivative is below this fraction of that at z = 0."""
 
 SAMPLE = 128
 """Training rows on which a step is measured."""
 
 STEPS_BETWEEN = 100
-"""Steps of training for each one that is measured, so that this costs a few percent of them."""
+"""Steps of training for each one that is measured, which costs a few percent of their time."""
 
 _PART = 1 << 18
-"""Weights whose update is tried at a time."""
+"""The number of weights whose update is tried at once."""
 
 
 def is_due(step: int, steps: int, batch_size: int) -> bool:
-    """Say whether a step is measured before an epoch of ``steps`` that begins after ``step``.
+    """Return whether a step is measured before an epoch of ``steps`` that begins after ``step``.
 
-    It follows from the counters alone: before the first epoch, and whenever enough steps, and
-    enough rows in them, have been trained on since, for the measuring to cost little.
+    This follows from the counters alone: before the first epoch, and then whenever enough steps,
+    with enough rows, have passed for the measurement to cost little.
 
     Examples
     --------
@@ -49,61 +49,65 @@ def is_due(step: int, steps: int, batch_size: int) -> bool:
 
 
 def preview(
-    rule: StepRule,
+    step: TrainingStep,
     parameters: Parameters,
     slots: list[Slots],
     batch: Batch,
     number: Any,
     scalars: Scalars,
 ) -> Array:
-    """Compute the step that comes next, change nothing by it, and measure it.
+    """Compute the next step without changing anything, and measure it.
 
     Parameters
     ----------
-    rule : StepRule
+    step : TrainingStep
     parameters, slots
-        As they are before an epoch. Not changed.
-    batch : (x, y, weights)
-        The rows to look at.
+        As before an epoch. Not changed.
+    batch : (x, y, sample weights)
+        The rows to use.
     number : int, or integer array of shape ()
-        The number of the step.
+        The number of updates before the step.
     scalars : tuple
-        Those of the optimizer.
+        The optimizer's numbers for the step.
 
     Returns
     -------
     array, shape (layers, 5)
         From `measure`.
     """
-    step = rule.compute(parameters, batch, number)
-    gradients = step.gradients.layers
-    if rule.clip_norm is not None:
-        own = map_arrays(functools.partial(_copied, xp=rule.xp), gradients)
-        gradients = clip_by_norm(own, rule.clip_norm, xp=rule.xp)
+    result = step.gradients(parameters, batch, number)
+    gradients = result.gradients.layers
+    if step.clip_norm is not None:
+        copies = map_arrays(functools.partial(_copied, xp=step.xp), gradients)
+        gradients = clip_by_norm(copies, step.clip_norm, xp=step.xp)
     remaining = iter(slots)
     changes = []
     for layer, gradient in zip(parameters, gradients, strict=True):
-        kept = next(remaining)
+        weight_slots = next(remaining)
         if layer.bias is not None:
             next(remaining)
-        changes.append(_change(rule, layer.weights, gradient.weights, kept, scalars))
-    return measure(rule.network, step, parameters, changes, xp=rule.xp)
+        changes.append(_change(step, layer.weights, gradient.weights, weight_slots, scalars))
+    return measure(step.network, result, parameters, changes, xp=step.xp)
 
 
-def _change(rule: StepRule, weights: Array, gradient: Array, kept: Slots, scalars: Scalars) -> Any:
-    """Return by what norm an update would change the weights of a layer. It is tried on copies of
-    some rows at a time, so that this needs little memory."""
-    rule = rule._replace(clip_norm=None)  # the gradient is clipped already
+def _change(
+    step: TrainingStep, weights: Array, gradient: Array, slots: Slots, scalars: Scalars
+) -> Any:
+    """Return the norm of the change that an update would make to the weights of a layer.
+
+    It is tried on copies of some rows at a time, which needs little memory.
+    """
+    step = step._replace(clip_norm=None)  # the gradient is clipped already
     rows = max(1, _PART // weights.shape[1])
     squares: Any = 0.0
     for start in range(0, weights.shape[0], rows):
         part = slice(start, min(start + rows, weights.shape[0])), ...
-        w, g, *slots = (_copied(whole[part], rule.xp) for whole in (weights, gradient, *kept))
-        g *= eta_of(rule.optimizer, scalars)
-        (new,), _ = rule.apply([Layer(w, None)], [Layer(g, None)], [tuple(slots)], scalars)
+        w, g, *s = (_copied(array[part], step.xp) for array in (weights, gradient, *slots))
+        g *= gradient_scale(step.optimizer, scalars)
+        (new,), _ = step.update([Layer(w, None)], [Layer(g, None)], [tuple(s)], scalars)
         change = new.weights - weights[part]
-        squares = rule.xp.sum(change * change) + squares
-    return rule.xp.sqrt(squares)
+        squares = step.xp.sum(change * change) + squares
+    return step.xp.sqrt(squares)
 
 
 def _copied(array: Array, xp: Namespace) -> Array:
@@ -112,7 +116,7 @@ def _copied(array: Array, xp: Namespace) -> Array:
 
 def measure(
     network: Network,
-    step: Step,
+    step: StepResult,
     parameters: Parameters,
     changes: Sequence[Array | float],
     *,
@@ -124,14 +128,14 @@ def measure(
     ``delta``       norm of one sample's δ = dL/dz, root mean square over the batch
     ``gradient``    norm of dL/dW and dL/db together
     ``update``      norm of the change of W, relative to the norm of W; not finite if that is 0
-    ``saturated``   share of the activations on a flat end of a bounded f: f'(z) < 0.05 f'(0)
-    ``dead``        share of the units with f'(z) = 0 for every sample, which no error passes
+    ``saturated``   fraction of activations on a flat end of a bounded f: f'(z) < 0.05 f'(0)
+    ``dead``        fraction of units with f'(z) = 0 for every sample, which no error passes
     ==============  ==========================================================================
 
     Parameters
     ----------
     network : Network
-    step : Step
+    step : StepResult
         With its tape and gradients.
     parameters : list of Layer
         Before the update.
@@ -142,13 +146,14 @@ def measure(
     Returns
     -------
     array, shape (layers, 5)
-        The two shares are NaN where f has no slope of its own, as softmax.
+        The two fractions are NaN if f is not elementwise, such as softmax.
 
     Examples
     --------
     >>> import numpy as np
     >>> from backprop_xp.nn.losses import get_loss
-    >>> from backprop_xp.nn.network import Layer, loss_and_gradients
+    >>> from backprop_xp.nn.network import Layer
+    >>> from backprop_xp.nn.backpropagation import loss_and_gradients
     >>> network = Network((1, 2, 1), ("relu", "identity"))
     >>> weights = [Layer(np.asarray([[1.0], [-1.0]]), None), Layer(np.asarray([[3.0, 4.0]]), None)]
     >>> x, y = np.asarray([[1.0], [2.0]]), np.asarray([[0.0], [0.0]])
@@ -181,7 +186,7 @@ def measure(
 
 
 def describe(measured: Array) -> list[dict[str, float | None]]:
-    """Return what `measure` found as one dictionary for each layer; None for what is no number."""
+    """Return the result of `measure` as a dictionary per layer; None for non-finite values."""
     return [
         {
             name: value if math.isfinite(value) else None
@@ -196,15 +201,15 @@ def _norm(parts: list[Array], xp: Namespace) -> Array:
 
 
 def _unlearning(activation: Activation, z: Array, a: Array, xp: Namespace) -> tuple[Array, Array]:
-    """Return the share of saturated activations, and that of dead units."""
-    if activation.slope is None:
+    """Return the fraction of saturated activations, and that of dead units."""
+    if activation.derivative is None:
         unknown = xp.full_like(xp.max(z), math.nan)
         return unknown, unknown
-    slope = xp.abs(activation.slope(z, a, xp))
+    slope = xp.abs(activation.derivative(z, a, xp))
     dead = xp.mean(xp.astype(xp.max(slope, axis=0) == 0.0, z.dtype))
     low, high = activation.output_range
     if math.isinf(high - low):
         return xp.zeros_like(dead), dead
     middle = xp.zeros_like(z[:1, :1])
-    steepest = xp.abs(activation.slope(middle, activation.function(middle, xp), xp))
+    steepest = xp.abs(activation.derivative(middle, activation.forward(middle, xp), xp))
     return xp.mean(xp.astype(slope < SATURATED * steepest, z.dtype)), dead

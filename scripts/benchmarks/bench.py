@@ -1,28 +1,26 @@
-"""The benchmark: epochs of MNIST on every backend, beside what people would use instead.
+"""Benchmark epochs of MNIST on every backend, and with alternatives to this package.
 
     pip install -e '.[jax,torch]' scikit-learn
     python scripts/benchmarks/bench.py --data-dir FOLDER
     python scripts/benchmarks/bench.py --workloads A,C --peers ours-numpy,sklearn --memory
     python scripts/benchmarks/bench.py --device cuda --json results.json
 
-FOLDER holds the four files of MNIST; what is missing is downloaded into it.
+FOLDER contains the four files of MNIST; missing ones are downloaded into it.
 
-How it measures. Each peer trains in a process of its own (`bench_peers.py`), so that no thread
-pool disturbs its neighbour. The processes take turns, epoch by epoch, so that whatever else the
-machine does falls on all of them. (Threads that wait for each other lose far more to other work
-than single ones do: where the machine is not at rest, take ``--threads 1``.) A peer's figure is the
-median over the rounds of the ratio between its seconds and those of the reference (`ours-numpy`) in
-the same round: above 1 it is slower. The first epoch is not counted; by how much it was longer is
-told apart, since that is mostly compilation.
+Measurement: each peer trains in its own process (`bench_peers.py`), so that thread pools do not
+interfere. The processes take turns, epoch by epoch, so that other work on the machine affects all
+of them. (It slows down threads that wait for each other far more than single ones: use
+``--threads 1`` on a busy machine.) The result of a peer is the median over the rounds of the ratio
+of its seconds to those of the reference (`ours-numpy`) in the same round; above 1 it is slower. The
+first epoch is not counted; its additional time, mostly compilation, is reported separately.
 
-How it is kept honest. All start from the same weights and data, and take the rows in the same
-order. The loss on the training rows and the accuracy on the test set are computed from everyone's
-weights by one piece of code, after the first epoch and after the last. A peer gets no ratio if its
-loss after the first epoch or its accuracy after the last is too far from the reference's. (The loss
-after the last epoch is shown, but decides nothing: in float32 the roundings of two libraries grow,
-and after some ten thousand steps of workload A the losses differ by several percent, though every
-step is the same.) scikit-learn has its own loss and its own shuffles: of it, only the accuracy is
-compared.
+Fairness: all peers start from the same weights and data, and use the rows in the same order. The
+loss on the training rows and the accuracy on the test set are computed by the same code for all,
+after the first and the last epoch. A peer gets no ratio if its loss after the first epoch or its
+accuracy after the last differs too much from the reference. (The loss after the last epoch is only
+shown: float32 rounding errors grow, and after some ten thousand steps of workload A the losses of
+two libraries differ by several percent, though every step is the same.) scikit-learn has its own
+loss and shuffles, so only its accuracy is compared.
 """
 
 from __future__ import annotations
@@ -49,12 +47,13 @@ from bench_job import SEED, WORKLOADS, Job, Workload, as_file, weights_in
 from bench_peers import PEERS
 
 from backprop_xp import Layer, Network, initial_parameters, load_mnist
-from backprop_xp.nn.losses import get_loss, one_hot
+from backprop_xp.data.targets import one_hot
+from backprop_xp.nn.losses import get_loss
 from backprop_xp.training.evaluation import evaluate
 
 REFERENCE = "ours-numpy"
 OWN_LOSS = {"sklearn"}
-"""Peers whose loss or shuffles are their own."""
+"""Peers with a different loss or different shuffles."""
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -63,20 +62,20 @@ THREAD_VARIABLES = (
     "NPROC",  # the size of the thread pool of XLA
 )
 STEERING = ("OPENBLAS_", "OMP_", "MKL_", "KMP_", "GOMP_", "XLA_", "JAX_", "MALLOC_")
-"""How variables begin that change how the libraries work; those that are set are reported."""
+"""Prefixes of environment variables that change how the libraries work; they are reported."""
 
 PACKAGES = ("backprop-xp", "numpy", "scipy", "jax", "jaxlib", "torch", "scikit-learn", "cupy")
 
 
 class Rows(NamedTuple):
-    """Inputs as float32 and labels."""
+    """Inputs in float32, and labels."""
 
     x: np.ndarray
     y: np.ndarray
 
 
 class Worker:
-    """A process that trains one peer when it is told to."""
+    """A process that trains one peer, one epoch per request."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -98,7 +97,7 @@ class Worker:
         self.ask(asdict(job))
 
     def ask(self, message: Any = None) -> dict[str, Any]:
-        """Send a message, if any, and wait for the next reply; note what went wrong."""
+        """Send a message, if any, and wait for the next reply; record errors."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         line = ""
@@ -109,21 +108,21 @@ class Worker:
         if line:
             reply: dict[str, Any] = json.loads(line)
         else:
-            reply = {"error": f"the process has ended with the code {self.process.wait()}"}
+            reply = {"error": f"the process ended with exit code {self.process.wait()}"}
         for kind in ("missing", "error"):
             if kind in reply:
                 self.trouble = f"{kind}: {reply[kind].strip().splitlines()[0]}"
         return reply
 
     def epoch(self) -> None:
-        """Let it train one epoch."""
+        """Train one epoch."""
         reply = self.ask("epoch")
         if "seconds" in reply:
             self.seconds.append(reply["seconds"])
             self.cpu_seconds.append(reply["cpu_seconds"])
 
     def finish(self) -> None:
-        """Wait until it has saved its weights."""
+        """Wait until the process has saved its weights."""
         self.memory = self.ask().get("memory", 0)
 
     def close(self) -> None:
@@ -154,10 +153,10 @@ def train_all(
             job = Job(peer, name, options.device, options.threads, epochs, str(folder))
             workers.append(Worker(job))
         for epoch in range(options.rounds + 1):
-            shift = epoch % len(workers)  # nobody is always the neighbour of the same
+            shift = epoch % len(workers)  # so that neighbors vary
             for worker in workers[shift:] + workers[:shift]:
                 if not worker.trouble:
-                    time.sleep(options.pause)  # until the threads of the one before are asleep
+                    time.sleep(options.pause)  # until the threads of the previous one sleep
                     worker.epoch()
             print(f"{name}: epoch {epoch + 1} of {options.rounds + 1}", file=sys.stderr)
         records = []
@@ -205,7 +204,7 @@ def learned(job: Job, train: Rows, test: Rows) -> dict[str, float]:
 def compare(
     record: dict[str, Any], reference: dict[str, Any], loss_limit: float, accuracy_limit: float
 ) -> None:
-    """Add the ratio to the reference, or say why there is none."""
+    """Add the ratio to the reference to a record, or the reason why there is none."""
     record["seconds_median"] = statistics.median(record["seconds"][1:])
     record["first_epoch_extra"] = record["seconds"][0] - record["seconds_median"]
     for key, limit in (
@@ -213,8 +212,8 @@ def compare(
         ("test_accuracy_last", accuracy_limit),
     ):
         if key in record and abs(record[key] - reference[key]) > limit:
-            what = f"{key} {record[key]:.5g}, not {reference[key]:.5g}"
-            record["trouble"] = f"did not learn the same: {what}"
+            difference = f"{key} {record[key]:.5g}, not {reference[key]:.5g}"
+            record["trouble"] = f"did not learn the same: {difference}"
             return
     pairs = zip(record["seconds"][1:], reference["seconds"][1:], strict=True)
     ratios = [mine / other for mine, other in pairs]
@@ -223,9 +222,9 @@ def compare(
 
 
 def table(name: str, records: list[dict[str, Any]], *, memory: bool, data_bytes: int) -> str:
-    """Return the records of a workload as a Markdown table, the fastest first."""
+    """Return the records of a workload as a Markdown table, fastest first."""
     head = ["peer", "s/epoch", "ratio", "lowest to highest", "first epoch", "loss after it"]
-    head += ["loss at last", "test accuracy"]
+    head += ["last loss", "test accuracy"]
     lines = [[*head, *(["memory", "of the data"] if memory else [])]]
     for record in sorted(records, key=lambda record: record.get("ratio", float("inf"))):
         if "ratio" not in record:
@@ -237,7 +236,7 @@ def table(name: str, records: list[dict[str, Any]], *, memory: bool, data_bytes:
             f"{record['ratio']:.2f}",
             f"{record['ratio_lowest']:.2f} to {record['ratio_highest']:.2f}",
             f"{max(record['first_epoch_extra'], 0.0):+.2f} s",
-            *(f"{loss:.5f}" if loss else "its own" for loss in losses),
+            *(f"{loss:.5f}" if loss else "different" for loss in losses),
             f"{record['test_accuracy_last']:.2%}",
         ]
         if memory:
@@ -256,7 +255,7 @@ def table(name: str, records: list[dict[str, Any]], *, memory: bool, data_bytes:
 
 
 def machine(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what the figures depend on besides the code."""
+    """Return a description of the machine and the versions of the packages."""
     processor = platform.processor()
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -299,20 +298,25 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         return names
 
     parser = argparse.ArgumentParser(
-        description="Train MNIST on every backend, and with what people would use instead."
+        description="Train on MNIST with every backend, and with alternatives to this package."
     )
     add = parser.add_argument
     add("--workloads", type=chosen_from(list(WORKLOADS)), default=list(WORKLOADS), metavar="A,B,..")
     add("--peers", type=chosen_from(list(PEERS)), default=list(PEERS), metavar="NAME,..")
-    add("--rounds", type=int, default=7, help="epochs that count")
+    add("--rounds", type=int, default=7, help="number of epochs that are counted")
     add("--device", choices=("cpu", "cuda"), default="cpu")
-    add("--threads", type=int, default=os.cpu_count(), help="of each process; default: all cores")
-    add("--data-dir", help="folder with the files of MNIST; default: BACKPROP_XP_DATA_DIR")
+    add(
+        "--threads",
+        type=int,
+        default=os.cpu_count(),
+        help="threads per process; default: all cores",
+    )
+    add("--data-dir", help="folder with the MNIST files; default: BACKPROP_XP_DATA_DIR")
     add("--memory", action="store_true", help="show the peak memory of each process")
-    add("--json", type=Path, metavar="FILE", help="write all figures there")
+    add("--json", type=Path, metavar="FILE", help="file for all results")
     add("--loss-limit", type=float, default=0.02, help="largest relative difference of the loss")
-    add("--accuracy-limit", type=float, default=0.02, help="the same for peers with their own loss")
-    add("--pause", type=float, default=0.3, help="seconds between two turns")
+    add("--accuracy-limit", type=float, default=0.02, help="largest difference of the accuracy")
+    add("--pause", type=float, default=0.3, help="seconds between two epochs")
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         parser.error("--rounds: at least 1")
@@ -323,7 +327,7 @@ def main() -> None:
     options = parse()
     peers = [REFERENCE, *(peer for peer in options.peers if peer != REFERENCE)]
     if options.device == "cpu" and "ours-cupy" in peers:
-        peers.remove("ours-cupy")  # it has no CPU
+        peers.remove("ours-cupy")  # it has no CPU mode
     mnist = load_mnist(options.data_dir)
     assert mnist.test is not None
     train, test = (
@@ -344,13 +348,13 @@ def main() -> None:
     described = report["machine"]
     print(
         f"{described['gpu'] or described['processor']}, {described['cores']} cores, "
-        f"{options.threads} threads for each process; median of {options.rounds} rounds; "
-        f"ratio: seconds over those of {PEERS[REFERENCE][0]}"
+        f"{options.threads} threads per process; median of {options.rounds} rounds; "
+        f"ratio: seconds divided by those of {PEERS[REFERENCE][0]}"
     )
     if (described["load_before"] or 0.0) > 0.5:
-        print(f"note: other work runs on this machine (load {described['load_before']:.1f})")
+        print(f"note: this machine is busy (load {described['load_before']:.1f})")
     for name, value in described["variables"].items():
-        print(f"note: {name}={value} is set, which may change how fast a library is")
+        print(f"note: {name}={value} is set, which may change the speed of a library")
     with tempfile.TemporaryDirectory() as folder:
         for name in options.workloads:
             records = train_all(name, peers, options, Path(folder), train, test)

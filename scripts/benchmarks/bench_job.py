@@ -1,9 +1,9 @@
-"""The benchmark's workloads, the job a worker is given, and the turns in which it trains.
+"""The workloads of the benchmark, the job of a worker, and its protocol.
 
-A worker speaks one JSON object a line. It is told its job; it replies when its data is in place;
-told ``"epoch"``, it trains one epoch and replies with the seconds that passed and those its threads
-computed; after the last one it replies with its peak memory. It saves its weights after the first
-epoch and after the last.
+Messages are JSON, one per line. A worker receives its job and replies when its data is loaded. For
+each ``"epoch"`` it receives, it trains one epoch and replies with the elapsed and the CPU seconds;
+after the last one it replies with its peak memory. It saves its weights after the first and the
+last epoch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from backprop_xp.backend.random import permutation
 
 SEED = 1
-"""All initial weights and shuffles follow from it."""
+"""The seed of all initial weights and shuffles."""
 
 Weights = list[tuple[np.ndarray, np.ndarray]]
 """For each layer the weights, shape (n_out, n_in), and the bias, shape (n_out,)."""
@@ -28,7 +28,7 @@ Weights = list[tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Workload:
-    """A network, how it is trained, and how many rows of MNIST make an epoch."""
+    """A network, its training settings, and the number of MNIST rows in an epoch."""
 
     sizes: tuple[int, ...]
     hidden: str
@@ -43,7 +43,7 @@ class Workload:
         sizes = "-".join(map(str, self.sizes))
         return (
             f"{sizes}, {self.hidden}, {self.output} + {self.loss}, {self.optimizer} "
-            f"{self.learning_rate:g}, batch {self.batch}, {self.samples:,} samples an epoch"
+            f"{self.learning_rate:g}, batch {self.batch}, {self.samples:,} samples per epoch"
         )
 
 
@@ -64,20 +64,20 @@ WORKLOADS = {
 
 
 class Data(NamedTuple):
-    """What all peers start from: inputs (n, 784), labels (n,), initial weights."""
+    """The start of all peers: inputs (n, 784), labels (n,), initial weights."""
 
     x: np.ndarray
     y: np.ndarray
     weights: Weights
 
     def one_hot(self) -> np.ndarray:
-        """Return the labels as rows with a 1 at the place of the class."""
+        """Return the labels one-hot encoded."""
         return np.eye(10, dtype=np.float32)[self.y]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is told: who it is, what to train, where the data is, how often."""
+    """The job of a worker: its peer, workload, device, epochs and the folder of the data."""
 
     peer: str
     workload: str
@@ -88,11 +88,11 @@ class Job:
 
     @property
     def work(self) -> Workload:
-        """The workload of that name."""
+        """The workload itself."""
         return WORKLOADS[self.workload]
 
     def saved(self, when: str) -> str:
-        """Return the file of its weights after the ``"first"`` or the ``"last"`` epoch."""
+        """Return the path of the weights after the ``"first"`` or the ``"last"`` epoch."""
         return f"{self.folder}/{self.workload}-{self.peer}-{when}.npz"
 
     def load(self) -> Data:
@@ -107,12 +107,12 @@ class Job:
 
 
 def weights_in(file: Any) -> Weights:
-    """Read what `as_file` named."""
+    """Read weights from arrays named by `as_file`."""
     return [(file[f"w{i}"], file[f"b{i}"]) for i in range(len(file.files)) if f"w{i}" in file]
 
 
 def as_file(weights: Weights) -> dict[str, np.ndarray]:
-    """Name the arrays as they are named in a file."""
+    """Return the arrays by their names in a file."""
     named = {}
     for i, (w, b) in enumerate(weights):
         named |= {f"w{i}": w, f"b{i}": b}
@@ -120,7 +120,7 @@ def as_file(weights: Weights) -> dict[str, np.ndarray]:
 
 
 class Turns:
-    """The epochs of a worker, each started by a command and answered with its seconds."""
+    """The epochs of a worker: each starts on a request and ends with a reply."""
 
     def __init__(self, job: Job, channel: Any) -> None:
         self.job = job
@@ -128,11 +128,11 @@ class Turns:
         self.memory_of_imports = 0
 
     def imported(self) -> None:
-        """Note the memory of the bare interpreter with its imports."""
+        """Record the memory of the interpreter after its imports."""
         self.memory_of_imports = resident_memory("VmRSS")
 
     def finished(self) -> None:
-        """Reply with the peak memory beyond that of the imports."""
+        """Reply with the peak memory in excess of that of the imports."""
         self.send(memory=resident_memory("VmHWM") - self.memory_of_imports)
 
     def send(self, **reply: Any) -> None:
@@ -140,7 +140,7 @@ class Turns:
         print(json.dumps(reply), file=self.channel, flush=True)
 
     def epochs(self, weights: Callable[[], Weights]) -> Iterator[int]:
-        """Yield the number of each epoch when it is wanted; all is in place when it begins."""
+        """Yield the number of each epoch on request; call this when everything is ready."""
         self.send(ready=True)
         for epoch in range(self.job.epochs):
             if sys.stdin.readline().strip() != '"epoch"':
@@ -155,15 +155,15 @@ class Turns:
 
 
 def resident_memory(field: str) -> int:
-    """Return the memory of this process in bytes: ``VmRSS`` as it is now, ``VmHWM`` at its peak.
+    """Return the memory of this process in bytes: ``VmRSS`` is current, ``VmHWM`` the peak.
 
-    Linux lets `resource.getrusage` of a new program begin at the peak of the one that started
-    it, so that is taken only where there is nothing better.
+    On Linux the peak of `resource.getrusage` includes that of the parent process, so it is only
+    used elsewhere.
     """
     try:
         with open("/proc/self/status", encoding="ascii") as status:
-            found = {line.split(":")[0]: line.split()[1] for line in status if line[:2] == "Vm"}
-        return int(found[field]) * 1024
+            fields = {line.split(":")[0]: line.split()[1] for line in status if line[:2] == "Vm"}
+        return int(fields[field]) * 1024
     except OSError:
         import resource
 

@@ -1,9 +1,9 @@
-"""The peers of the benchmark: each trains in a process of its own, an epoch when told to.
+"""The peers of the benchmark; each trains in its own process, one epoch per request.
 
 `bench.py` starts this file once for each peer. A peer is a function ``(job, turns)``: it imports
-what it needs, calls ``turns.imported()``, lays out its data and weights, and trains in
-``for epoch in turns.epochs(weights)``, where ``weights()`` is to return the weights as they then
-are. One pass of that loop is what is timed, so it ends only when the device has done all its work.
+its libraries, calls ``turns.imported()``, prepares its data and weights, and trains in
+``for epoch in turns.epochs(weights)``, where ``weights()`` returns the current weights. Each
+iteration of that loop is timed, so it must end only when the device has finished its work.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from bench_job import SEED, Job, Turns, Weights
 
 
 def ours(job: Job, turns: Turns) -> None:
-    """Train with `backprop_xp.fit`: one call for all epochs, which waits between them."""
-    from backprop_xp import Layer, Network, TrainState, fit, select
+    """Train with `backprop_xp.fit`: one call for all epochs that waits between them."""
+    from backprop_xp import Layer, Network, TrainState, fit, select_device
     from backprop_xp.backend.arrays import to_numpy
 
     backend = job.peer.removeprefix("ours-")
-    placement = select("cpu" if backend == "numpy" else job.device, backend)
+    placement = select_device("cpu" if backend == "numpy" else job.device, backend)
     turns.imported()
     data, work = job.load(), job.work
     latest: list[Layer] = []
     commands = turns.epochs(lambda: [(to_numpy(w), to_numpy(b)) for w, b in latest])
 
     def order(epoch: int, n: int) -> np.ndarray:
-        if epoch == 0:  # it is asked for when all is in place
+        if epoch == 0:  # called when everything is ready
             next(commands)
         return job.order(epoch)
 
@@ -158,7 +158,7 @@ def jax_scan(job: Job, turns: Turns) -> None:
         step = step + 1.0
         mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, mean, gradients)
         square = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, square, gradients)
-        # 1 - beta**step, which in float32 would lose its digits in the first steps
+        # 1 - beta**step, which in float32 would lose digits in the first steps
         first, second = (-jnp.expm1(step * np.log(beta)) for beta in (0.9, 0.999))
         root = jnp.sqrt(second)
         eta = work.learning_rate * root / first
@@ -204,16 +204,16 @@ def sklearn_mlp(job: Job, turns: Turns) -> None:
         alpha=0.0,
         momentum=0.0,
         batch_size=work.batch,
-        # The rate of a squared error is too high for its loss; the work is the same.
+        # The rate for a squared error is too high for its loss; the amount of work is the same.
         learning_rate_init=min(work.learning_rate, 0.5),
         random_state=SEED,
     )
-    # It takes no initial weights: a first step lays its arrays out, then they are written over
-    # and its optimizer, which has seen that step, is made anew.
+    # It does not accept initial weights: a first step allocates its arrays, which are then
+    # overwritten, and its optimizer is reset.
     model.partial_fit(data.x[: work.batch], data.y[: work.batch], classes=np.arange(10))
-    for place, (weights, bias) in enumerate(data.weights):
-        model.coefs_[place][...] = weights.T
-        model.intercepts_[place][...] = bias
+    for index, (weights, bias) in enumerate(data.weights):
+        model.coefs_[index][...] = weights.T
+        model.intercepts_[index][...] = bias
     del model._optimizer
     layers = list(zip(model.coefs_, model.intercepts_, strict=True))  # updated in place
     for _ in turns.epochs(lambda: [(w.T, b) for w, b in layers]):
@@ -226,7 +226,7 @@ def sklearn_mlp(job: Job, turns: Turns) -> None:
 def nielsen(job: Job, turns: Turns) -> None:
     """Train sample by sample in plain NumPy.
 
-    As ``network.py`` and ``network2.py`` do it in Nielsen, "Neural networks and deep learning",
+    As in ``network.py`` and ``network2.py`` of Nielsen, "Neural networks and deep learning",
     chapters 1 to 3.
     """
     if job.work.output != "sigmoid" or job.work.optimizer != "sgd":
@@ -248,10 +248,10 @@ def nielsen(job: Job, turns: Turns) -> None:
         a = activations[-1]
         delta = a - y if work.loss == "binary_cross_entropy" else (a - y) * a * (1.0 - a)
         nabla_w, nabla_b = [np.dot(delta, activations[-2].T)], [delta]
-        for place in range(len(weights) - 1, 0, -1):
-            a = activations[place]
-            delta = np.dot(weights[place].T, delta) * a * (1.0 - a)
-            nabla_w.insert(0, np.dot(delta, activations[place - 1].T))
+        for layer in range(len(weights) - 1, 0, -1):
+            a = activations[layer]
+            delta = np.dot(weights[layer].T, delta) * a * (1.0 - a)
+            nabla_w.insert(0, np.dot(delta, activations[layer - 1].T))
             nabla_b.insert(0, delta)
         return nabla_w, nabla_b
 
@@ -282,11 +282,11 @@ PEERS: dict[str, tuple[str, Callable[[Job, Turns], None]]] = {
     "sklearn": ("scikit-learn MLPClassifier", sklearn_mlp),
     "nielsen": ("NumPy, one sample at a time", nielsen),
 }
-"""Their titles, and how they train."""
+"""The title and the training function of each peer."""
 
 
 def main() -> None:
-    # Only replies go to the standard output; what a library prints there goes to the errors.
+    # Only replies go to the original standard output; output of libraries goes to standard error.
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     job = Job(**json.loads(sys.stdin.readline()))

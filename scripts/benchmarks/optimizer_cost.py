@@ -1,11 +1,11 @@
-"""What an optimizer's rule costs on NumPy, relative to the same rule written as plain expressions.
+"""Measure the cost of an optimizer on NumPy, relative to the same rule in plain expressions.
 
     python scripts/benchmarks/optimizer_cost.py
     python scripts/benchmarks/optimizer_cost.py --parameters 100000
 
-Both take turns on float32 numbers and end at the same parameters, to rounding. The figure is the
-median over the rounds of the ratio of their times in the same round. It ends with the code 1 if
-Adam's is above 0.35 at a million parameters.
+Both take turns on float32 parameters and give the same results, to rounding. The result is the
+median over the rounds of the ratio of their times in the same round. The exit code is 1 if the
+ratio of Adam is above 0.35 at a million parameters.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import numpy as np
 import threadpoolctl
 from bench import machine
 
-from backprop_xp.backend.arrays import direct
+from backprop_xp.backend.fast_numpy import fast_namespace
 from backprop_xp.nn.network import Layer
-from backprop_xp.nn.optimizers import get_optimizer
-from backprop_xp.training.execution.eager import initial_slots, update
+from backprop_xp.nn.optimizers import get_optimizer, initial_slots
+from backprop_xp.training.execution.slices import update_in_slices
 
 ETA, BOUND = 0.001, 0.35
 
@@ -56,9 +56,9 @@ def seconds(call: Callable[[], None]) -> float:
 
 
 def ratios_of(name: str, n: int, rounds: int) -> list[float]:
-    """Return the ratio of the time of our rule to that of the plain one, for each round."""
+    """Return the ratio of our time to that of the plain rule, for each round."""
     rng = np.random.default_rng(0)
-    optimizer, xp = get_optimizer(name), direct(np)
+    optimizer, xp = get_optimizer(name), fast_namespace(np)
     start, gradient = (rng.normal(size=(n // 100, 100)).astype(np.float32) for _ in range(2))
     ours, theirs = [Layer(start.copy(), None)], start.copy()
     slots, state = initial_slots(optimizer, ours, xp=xp), {}
@@ -73,9 +73,11 @@ def ratios_of(name: str, n: int, rounds: int) -> list[float]:
             nonlocal ours, slots
             for index, g in enumerate(spare):
                 scalars = optimizer.scalars(ETA, first + index + 1)
-                if optimizer.linear:  # in a training step this is done on the way
+                if optimizer.linear_in_gradient:  # a training step does this earlier
                     g *= ETA
-                ours, slots = update(optimizer, ours, [Layer(g, None)], slots, scalars, xp=xp)
+                ours, slots = update_in_slices(
+                    optimizer, ours, [Layer(g, None)], slots, scalars, xp=xp
+                )
 
         def plain_way(first: int = turn * steps) -> None:
             nonlocal theirs
@@ -84,16 +86,16 @@ def ratios_of(name: str, n: int, rounds: int) -> list[float]:
 
         times = {way: seconds(way) for way in (our_way, plain_way)[:: 1 if turn % 2 else -1]}
         found.append(times[our_way] / times[plain_way])
-    apart = float(np.max(np.abs(ours[0].weights - theirs)))
-    if apart > 1e-4:  # after steps of 0.001 each
-        raise SystemExit(f"{name}: the two ways differ by {apart}")
+    difference = float(np.max(np.abs(ours[0].weights - theirs)))
+    if difference > 1e-4:  # after steps of 0.001 each
+        raise SystemExit(f"{name}: the results differ by {difference}")
     return found[1:]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what optimizers cost on NumPy.")
     parser.add_argument("--parameters", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=21, help="rounds that count")
+    parser.add_argument("--rounds", type=int, default=21, help="number of rounds that are counted")
     options = parser.parse_args()
     found = machine(argparse.Namespace(device="cpu"))
     print(

@@ -1,13 +1,13 @@
-"""What an option costs: the time of an epoch with it relative to one without, on NumPy.
+"""Measure the cost of options on NumPy: the time of an epoch with them relative to one without.
 
     python scripts/benchmarks/option_cost.py
     python scripts/benchmarks/option_cost.py --threads 1 --rounds 5
 
-Both trainings take turns, epoch by epoch, on random data, and each begins every second round, so
-that whatever else the machine does falls on both. The figure is the median over the rounds of the
-ratio of their seconds in the same round; the first epochs are not counted. It ends with the code 1
-if one is above its bound. The bound of dropout is for the default batch: the larger the batch, the
-less an epoch's updates weigh, and the more the masks do.
+Both training runs take turns, epoch by epoch, on random data, and alternate in going first, so
+that other work on the machine affects both. The result is the median over the rounds of the ratio
+of their seconds in the same round; the first epochs are not counted. The exit code is 1 if a ratio
+is above its bound. The bound of dropout holds for the default batch size: the larger the batch, the
+cheaper are the updates of an epoch, relative to the masks.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from backprop_xp import Network, TrainState, fit
 
 
 class Case(NamedTuple):
-    """An option in a training: samples, sizes and batch, and how much longer it may take."""
+    """An option, the data and network to measure it on, and the bound of its ratio."""
 
     option: dict[str, Any]
     samples: int
     hidden: tuple[int, ...]
     batch_size: int
-    epochs: int  # in a round, so that what is not done in each of them is counted too
+    epochs: int  # per round, so that work that is not done in every epoch is counted too
     bound: float
 
 
@@ -50,7 +50,7 @@ def ratios_of(case: Case, rounds: int) -> list[float]:
     data = x, rng.integers(0, 10, case.samples)
     functions = [*["relu"] * len(case.hidden), "softmax"]
     network = Network((784, *case.hidden, 10), functions)
-    told = {"batch_size": case.batch_size, "seed": 0, "evaluate_training": False}
+    settings = {"batch_size": case.batch_size, "seed": 0, "evaluate_training": False}
     ways: dict[str, dict[str, Any]] = {
         "with": {"diagnostics": False, **case.option},
         "without": {"diagnostics": False},
@@ -58,8 +58,8 @@ def ratios_of(case: Case, rounds: int) -> list[float]:
     states: dict[str, TrainState | None] = dict.fromkeys(ways)
     for turn in range(1, rounds + 2):
         for name in list(ways)[:: 1 if turn % 2 else -1]:
-            goal = turn * case.epochs
-            states[name] = fit(network, data, state=states[name], epochs=goal, **told, **ways[name])
+            options = {**settings, **ways[name], "epochs": turn * case.epochs}
+            states[name] = fit(network, data, state=states[name], **options)
     seconds = {
         name: np.reshape([r["seconds"] for r in state.history], (-1, case.epochs)).sum(axis=1)
         for name, state in states.items()
@@ -72,8 +72,13 @@ def ratios_of(case: Case, rounds: int) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what options cost on NumPy.")
     add = parser.add_argument
-    add("--rounds", type=int, default=7, help="rounds that count")
-    add("--threads", type=int, default=os.cpu_count(), help="of the BLAS; default: all cores")
+    add("--rounds", type=int, default=7, help="number of rounds that are counted")
+    add(
+        "--threads",
+        type=int,
+        default=os.cpu_count(),
+        help="BLAS threads; default: all cores",
+    )
     options = parser.parse_args()
     if options.rounds < 1:
         parser.error("--rounds: at least 1")
@@ -83,7 +88,7 @@ def main() -> None:
         f"NumPy {found['packages']['numpy']}; load before {found['load_before']}"
     )
     for name, value in found["variables"].items():
-        print(f"note: {name}={value} is set, which may change how fast a library is")
+        print(f"note: {name}={value} is set, which may change the speed of a library")
     above = False
     for case in CASES:
         with threadpoolctl.threadpool_limits(options.threads, user_api="blas"):

@@ -1,14 +1,14 @@
-"""How time and memory grow with the batch and with the width of a layer.
+"""Measure how time and memory grow with the batch size and with the width of a layer.
 
     python scripts/benchmarks/scale.py
     python scripts/benchmarks/scale.py --device cuda --json scale.json --plot scale.png
     python scripts/benchmarks/scale.py --widths 32,512,4096 --batches 16,256,4096 --seconds 2
 
-Each point trains 784-width-10 (ReLU, softmax, Adam, float32) on random rows: the median time of
-an epoch, the first one dropped, for each sample; and the most memory that a training held besides
-its inputs, next to what it must hold: targets, parameters, gradients, Adam's two arrays, and one
-batch with its tape. Memory is that of NumPy's arrays, of CuPy's pool, or of PyTorch on a GPU;
-elsewhere it is not measured. The plot needs matplotlib.
+Each point trains 784-width-10 (ReLU, softmax, Adam, float32) on random rows. Time is the median of
+the epochs after the first, per sample. Memory is the peak of a training run without its inputs,
+next to the minimum: targets, parameters, gradients, Adam's two arrays, and one batch with its
+tape. It is measured for NumPy's arrays, CuPy's pool and PyTorch on a GPU. The plot needs
+matplotlib.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ import numpy as np
 import threadpoolctl
 from bench import machine
 
-from backprop_xp import Network, fit, select
+from backprop_xp import Network, fit, select_device
 from backprop_xp.backend.devices import Placement
 
 INPUTS, OUTPUTS, ROWS = 784, 10, 8192
 
 
 def train(width: int, batch: int, epochs: int, data: tuple[Any, Any], where: Placement) -> Any:
-    """Train and return the seconds of each epoch."""
+    """Train, and return the seconds of each epoch."""
     network = Network((INPUTS, width, OUTPUTS), ("relu", "softmax"))
     settings = {"optimizer": "adam", "batch_size": batch, "epochs": epochs, "seed": 0}
     quick = {"evaluate_training": False, "diagnostics": False}
@@ -42,7 +42,7 @@ def train(width: int, batch: int, epochs: int, data: tuple[Any, Any], where: Pla
 
 
 def peak_of(run: Callable[[], Any], where: Placement) -> int | None:
-    """Return the bytes that a training holds at most, None where that cannot be seen."""
+    """Return the peak memory of a training run in bytes, or None if it cannot be measured."""
     if where.backend == "numpy":
         tracemalloc.start()
         run()
@@ -65,14 +65,14 @@ def peak_of(run: Callable[[], Any], where: Placement) -> int | None:
 
 
 def needed(width: int, batch: int, rows: int) -> int:
-    """Return the bytes of what a training must hold besides its inputs, all in float32."""
+    """Return the minimum memory of a training run in bytes, without its inputs, in float32."""
     parameters = width * (INPUTS + 1) + OUTPUTS * (width + 1)
     tape = INPUTS + OUTPUTS + 2 * (width + OUTPUTS)  # the batch, z and a
     return 4 * (rows * OUTPUTS + 4 * parameters + batch * tape)
 
 
 def point(width: int, batch: int, seconds: float, where: Placement) -> dict[str, Any]:
-    """Measure one width with one batch size."""
+    """Measure one width at one batch size."""
     rows = min(ROWS, max(512, 8 * batch))
     rng = np.random.default_rng(0)
     x = where.xp.asarray(rng.random((rows, INPUTS), dtype=np.float32), device=where.device)
@@ -81,7 +81,7 @@ def point(width: int, batch: int, seconds: float, where: Placement) -> dict[str,
     epochs = 1 + max(1, min(30, round(seconds / probe)))
     taken = train(width, batch, epochs, data, where)[1:]
     peak = peak_of(lambda: train(width, batch, 1, data, where), where)
-    if peak is not None and where.backend != "numpy":  # NumPy's inputs were there before
+    if peak is not None and where.backend != "numpy":  # NumPy's inputs were allocated before
         peak -= rows * INPUTS * 4
     return {
         "width": width,
@@ -109,7 +109,7 @@ def megabytes(one: dict[str, Any]) -> str:
 
 
 def plot(points: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw time and memory against both."""
+    """Draw time and memory over batch size and width."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -123,12 +123,12 @@ def plot(points: Sequence[dict[str, Any]], path: Path) -> None:
     for row, kind in zip(axes, shown, strict=True):
         for panel, (along, each) in zip(row, (("batch", "width"), ("width", "batch")), strict=True):
             values = sorted({one[each] for one in points})
-            colours = plt.get_cmap("viridis")(np.linspace(0.0, 0.85, len(values)))
-            for value, colour in zip(values, colours, strict=True):
+            colors = plt.get_cmap("viridis")(np.linspace(0.0, 0.85, len(values)))
+            for value, color in zip(values, colors, strict=True):
                 line = sorted((p[along], p[kind]) for p in points if p[each] == value)
                 scale = 1e6 if kind == "peak_bytes" else 1.0
                 xs, ys = [x for x, _ in line], [y / scale for _, y in line]
-                panel.plot(xs, ys, "o-", color=colour, label=f"{each} {value}", markersize=4)
+                panel.plot(xs, ys, "o-", color=color, label=f"{each} {value}", markersize=4)
             panel.set_xscale("log", base=2)
             panel.set_yscale("log")
             panel.set_xlabel("batch size" if along == "batch" else "neurons of the hidden layer")
@@ -143,21 +143,26 @@ def main() -> None:
     def numbers(text: str) -> list[int]:
         found = [int(number) for number in text.split(",")]
         if min(found) < 1:
-            raise argparse.ArgumentTypeError(f"{text!r}: numbers from 1 up")
+            raise argparse.ArgumentTypeError(f"{text!r}: numbers must be at least 1")
         return found
 
-    parser = argparse.ArgumentParser(description="Measure time and memory by batch and width.")
+    parser = argparse.ArgumentParser(description="Measure time and memory by batch size and width.")
     add = parser.add_argument
     add("--widths", type=numbers, default=[16, 64, 256, 1024], help="neurons of the hidden layer")
-    add("--batches", type=numbers, default=[1, 8, 64, 512, 4096], help="rows of a batch")
-    add("--seconds", type=float, default=0.5, help="of training at each point")
+    add("--batches", type=numbers, default=[1, 8, 64, 512, 4096], help="batch sizes")
+    add("--seconds", type=float, default=0.5, help="seconds of training at each point")
     add("--device", default="cpu", help="cpu, cuda or cuda:N")
     add("--backend", default=None, help="numpy, cupy, jax or torch")
-    add("--threads", type=int, default=os.cpu_count(), help="of the BLAS; default: all cores")
+    add(
+        "--threads",
+        type=int,
+        default=os.cpu_count(),
+        help="BLAS threads; default: all cores",
+    )
     add("--json", type=Path, help="file for the results")
-    add("--plot", type=Path, help="file for the image")
+    add("--plot", type=Path, help="file for the plot")
     options = parser.parse_args()
-    where = select(options.device, options.backend, dtype="float32")
+    where = select_device(options.device, options.backend, dtype="float32")
     found = machine(options)
     print(
         f"{where.backend} on {where.name}; {found['gpu'] or found['processor']}, {found['cores']} "
@@ -171,7 +176,7 @@ def main() -> None:
             for batch in options.batches
         ]
     print(table(points, "\nmicroseconds per sample", lambda one: f"{one['microseconds']:.2f}"))
-    print(table(points, "\nmegabytes besides the inputs: at most / needed", megabytes))
+    print(table(points, "\nmegabytes without the inputs: peak / minimum", megabytes))
     if options.json is not None:
         report = {"machine": found, "backend": where.backend, "device": where.name}
         report |= {"threads": options.threads, "points": points}

@@ -1,8 +1,8 @@
-"""Time the estimators and scikit-learn's own MLP side by side, in turns on the same data.
+"""Time the estimators and scikit-learn's MLP side by side, in turns on the same data.
 
-Both start from the same ``random_state``, so they draw the same weights, take the same batches
-and should come to the same loss; the script says how far apart the losses are. Of each pair the
-ratio of times is taken, and of all rounds the median.
+Both use the same ``random_state``, so they draw the same weights, use the same batches and should
+reach the same loss; the script prints the difference of the losses. The result is the median over
+the rounds of the ratio of the times in the same round.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ Case = tuple[str, Any, Any, dict[str, Any]]
 
 
 def cases(data_dir: str | None, epochs: int) -> dict[str, Case]:
-    """Return the name of an estimator, inputs, targets and parameters of each case."""
+    """Return the estimator, inputs, targets and parameters of each case."""
     train = load_digits().train
     usual = {"max_iter": epochs, "tol": 0.0, "n_iter_no_change": np.inf, "random_state": 0}
     rng = np.random.default_rng(0)
     table = rng.normal(size=(20_000, 20))
     target = np.sin(table[:, 0]) + table[:, 1] * table[:, 2] + 0.1 * rng.normal(size=20_000)
-    # An epoch of theirs takes 0.3 ms on iris, 2 on the digits, 40 on the table.
+    # An epoch of scikit-learn takes 0.3 ms on iris, 2 on the digits, 40 on the table.
     most, many = ({**usual, "max_iter": factor * epochs} for factor in (100, 10))
     digits = (train.inputs / 16.0).astype(np.float64), train.targets
     iris = datasets.load_iris(return_X_y=True)
@@ -68,17 +68,17 @@ def cases(data_dir: str | None, epochs: int) -> dict[str, Case]:
 
 
 def seconds(call: Callable[[], Any]) -> float:
-    """Return how long a call takes."""
+    """Return the seconds that a call takes."""
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
 
 
 def compare(case: Case, rounds: int) -> dict[str, Any]:
-    """Return medians of the ratios of our time to theirs, of fit and of prediction."""
+    """Return the medians of the ratios of our time to scikit-learn's, for fit and prediction."""
     name, x, y, parameters = case
     fits, predictions, of_one, times = [], [], [], []
-    for module in (neural_network, estimators):  # what is done once is not timed
+    for module in (neural_network, estimators):  # exclude what happens only once
         getattr(module, name)(**parameters).fit(x[:500], y[:500])
     for _ in range(rounds):
         theirs = getattr(neural_network, name)(**parameters)
@@ -106,20 +106,20 @@ def compare(case: Case, rounds: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data-dir", help="a folder with MNIST; without it MNIST is left out")
+    parser.add_argument("--data-dir", help="folder with the MNIST files; default: no MNIST")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="print one JSON object alone")
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
     results = {}
     for title, case in cases(options.data_dir, options.epochs).items():
         results[title] = found = compare(case, options.rounds)
-        wins = "ours" if found["fit"] < 1.0 else "scikit-learn's"
+        wins = "ours" if found["fit"] < 1.0 else "scikit-learn"
         print(
             f"{title}: fit {found['fit']:.2f} of scikit-learn's time, prediction "
-            f"{found['predict']:.2f} (of one row {found['predict_one_row']:.2f}), "
-            f"loss apart by {found['loss_difference']:.1e}; {wins} wins",
+            f"{found['predict']:.2f} (one row {found['predict_one_row']:.2f}), "
+            f"loss difference {found['loss_difference']:.1e}; {wins} is faster",
             file=sys.stderr if options.json else sys.stdout,
         )
     if options.json:

@@ -1,12 +1,12 @@
-"""What streaming costs: the time of an epoch from a file relative to one from memory, on NumPy.
+"""Measure the cost of streaming on NumPy: an epoch from a file relative to one from memory.
 
     python scripts/benchmarks/stream_cost.py
     python scripts/benchmarks/stream_cost.py --rows 500000 --rounds 7 --threads 2
 
-It writes a temporary .npy of random images of MNIST's shape, trains on it memory-mapped and on
-the same rows loaded, epoch by epoch in turn, and ends with the code 1 if the median of the ratios
-of a round is above the bound. The first epochs are not counted. What comes before the first
-epoch, the one pass that checks the rows, is reported apart.
+Random images of MNIST's shape are written to a temporary .npy file. Training on the memory-mapped
+file and on the same rows in memory take turns, epoch by epoch. The exit code is 1 if the median
+of the ratios is above the bound. The first epochs are not counted; the pass over the rows before
+them, which checks the values, is reported separately.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BOUND = 1.3
 
 
 class Case(NamedTuple):
-    """A training of the benchmark, and the type in which the images are stored."""
+    """A network, the settings of its training, and the data type of the stored images."""
 
     name: str
     dtype: str
@@ -55,7 +55,7 @@ CASES = tuple(
 
 
 def write(folder: Path, dtype: str, rows: int) -> Path:
-    """Write random images to a file, a block at a time."""
+    """Write random images to a file, block by block."""
     path, rng = folder / f"{dtype}.npy", np.random.default_rng(0)
     file = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(rows, 784))
     for start in range(0, rows, 10_000):
@@ -66,7 +66,7 @@ def write(folder: Path, dtype: str, rows: int) -> Path:
 
 
 def ratios_of(case: Case, path: Path, rounds: int) -> tuple[list[float], dict[str, float]]:
-    """Return the ratio of the seconds of each round, and the seconds before the first epoch."""
+    """Return the ratio of the seconds in each round, and the seconds before the first epoch."""
     stored = np.load(path, mmap_mode="r")
     scaling = scaling_for("255", stored)
     labels = np.random.default_rng(1).integers(0, 10, stored.shape[0])
@@ -99,9 +99,14 @@ def ratios_of(case: Case, path: Path, rounds: int) -> tuple[list[float], dict[st
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what streaming from a file costs.")
     add = parser.add_argument
-    add("--rows", type=int, default=400_000, help="images of 784 numbers each")
-    add("--rounds", type=int, default=5, help="rounds that count")
-    add("--threads", type=int, default=os.cpu_count(), help="of the BLAS; default: all cores")
+    add("--rows", type=int, default=400_000, help="number of images of 784 pixels")
+    add("--rounds", type=int, default=5, help="number of rounds that are counted")
+    add(
+        "--threads",
+        type=int,
+        default=os.cpu_count(),
+        help="BLAS threads; default: all cores",
+    )
     options = parser.parse_args()
     if options.rounds < 1 or options.rows < 1:
         parser.error("--rounds, --rows: at least 1")
@@ -126,7 +131,7 @@ def main() -> None:
             print(
                 f"{case.name}, {case.dtype}, {path.stat().st_size / 1e6:.0f} MB, training set "
                 f"{measured}measured: {ratio:.3f} ({min(ratios):.3f} to {max(ratios):.3f}), bound "
-                f"{BOUND}; checked before in {before['file']:.1f} s, in memory in "
+                f"{BOUND}; before the first epoch {before['file']:.1f} s, from memory "
                 f"{before['memory']:.1f} s",
                 flush=True,
             )

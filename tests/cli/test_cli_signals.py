@@ -124,6 +124,6 @@ def test_output_that_cannot_be_written_is_told(more):
         )
     assert result.returncode == 1
     first, second = result.stderr.splitlines()
-    assert first.startswith("error: the operating system refused: ")
+    assert first.startswith("error: the operating system reported an error: ")
     assert "No space left on device" in first
     assert second.startswith("hint: ")

@@ -7,9 +7,10 @@ import pytest
 from command_line import small_model
 
 from backprop_xp.backend import arrays
-from backprop_xp.data.device_data import check_targets, check_width, place, place_inputs
+from backprop_xp.backend.devices import placement_of
+from backprop_xp.data.device_data import check_width, inputs_to_device, to_device
 from backprop_xp.errors import DataError
-from backprop_xp.nn.losses import LOSSES
+from backprop_xp.nn.losses import LOSSES, check_targets
 from backprop_xp.nn.network import Network
 from backprop_xp.training.fit import fit
 
@@ -17,13 +18,11 @@ X = np.arange(12.0).reshape(4, 3)
 
 
 def placed(backend, inputs, targets, n_outputs=2, dtype="float64"):
-    return place(
+    return to_device(
         (inputs, targets),
         3,
         n_outputs,
-        xp=backend.xp,
-        dtype=backend.dtype(dtype),
-        device=backend.placement.device,
+        backend.placement.with_dtype(dtype),
         what="the training data",
     )
 
@@ -65,12 +64,12 @@ def test_a_number_that_is_none_is_found_by_row_and_column(library, bad):
     x[2, 1] = bad
     with pytest.raises(DataError) as failure:
         placed(library, library.array(x), library.array([0, 1, 0, 1], "index"))
-    assert failure.value.message.startswith(f"{bad} stands in row 2, column 1 of the inputs of")
+    assert failure.value.message.startswith(f"{bad} is in row 2, column 1 of the inputs of")
     y = np.zeros((4, 2))
     y[3, 0] = bad
     with pytest.raises(DataError) as failure:
         placed(library, library.array(X), library.array(y))
-    assert failure.value.message.startswith(f"{bad} stands in row 3, column 0 of the targets of")
+    assert failure.value.message.startswith(f"{bad} is in row 3, column 0 of the targets of")
 
 
 @pytest.mark.parametrize(("label", "n_outputs"), [(2, 2), (-1, 2), (2, 1), (7, 3)])
@@ -99,15 +98,15 @@ def test_a_target_that_a_loss_can_make_no_sense_of_is_found_by_row_and_column(
     y[2, 1] = bad
     with pytest.raises(DataError) as failure:
         check_targets(library.array(y), LOSSES[loss], xp=library.xp)
-    assert failure.value.message.startswith(f"{bad} stands in row 2, column 1 of the targets of")
+    assert failure.value.message.startswith(f"{bad} is in row 2, column 1 of the targets of")
     assert f"the loss {loss!r} needs targets {wanted}" in failure.value.hint
 
 
 @pytest.mark.parametrize("loss", sorted(LOSSES))
 def test_targets_that_are_no_probabilities_and_no_rates_are_for_the_other_losses(loss):
     for y, refused in (
-        (7.0, LOSSES[loss].of_probabilities),
-        (-7.0, LOSSES[loss].of_probabilities or LOSSES[loss].of_rates),
+        (7.0, LOSSES[loss].needs_probabilities),
+        (-7.0, LOSSES[loss].needs_probabilities or LOSSES[loss].needs_positive),
     ):
         if refused:
             with pytest.raises(DataError):
@@ -120,16 +119,14 @@ def test_targets_that_are_no_probabilities_and_no_rates_are_for_the_other_losses
 def test_training_refuses_targets_that_its_loss_can_make_no_sense_of(place):
     good, bad = (X, [0.0, 1.0, 2.0, 3.0]), (X, [0.0, 1.0, -2.0, 3.0])
     sets = (bad, good) if place == "the training data" else (good, bad)
-    with pytest.raises(
-        DataError, match=rf"-2\.0 stands in row 2, column 0 of the targets of {place}"
-    ):
+    with pytest.raises(DataError, match=rf"-2\.0 is in row 2, column 0 of the targets of {place}"):
         fit(Network((3, 1), "softplus"), *sets, loss="poisson", epochs=1)
 
 
 def test_evaluation_refuses_targets_that_the_loss_of_its_model_can_make_no_sense_of():
     model = small_model((3, 1), "softplus", loss=LOSSES["poisson"])
     assert model.evaluate(X, [0.0, 1.0, 2.0, 3.0])["count"] == 4
-    with pytest.raises(DataError, match=r"-2\.0 stands in row 2, column 0"):
+    with pytest.raises(DataError, match=r"-2\.0 is in row 2, column 0"):
         model.evaluate(X, [0.0, 1.0, -2.0, 3.0])
 
 
@@ -143,7 +140,7 @@ def test_unequal_numbers_of_rows_are_told(library):
 )
 def test_targets_of_another_shape_or_type_are_refused(targets):
     with pytest.raises(DataError, match="the network has 2 outputs") as failure:
-        place((X, targets), 3, 2, xp=np, dtype=np.float64)
+        to_device((X, targets), 3, 2, placement_of(X))
     assert "class indices of the shape (samples,)" in failure.value.hint
 
 
@@ -156,7 +153,7 @@ def test_inputs_of_another_width_are_refused(shape):
 
 def test_no_rows_at_all_are_refused():
     with pytest.raises(DataError, match="the data has no rows"):
-        place_inputs(np.zeros((0, 3)), 3, xp=np, dtype=np.float64)
+        inputs_to_device(np.zeros((0, 3)), 3, placement_of(X))
 
 
 def test_the_users_arrays_are_not_changed(library):

@@ -8,13 +8,13 @@ from command_line import image_folder
 from helpers import bytes_of
 
 from backprop_xp.data import memory_map
-from backprop_xp.data.memory_map import Mapped
+from backprop_xp.data.memory_map import MemoryMap
 from backprop_xp.data.readers.idx import read_idx
 from backprop_xp.data.readers.npz import read_npy_folder
 from backprop_xp.data.sources import load_dataset, load_rows
 from backprop_xp.errors import ConfigurationError, DataError
-from backprop_xp.runs.run import prepare
-from backprop_xp.training.settings import RunSettings
+from backprop_xp.runs.run import prepare_run
+from backprop_xp.runs.settings import RunSettings
 
 X = np.random.default_rng(0).integers(0, 256, (60, 2, 3), dtype=np.uint8)
 Y = np.asarray(["cat", "dog", "emu"])[np.arange(60) % 3]
@@ -22,7 +22,7 @@ Y = np.asarray(["cat", "dog", "emu"])[np.arange(60) % 3]
 
 @pytest.fixture
 def in_place(monkeypatch):
-    monkeypatch.setattr(memory_map, "IN_PLACE", 0)
+    monkeypatch.setattr(memory_map, "MAX_LOADED", 0)
 
 
 @pytest.fixture
@@ -58,14 +58,14 @@ def test_a_folder_of_arrays_is_read_like_an_archive(folder, tmp_path):
 def test_what_is_read_in_place_is_what_is_loaded(folder, monkeypatch):
     path = folder(x_train=X, y_train=Y, x_test=X[:7], y_test=Y[:7])
     loaded = load_dataset(path)
-    monkeypatch.setattr(memory_map, "IN_PLACE", 0)
+    monkeypatch.setattr(memory_map, "MAX_LOADED", 0)
     left = load_dataset(path)
     for name in ("train", "validation", "test"):
-        assert isinstance(getattr(left, name).inputs, Mapped)
-        assert not isinstance(getattr(loaded, name).inputs, Mapped)
+        assert isinstance(getattr(left, name).inputs, MemoryMap)
+        assert not isinstance(getattr(loaded, name).inputs, MemoryMap)
         assert same(getattr(left, name), getattr(loaded, name))
     inputs, targets = load_rows(path, classes=loaded.classes)
-    assert isinstance(inputs, Mapped)
+    assert isinstance(inputs, MemoryMap)
     assert same(loaded.test, loaded.test._replace(inputs=inputs, targets=targets))
 
 
@@ -74,25 +74,25 @@ def test_a_run_from_files_read_in_place_is_that_from_loaded_ones(folder, monkeyp
     settings = RunSettings(
         data=folder(x=X, y=Y), hidden=(4,), epochs=2, seed=0, device="cpu", scaling=scaling
     )
-    run = prepare(settings)
+    run = prepare_run(settings)
     loaded = run.train()
-    monkeypatch.setattr(memory_map, "IN_PLACE", 0)
-    again = prepare(settings)
-    assert isinstance(again.dataset.train.inputs, Mapped)
+    monkeypatch.setattr(memory_map, "MAX_LOADED", 0)
+    again = prepare_run(settings)
+    assert isinstance(again.dataset.train.inputs, MemoryMap)
     state = again.train()
     assert bytes_of(state.parameters) == bytes_of(loaded.parameters)
     part = run.dataset.validation
     wanted = run.model(loaded).evaluate(part.inputs, part.targets)
     part = again.dataset.validation
     assert again.model(state).evaluate(part.inputs, part.targets) == wanted
-    assert again.examine(state) == run.examine(loaded)
+    assert again.diagnose(state) == run.diagnose(loaded)
 
 
 @pytest.mark.parametrize("exact", [False, True], ids=["large", "as large as is loaded"])
 def test_a_large_plain_idx_file_is_read_in_place(tmp_path, monkeypatch, exact):
     path = image_folder(tmp_path / "set") / "train-images-idx3-ubyte"
     loaded = read_idx(path)
-    monkeypatch.setattr(memory_map, "IN_PLACE", loaded.size if exact else loaded.size - 1)
+    monkeypatch.setattr(memory_map, "MAX_LOADED", loaded.size if exact else loaded.size - 1)
     found = read_idx(path)
     assert isinstance(found, np.memmap) is not exact
     assert found.tolist() == loaded.tolist()
@@ -110,9 +110,9 @@ def test_a_large_idx_file_of_another_size_is_refused(tmp_path, in_place, change,
 def test_a_folder_of_large_idx_files_stays_in_them(tmp_path, monkeypatch):
     folder = str(image_folder(tmp_path / "set"))
     loaded = load_dataset(folder)
-    monkeypatch.setattr(memory_map, "IN_PLACE", 0)
+    monkeypatch.setattr(memory_map, "MAX_LOADED", 0)
     left = load_dataset(folder)
-    assert isinstance(left.validation.inputs, Mapped)
+    assert isinstance(left.validation.inputs, MemoryMap)
     for name in ("train", "validation", "test"):
         assert same(getattr(left, name), getattr(loaded, name))
 
@@ -131,7 +131,7 @@ def test_a_folder_of_large_idx_files_stays_in_them(tmp_path, monkeypatch):
 )
 @pytest.mark.parametrize("limit", [0, 1 << 28], ids=["in place", "loaded"])
 def test_a_mistake_in_a_folder_of_arrays_is_named(folder, monkeypatch, limit, arrays, message):
-    monkeypatch.setattr(memory_map, "IN_PLACE", limit)
+    monkeypatch.setattr(memory_map, "MAX_LOADED", limit)
     with pytest.raises(DataError, match=message):
         load_dataset(folder(**arrays))
 

@@ -9,12 +9,12 @@ from helpers import bytes_of, error, errors
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backprop_xp.backend.devices import select
+from backprop_xp.backend.devices import placement_of, select_device
 from backprop_xp.data import streaming
-from backprop_xp.data.memory_map import Mapped, mapped
+from backprop_xp.data.memory_map import MemoryMap, as_memory_map
 from backprop_xp.data.scaling import Scaling, scaling_for
-from backprop_xp.data.streaming import BLOCKS, Streamed, hold, shuffled, some
-from backprop_xp.diagnosis.doctor import examine
+from backprop_xp.data.streaming import BLOCKS, StreamedData, load_data, sample_rows, shuffled_chunks
+from backprop_xp.diagnosis.doctor import diagnose
 from backprop_xp.errors import DataError, DivergenceError
 from backprop_xp.models.model import Model
 from backprop_xp.nn.losses import get_loss
@@ -31,7 +31,7 @@ SETTINGS = {"optimizer": "momentum", "learning_rate": 0.05, "batch_size": 5, "ep
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch):
     """Windows of 10 or 11 rows of float64, of 20 or 22 of float32: 10 or 20 in a training."""
-    monkeypatch.setattr(streaming, "WINDOW", 11 * 6 * 8)
+    monkeypatch.setattr(streaming, "CHUNK_BYTES", 11 * 6 * 8)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def on_disk(tmp_path):
 
 def whole_order(size):
     """Return the order of an epoch of streamed windows, as a set in memory may be told it."""
-    return lambda epoch, n: np.concatenate(list(shuffled(3, epoch, n, size)))
+    return lambda epoch, n: np.concatenate(list(shuffled_chunks(3, epoch, n, size)))
 
 
 def size_of(dtype):
@@ -144,7 +144,7 @@ def test_a_divergence_names_the_same_step(library, on_disk):
 
 
 def test_a_file_of_one_window_is_trained_on_as_if_it_were_loaded(library, on_disk, monkeypatch):
-    monkeypatch.setattr(streaming, "WINDOW", N * 6 * 8)
+    monkeypatch.setattr(streaming, "CHUNK_BYTES", N * 6 * 8)
     told = {**SETTINGS, "device": library.placement, "dtype": "float64"}
     data = (on_disk(X), on_disk(LABELS)), (X, LABELS)
     mapped_one, loaded = (fit(NETWORK, both, **told) for both in data)
@@ -155,7 +155,7 @@ def test_bytes_are_scaled_as_they_are_read(on_disk):
     images = np.random.default_rng(1).integers(0, 256, (N, 6), dtype=np.uint8)
     scaling = scaling_for("255", images)
     lazily = scaling.apply(on_disk(images))
-    assert isinstance(lazily, Mapped)
+    assert isinstance(lazily, MemoryMap)
     told = {**SETTINGS, "dtype": "float32"}
     streamed = fit(NETWORK, (lazily, LABELS), **told)
     loaded = fit(NETWORK, (scaling.apply(images), LABELS), shuffle=whole_order(20), **told)
@@ -182,8 +182,8 @@ def test_files_of_any_numbers_are_cast_as_arrays_are(on_disk, kind):
 def test_every_row_comes_once_in_windows_of_one_size(n, size, seed, epoch):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streaming, "BLOCKS", 4)
-        windows = list(shuffled(seed, epoch, n, size))
-        again = list(shuffled(seed, epoch, n, size))
+        windows = list(shuffled_chunks(seed, epoch, n, size))
+        again = list(shuffled_chunks(seed, epoch, n, size))
     assert sorted(np.concatenate(windows).tolist()) == list(range(n))
     assert [w.size for w in windows[:-1]] == [size] * (len(windows) - 1)
     assert 1 <= windows[-1].size <= size
@@ -192,7 +192,7 @@ def test_every_row_comes_once_in_windows_of_one_size(n, size, seed, epoch):
 
 def test_epochs_and_seeds_shuffle_differently():
     orders = {
-        tuple(np.concatenate(list(shuffled(seed, epoch, 1000, 256))).tolist())
+        tuple(np.concatenate(list(shuffled_chunks(seed, epoch, 1000, 256))).tolist())
         for seed in (0, 1)
         for epoch in (0, 1)
     }
@@ -201,7 +201,7 @@ def test_epochs_and_seeds_shuffle_differently():
 
 def test_a_window_is_gathered_from_blocks_all_over_the_file_and_mixed():
     n, size = 512 * 100, 512
-    window = next(shuffled(0, 0, n, size))
+    window = next(shuffled_chunks(0, 0, n, size))
     assert len(set((window // (size // BLOCKS)).tolist())) == BLOCKS
     assert np.histogram(window, bins=4, range=(0, n))[0].min() > size // 8
     neighbours = sum(abs(a - b) == 1 for a, b in pairwise(window.tolist()))
@@ -213,7 +213,7 @@ def test_a_window_is_gathered_from_blocks_all_over_the_file_and_mixed():
 
 def test_training_measuring_and_predicting_keep_to_a_few_windows(tmp_path, monkeypatch):
     window, n, columns = 1 << 20, 60_000, 100  # 24 MB of float32, 6 MB as they are stored
-    monkeypatch.setattr(streaming, "WINDOW", window)
+    monkeypatch.setattr(streaming, "CHUNK_BYTES", window)
     path = tmp_path / "x.npy"
     stored = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(n, columns))
     stored[:] = np.arange(columns, dtype=np.uint8)
@@ -238,7 +238,7 @@ def test_training_measuring_and_predicting_keep_to_a_few_windows(tmp_path, monke
 
 def model_of(network, state, scaling=None):
     loss = get_loss("cross_entropy")
-    placement = select("cpu", "numpy")
+    placement = select_device("cpu", "numpy")
     names = tuple("abc"[: network.sizes[-1]])
     return Model(network, state.parameters, loss, scaling, names, None, None, 0, "0", placement)
 
@@ -295,7 +295,7 @@ def test_a_model_names_the_row_of_a_file_too(on_disk):
     state = fit(NETWORK, (X, LABELS), **SETTINGS)
     model, x = model_of(NETWORK, state), on_disk(spoiled((37, 4), np.nan))
     for use in (lambda: model.evaluate(x, LABELS), lambda: model.outputs(x)):
-        with pytest.raises(DataError, match="nan stands in row 37, column 4"):
+        with pytest.raises(DataError, match="nan is in row 37, column 4"):
             use()
 
 
@@ -314,16 +314,16 @@ def test_a_model_says_the_same_of_a_file_as_of_an_array(on_disk):
 def test_the_doctor_looks_at_a_window_of_a_file(on_disk):
     x = X * [1.0, 1e4, 1.0, 1.0, 1.0, 1.0]
     state = fit(NETWORK, (on_disk(x), LABELS), **SETTINGS)
-    rows, labels = some((on_disk(x), LABELS))
+    rows, labels = sample_rows((on_disk(x), LABELS))
     assert rows.shape == (11, 6)
     assert labels.tolist() == LABELS[rows.picked].tolist()
     assert rows.picked[[0, -1]].tolist() == [0, N - 1]
-    faults = [finding.fault for finding in examine(NETWORK, state, (on_disk(x), LABELS))]
+    faults = [finding.fault for finding in diagnose(NETWORK, state, (on_disk(x), LABELS))]
     assert "inputs not scaled" in faults
 
 
 def test_picked_rows_stay_in_the_file(on_disk):
-    rows = mapped(on_disk(X)).pick(np.asarray([5, 1, 44])).pick(slice(1, None))
+    rows = as_memory_map(on_disk(X)).pick(np.asarray([5, 1, 44])).pick(slice(1, None))
     assert rows.shape == (2, 6)
     assert rows[:].tolist() == X[[1, 44]].tolist()
     assert rows.read(np.asarray([1]), "float32").tolist() == X[[44]].astype(np.float32).tolist()
@@ -332,7 +332,7 @@ def test_picked_rows_stay_in_the_file(on_disk):
 def test_the_scaling_of_a_file_is_that_of_an_array(on_disk, monkeypatch):
     monkeypatch.setattr("backprop_xp.data.scaling._SLAB_ELEMENTS", 60)
     x = np.column_stack([X, np.full(N, 0.1)])
-    found, wanted = scaling_for("standard", mapped(on_disk(x))), scaling_for("standard", x)
+    found, wanted = scaling_for("standard", as_memory_map(on_disk(x))), scaling_for("standard", x)
     assert error(found.offset, x.mean(axis=0)) <= 1e-15
     assert error(found.divisor[:6], X.std(axis=0)) <= 1e-15
     assert found.divisor[6] == 1.0
@@ -342,8 +342,8 @@ def test_the_scaling_of_a_file_is_that_of_an_array(on_disk, monkeypatch):
 def test_only_a_file_of_more_than_a_window_is_streamed(on_disk):
     def held(x):
         y = np.zeros(len(x), dtype=np.int64)
-        return hold((x, y), 6, 3, get_loss("cross_entropy"), xp=np, dtype=np.float64)
+        return load_data((x, y), 6, 3, placement_of(X))
 
-    assert isinstance(held(on_disk(X)), Streamed)
-    assert not isinstance(held(on_disk(X[:11])), Streamed)
-    assert not isinstance(held(X), Streamed)
+    assert isinstance(held(on_disk(X)), StreamedData)
+    assert not isinstance(held(on_disk(X[:11])), StreamedData)
+    assert not isinstance(held(X), StreamedData)

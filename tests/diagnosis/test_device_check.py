@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from backprop_xp import select
+from backprop_xp import select_device
 from backprop_xp.backend.arrays import backend_name
 from backprop_xp.diagnosis import device_check
 from backprop_xp.diagnosis.device_check import (
@@ -19,7 +19,7 @@ from backprop_xp.nn.activations import ACTIVATIONS, OUTPUTS, elementwise
 from backprop_xp.nn.losses import LOSSES
 from backprop_xp.nn.optimizers import OPTIMIZERS
 
-STRICT = select("cpu", "array_api_strict")
+STRICT = select_device("cpu", "array_api_strict")
 
 QUANTITIES = ("loss", "z", "a", "δ", "∂L/∂W", "∂L/∂b")
 
@@ -58,7 +58,7 @@ def test_every_backend_computes_what_numpy_does(library):
 
 
 def test_numpy_in_float64_is_the_reference_itself():
-    rows = [row for row in backend_rows(select("cpu", "numpy")) if row.group == "float64"]
+    rows = [row for row in backend_rows(select_device("cpu", "numpy")) if row.group == "float64"]
     assert {row.error for row in rows} == {0.0}
 
 
@@ -84,12 +84,12 @@ def test_a_wrong_derivative_fails_the_gradients(monkeypatch):
 
 def test_a_function_that_is_wrong_on_one_backend_fails_its_activations(monkeypatch):
     right = ACTIVATIONS["sigmoid"]
-    value = only_strict(right.function, lambda z, xp: right.function(z, xp) * (1 + 1e-4))
-    monkeypatch.setitem(ACTIVATIONS, "sigmoid", right._replace(function=value))
+    value = only_strict(right.forward, lambda z, xp: right.forward(z, xp) * (1 + 1e-4))
+    monkeypatch.setitem(ACTIVATIONS, "sigmoid", right._replace(forward=value))
     found = failed(backend_rows(STRICT))
     assert {("float32", "a"), ("float64", "a")} <= found
     assert not any(name.startswith("one step") for _, name in found)
-    assert not failed(backend_rows(select("cpu", "numpy")))
+    assert not failed(backend_rows(select_device("cpu", "numpy")))
 
 
 def with_a_wrong_rule(make):

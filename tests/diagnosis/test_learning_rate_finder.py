@@ -10,10 +10,11 @@ from backprop_xp.backend import random
 from backprop_xp.data.digits import load_digits
 from backprop_xp.diagnosis.learning_rate_finder import _RangeTest, find_learning_rate
 from backprop_xp.errors import ConfigurationError, DivergenceError
+from backprop_xp.nn.backpropagation import loss_and_gradients
 from backprop_xp.nn.losses import get_loss
-from backprop_xp.nn.network import Network, initial_parameters, loss_and_gradients
+from backprop_xp.nn.network import Network, initial_parameters
 from backprop_xp.training.fit import fit
-from backprop_xp.training.settings import PACE
+from backprop_xp.training.settings import LEARNING_RATE_AND_STOPPING
 
 N, BATCH = 20, 8
 NETWORK = Network((4, 5, 3), ("tanh", "softmax"))
@@ -194,7 +195,7 @@ def test_losses_that_are_almost_too_large_are_no_error():
 def watched(curve):
     """Return what a range test finds whose loss is the given function of the rate."""
     test = _RangeTest(1e-6, 10.0, 400)
-    next(rate for rate in test.rates if test.watch(0, curve(rate), None))
+    next(rate for rate in test.rates if test.on_step(0, curve(rate), None))
     return test.finding()
 
 
@@ -319,9 +320,9 @@ def test_too_few_steps_are_refused(steps):
     assert failure.value.hint == "give a whole number from 20 up"
 
 
-@pytest.mark.parametrize("name", PACE)
+@pytest.mark.parametrize("name", LEARNING_RATE_AND_STOPPING)
 def test_settings_that_mean_nothing_here_are_refused(name):
-    with pytest.raises(ConfigurationError, match=f"{name} means nothing where"):
+    with pytest.raises(ConfigurationError, match=f"{name} has no meaning while"):
         find(**{name: 1})
 
 

@@ -16,7 +16,7 @@ ESTIMATORS = [
 ]
 
 
-# Warnings of scikit-learn's own checks are theirs to mend, and 200 epochs are not always enough.
+# Warnings of scikit-learn's own checks are theirs to fix, and 200 epochs are not always enough.
 @pytest.mark.filterwarnings("ignore")
 @parametrize_with_checks(ESTIMATORS)
 def test_scikit_learns_checks_pass(estimator, check):

@@ -223,10 +223,10 @@ def test_an_estimator_opens_a_regression_and_refuses_the_other_kind(tmp_path):
         found = opened.predict(x)
     wanted = load_model(tmp_path / "model.safetensors").outputs(x)[:, 0]
     np.testing.assert_allclose(found, wanted, atol=1e-6)
-    with pytest.raises(ValueError, match=r"holds a regression: open it with MLPRegressor\.load"):
+    with pytest.raises(ValueError, match=r"holds a regression model: use MLPRegressor\.load"):
         MLPClassifier.load(tmp_path / "model.safetensors")
     MLPClassifier(**SMALL).fit(X, LABELS).save(tmp_path / "c.safetensors")
-    with pytest.raises(ValueError, match=r"holds classes: open it with MLPClassifier\.load"):
+    with pytest.raises(ValueError, match=r"holds a classification model: use MLPClassifier\.load"):
         MLPRegressor.load(tmp_path / "c.safetensors")
 
 
@@ -240,7 +240,7 @@ def test_a_file_that_is_damaged_or_cannot_be_written_is_refused(tmp_path):
         MLPRegressor.load(tmp_path / "m.safetensors")
     square = elementwise("square", lambda z, xp: z * z, lambda z, a, xp: 2.0 * z)
     own = MLPRegressor(activation=square, max_iter=1).fit(X / 10.0, NUMBERS)
-    with pytest.raises(ConfigurationError, match="one of your own"):
+    with pytest.raises(ConfigurationError, match="is a custom one"):
         own.save(tmp_path / "own.safetensors")
     with pytest.raises(ValueError, match="not fitted"):
         MLPRegressor().save(tmp_path / "none.safetensors")

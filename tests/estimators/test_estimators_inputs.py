@@ -232,7 +232,7 @@ def test_a_first_partial_fit_that_is_refused_leaves_no_classes():
     with pytest.raises(ValueError, match="inconsistent numbers"):
         model.partial_fit(X[:-1], LABELS, classes=[0, 1, 2])
     assert not hasattr(model, "classes_")
-    with pytest.raises(ValueError, match="y has 4 labels, and classes has 3"):
+    with pytest.raises(ValueError, match="y has 4 labels, but classes has 3"):
         model.partial_fit(X, np.ones((40, 4), dtype=int), classes=[0, 1, 2])
 
 

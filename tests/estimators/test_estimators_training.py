@@ -150,7 +150,7 @@ def test_every_optimizer_can_be_the_solver(solver):
 def test_every_loss_can_be_trained_with(loss):
     record = LOSSES[loss] if isinstance(loss, str) else loss
     told = {**SMALL, "loss": loss, "max_iter": 40}
-    if record.of_probabilities:
+    if record.needs_probabilities:
         model = MLPClassifier(**told).fit(X, LABELS)
     else:
         model = MLPRegressor(**told).fit(X, np.abs(NUMBERS))

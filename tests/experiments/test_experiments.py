@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from helpers import bytes_of
 
-from backprop_xp.backend.devices import select
-from backprop_xp.data.dataset import Part
+from backprop_xp.backend.devices import select_device
+from backprop_xp.data.dataset import Split
 from backprop_xp.data.digits import load_digits
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.experiments import overfitting, perceptrons, records, vanishing_gradients
@@ -48,10 +48,10 @@ def check_outcome(outcome):
 def test_every_experiment_of_the_notes_has_its_name():
     assert list(ALL) == [
         *("note-000", "note-001", "chain-rule", "linear-collapse", "vanishing-gradients"),
-        *("dead-relu", "learning-rate-choice", "multiple_eta", "nand", "half-adder", "xor"),
+        *("dead-relu", "learning-rate-choice", "multiple-eta", "nand", "half-adder", "xor"),
         *("darkness-baseline", "digits-log", "learning-slowdown", "overfitting", "regularized"),
-        *("overfitting_full", "regularized_full", "early-stopping", "dropout", "augmentation"),
-        *("more_data", "weight_initialization_30", "weight_initialization_100"),
+        *("overfitting-full", "regularized-full", "early-stopping", "dropout", "augmentation"),
+        *("more-data", "weight-initialization-30", "weight-initialization-100"),
         *("digits-record", "mnist-record", "mnist-record-deep"),
     ]
 
@@ -72,6 +72,11 @@ def test_an_experiment_says_what_it_shows_how_and_after_whom(name):
     assert experiment.shows.endswith(".")
     assert experiment.settings
     assert experiment.source
+
+
+@pytest.mark.parametrize("name", ["overfitting_full", "weight_initialization_30", "more_data"])
+def test_an_old_name_with_underscores_is_accepted(name):
+    assert get_experiment(name) == ALL[name.replace("_", "-")]
 
 
 def test_an_unknown_name_suggests_the_nearest():
@@ -169,10 +174,10 @@ def test_a_record_counts_what_is_read_wrong_on_every_library(library):
 
 def test_a_record_trains_on_all_rows_but_those_to_test_on():
     data = load_digits()
-    place = select("cpu")
+    place = select_device("cpu")
     wrong, state = records.train(SMALL, data, place)
     assert state.step == 12 * math.ceil((data.train.size + data.validation.size) / 32)
-    other = dataclasses.replace(data, test=Part(data.test.inputs, (data.test.targets + 1) % 10))
+    other = dataclasses.replace(data, test=Split(data.test.inputs, (data.test.targets + 1) % 10))
     shifted, same_state = records.train(SMALL, other, place)
     assert bytes_of(same_state.parameters) == bytes_of(state.parameters)
     assert shifted >= data.test.size - wrong

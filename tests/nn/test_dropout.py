@@ -6,9 +6,10 @@ from helpers import bytes_of, error, gradient
 
 from backprop_xp.backend import random
 from backprop_xp.errors import ConfigurationError
+from backprop_xp.nn.backpropagation import forward, loss_and_gradients
 from backprop_xp.nn.dropout import dropout_mask
 from backprop_xp.nn.losses import get_loss
-from backprop_xp.nn.network import Network, forward, initial_parameters, loss_and_gradients
+from backprop_xp.nn.network import Network, initial_parameters
 from backprop_xp.training.fit import fit
 
 KEY = random.key_of(7, random.DROPOUT)
@@ -86,14 +87,16 @@ def test_gradients_pass_only_through_the_units_that_were_kept():
         *(dropout_mask((6, n), 0.5, KEY, n, xp=np, dtype=np.float64) for n in network.sizes[1:3]),
     ]
     loss = get_loss("cross_entropy")
-    step = loss_and_gradients(network, loss, parameters, x, y, masks=masks)
+    step = loss_and_gradients(network, loss, parameters, x, y, dropout_masks=masks)
     for place, layer in enumerate(step.gradients.layers):
         for kind in ("weights", "bias"):
 
             def value(p, place=place, kind=kind):
                 changed = [*parameters]
                 changed[place] = changed[place]._replace(**{kind: p})
-                return float(loss_and_gradients(network, loss, changed, x, y, masks=masks).loss)
+                return float(
+                    loss_and_gradients(network, loss, changed, x, y, dropout_masks=masks).loss
+                )
 
             numeric = gradient(value, getattr(parameters[place], kind))
             assert error(getattr(layer, kind), numeric, size=1.0) < 1e-10
@@ -103,10 +106,10 @@ def test_a_mask_is_on_the_tape_with_what_each_layer_was_fed():
     network = Network((2, 3, 1), ("tanh", "identity"))
     parameters = initial_parameters(network, 0, xp=np, dtype=np.float64)
     mask = np.asarray([[0.0, 2.0, 2.0]])
-    tape = forward(network, parameters, np.ones((1, 2)), masks=[None, mask])
-    assert tape.fed[0] is tape.a[0]
-    assert np.array_equal(tape.fed[1], tape.a[1] * mask)
-    assert np.array_equal(tape.z[1], tape.fed[1] @ parameters[1].weights.T + parameters[1].bias)
+    tape = forward(network, parameters, np.ones((1, 2)), dropout_masks=[None, mask])
+    assert tape.inputs[0] is tape.a[0]
+    assert np.array_equal(tape.inputs[1], tape.a[1] * mask)
+    assert np.array_equal(tape.z[1], tape.inputs[1] @ parameters[1].weights.T + parameters[1].bias)
 
 
 X = np.random.default_rng(1).normal(size=(40, 4))

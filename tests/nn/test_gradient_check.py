@@ -97,8 +97,10 @@ REGULARIZERS = {
     "l1": {"penalty": Penalty(l1=0.3)},
     "l2": {"penalty": Penalty(l2=0.3)},
     "penalised biases": {"penalty": Penalty(0.2, 0.3, biases=True)},
-    "weights": {"weights": np.asarray([0.5, 2.0, 1.0])},
-    "dropout": {"masks": [None, np.asarray([[0.0, 2.0, 2.0, 2.0], [2.0] * 4, [2.0, 0.0] * 2])]},
+    "weights": {"sample_weight": np.asarray([0.5, 2.0, 1.0])},
+    "dropout": {
+        "dropout_masks": [None, np.asarray([[0.0, 2.0, 2.0, 2.0], [2.0] * 4, [2.0, 0.0] * 2])]
+    },
 }
 
 

@@ -8,17 +8,9 @@ from helpers import DIFFERENCE_TOLERANCE, bytes_of, error, errors, gradient, smo
 
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.nn.activations import ACTIVATIONS, TANH
-from backprop_xp.nn.losses import get_loss, output_error
-from backprop_xp.nn.network import (
-    Layer,
-    Network,
-    backward,
-    check_parameters,
-    forward,
-    initial_parameters,
-    loss_and_gradients,
-    map_arrays,
-)
+from backprop_xp.nn.backpropagation import backward, forward, loss_and_gradients
+from backprop_xp.nn.losses import get_loss, loss_and_delta
+from backprop_xp.nn.network import Layer, Network, check_parameters, initial_parameters, map_arrays
 
 HALF = get_loss("half_squared_error")
 
@@ -158,7 +150,7 @@ def numeric_gradients(network, loss, parameters, x, y):
         changed[place] = changed[place]._replace(**{kind: p})
         tape = forward(network, changed, x)
         return float(
-            output_error(loss, network.activations[-1], tape.z[-1], tape.a[-1], y, xp=np)[0]
+            loss_and_delta(loss, network.activations[-1], tape.z[-1], tape.a[-1], y, xp=np)[0]
         )
 
     return [
@@ -220,10 +212,10 @@ def test_the_deltas_are_the_derivatives_by_the_weighted_inputs():
     step = loss_and_gradients(network, loss, parameters, x, y)
 
     def value(z):
-        a = TANH.function(z, np)
+        a = TANH.forward(z, np)
         z = a @ parameters[1].weights.T + parameters[1].bias
-        a = network.activations[1].function(z, np)
-        return float(output_error(loss, network.activations[1], z, a, y, xp=np)[0])
+        a = network.activations[1].forward(z, np)
+        return float(loss_and_delta(loss, network.activations[1], z, a, y, xp=np)[0])
 
     numeric = gradient(value, step.tape.z[0])
     assert error(step.gradients.deltas[0], numeric, size=1.0) <= DIFFERENCE_TOLERANCE
@@ -277,7 +269,7 @@ def test_nothing_that_is_handed_in_is_changed(backend, activations, loss, bias):
     network, parameters, x, y = case(activations, bias)
     layers, inputs, targets = backend.layers(parameters), backend.array(x), backend.array(y)
     tape = forward(network, layers, inputs)
-    value, delta = output_error(
+    value, delta = loss_and_delta(
         get_loss(loss), network.activations[-1], tape.z[-1], tape.a[-1], targets, xp=backend.xp
     )
     handed = [*tape.z, *tape.a, delta, value]
@@ -298,9 +290,10 @@ def test_a_scale_multiplies_every_error_and_gradient_and_leaves_the_loss(library
     network, loss = Network((4, 3, 2), ("gelu", "softmax")), get_loss("cross_entropy")
     start, x = smooth_case(network, 3)
     given = library.layers(start), library.array(x), library.array(np.eye(2)[[0, 1, 1]])
-    told = {"weights": weights and library.array(weights), "xp": library.xp}
+    told = {"sample_weight": weights and library.array(weights), "xp": library.xp}
     plain, scaled = (
-        loss_and_gradients(network, loss, *given, scale=scale, **told) for scale in (1.0, -0.25)
+        loss_and_gradients(network, loss, *given, loss_scale=scale, **told)
+        for scale in (1.0, -0.25)
     )
     assert float(scaled.loss) == float(plain.loss)
     assert [bytes_of([Layer(z, None)]) for z in scaled.tape.z] == [

@@ -2,26 +2,29 @@
 
 import functools
 import math
+import re
 
 import numpy as np
 import pytest
-from helpers import bytes_of, error, errors
+from helpers import bytes_of, entry, error, errors
 
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.nn.network import Layer, map_arrays
 from backprop_xp.nn.optimizers import (
+    LETTERS,
     OPTIMIZERS,
     adam,
     adamw,
-    eta_of,
     get_optimizer,
+    gradient_scale,
     hyperparameters_of,
+    initial_slots,
     momentum,
     nesterov,
     sgd,
+    update,
 )
-from backprop_xp.training.execution import eager
-from backprop_xp.training.execution.eager import initial_slots, update
+from backprop_xp.training.execution.slices import SLICE_SIZE, update_in_slices
 
 # --- each rule for one number, as the papers write it ------------------------------------------
 
@@ -29,7 +32,7 @@ from backprop_xp.training.execution.eager import initial_slots, update
 def plain_sgd(p, gradients, eta):
     for g in gradients:
         p = p - eta * g
-    return p
+    return p, {}
 
 
 def plain_momentum(p, gradients, eta, mu=0.9):
@@ -37,7 +40,7 @@ def plain_momentum(p, gradients, eta, mu=0.9):
     for g in gradients:
         v = mu * v - eta * g
         p = p + v
-    return p
+    return p, {"v": v}
 
 
 def plain_nesterov(p, gradients, eta, mu=0.9):
@@ -45,7 +48,7 @@ def plain_nesterov(p, gradients, eta, mu=0.9):
     for g in gradients:
         v = mu * v - eta * g
         p = p + mu * v - eta * g
-    return p
+    return p, {"v": v}
 
 
 def plain_rmsprop(p, gradients, eta, rho=0.99, epsilon=1e-8):
@@ -53,7 +56,7 @@ def plain_rmsprop(p, gradients, eta, rho=0.99, epsilon=1e-8):
     for g in gradients:
         s = rho * s + (1.0 - rho) * g**2
         p = p - eta * g / (math.sqrt(s) + epsilon)
-    return p
+    return p, {"s": s}
 
 
 def plain_adam(p, gradients, eta, beta1=0.9, beta2=0.999, epsilon=1e-8, decay=0.0):
@@ -63,7 +66,7 @@ def plain_adam(p, gradients, eta, beta1=0.9, beta2=0.999, epsilon=1e-8, decay=0.
         v = beta2 * v + (1.0 - beta2) * g**2
         m_hat, v_hat = m / (1.0 - beta1**t), v / (1.0 - beta2**t)
         p = p - eta * decay * p - eta * m_hat / (math.sqrt(v_hat) + epsilon)
-    return p
+    return p, {"m": m, "v": v, "m̂": m_hat, "v̂": v_hat}
 
 
 PLAIN = {
@@ -93,7 +96,9 @@ def run(backend, optimizer, parameters, gradients, dtype="float64"):
     change = backend.jit(lambda p, g, s, c: update(optimizer, p, g, s, c, xp=backend.xp))
     for step, given in enumerate(gradients, start=1):
         scalars = optimizer.scalars(ETA, step)
-        given = map_arrays(functools.partial(np.multiply, eta_of(optimizer, scalars)), given)
+        given = map_arrays(
+            functools.partial(np.multiply, gradient_scale(optimizer, scalars)), given
+        )
         layers, slots = change(layers, backend.layers(given, dtype), slots, scalars)
     return layers
 
@@ -107,7 +112,7 @@ def writable(backend):
 @every_rule
 @pytest.mark.parametrize("given", [False, True], ids=["defaults", "given"])
 def test_each_rule_equals_its_formula(writable, dtype, tolerance, name, given):
-    plain, hyperparameters = PLAIN[name]
+    plain, hyperparameters = entry(PLAIN, name, "PLAIN in tests/nn/test_optimizers.py")
     hyperparameters = hyperparameters if given else {}
     numbers = hyperparameters.values()
     if name == "adamw" and not given:
@@ -124,14 +129,69 @@ def test_each_rule_equals_its_formula(writable, dtype, tolerance, name, given):
     )
     for kind in (0, 1):
         wanted = [
-            plain(p, [float(g[kind].reshape(-1)[i]) for g in gradients], ETA, *numbers)
+            plain(p, [float(g[kind].reshape(-1)[i]) for g in gradients], ETA, *numbers)[0]
             for i, p in enumerate(start[kind].reshape(-1).tolist())
         ]
         assert error(found[0][kind], np.reshape(wanted, shapes[kind])) <= tolerance
 
 
+def state_after(optimizer, p, gradients):
+    """Return a number and the textbook's state of an optimizer after a step with each gradient."""
+    p, slots = np.asarray([p]), tuple(np.zeros(1) for _ in optimizer.slots)
+    for step, g in enumerate(gradients, start=1):
+        scalars = optimizer.scalars(ETA, step)
+        g = np.asarray([g * gradient_scale(optimizer, scalars)])
+        p, slots = optimizer.rule(p, g, slots, scalars, np)
+    stored = dict(zip(optimizer.slots, slots, strict=True))
+    symbols = optimizer.textbook(len(gradients))
+    state = {symbol: float(factor * stored[slot][0]) for symbol, (slot, factor) in symbols.items()}
+    return float(p[0]), state
+
+
+@every_rule
+@pytest.mark.parametrize("n_steps", [1, 2, STEPS])
+def test_the_state_that_is_shown_is_that_of_the_textbook(name, n_steps):
+    plain, hyperparameters = entry(PLAIN, name, "PLAIN in tests/nn/test_optimizers.py")
+    gradients = draw(n_steps, 3).tolist()
+    _, state = state_after(get_optimizer(name, **hyperparameters), 0.5, gradients)
+    _, wanted = plain(0.5, gradients, ETA, *hyperparameters.values())
+    assert state == pytest.approx(wanted, rel=1e-12)
+
+
+def value(expression, known):
+    """Return the value of one expression of a formula; factors stand side by side."""
+    for symbol in sorted(known, key=len, reverse=True):
+        expression = expression.replace(symbol, f"({known[symbol]!r})")
+    for sign, python in (("²", "**2"), ("ᵗ", f"**{known['step']}"), ("√", "sqrt")):
+        expression = expression.replace(sign, python)
+    expression = re.sub(r"(?<=[\d)]) (?=\(|sqrt)", " * ", expression)
+    return eval(expression, {"sqrt": math.sqrt, "max": max, "min": min})
+
+
+@every_rule
+def test_the_formula_as_text_is_the_rule(name):
+    _, given = PLAIN.get(name, (None, {}))
+    optimizer = get_optimizer(name, **given)
+    known = {"p": 0.5, "η": ETA, **dict.fromkeys(optimizer.textbook(1), 0.0)}
+    known |= {LETTERS.get(key, key): x for key, x in optimizer.hyperparameters.items()}
+    gradients = draw(STEPS, 4).tolist()
+    for step, g in enumerate(gradients, start=1):
+        known |= {"g": g, "step": step}
+        for assignment in optimizer.formula.split(", "):
+            symbol, expression = re.split(" [←=] ", assignment)
+            known[symbol] = value(expression, known)
+        p, state = state_after(optimizer, 0.5, gradients[:step])
+        assert {symbol: known[symbol] for symbol in state} == pytest.approx(state, rel=1e-12)
+        assert known["p"] == pytest.approx(p, rel=1e-12)
+
+
+def test_nesterov_without_momentum_shows_the_product_that_it_stores():
+    assert nesterov(momentum=0.0).textbook(1) == {"μ v": ("momentum_term", 1.0)}
+
+
 def test_every_optimizer_has_a_formula_here():
-    assert set(PLAIN) == set(OPTIMIZERS)
+    assert set(PLAIN) <= set(OPTIMIZERS)
+    assert all(name == make().name for name, make in OPTIMIZERS.items())
 
 
 @every_rule
@@ -202,22 +262,22 @@ def unsliced(optimizer, p, gradients):
 
 @every_rule
 @pytest.mark.parametrize(
-    ("shape", "size"), [((200, 500), eager._SLICE), ((3, 5), 4), ((3, 5), 14), ((3, 5), 15)]
+    ("shape", "size"), [((200, 500), SLICE_SIZE), ((3, 5), 4), ((3, 5), 14), ((3, 5), 15)]
 )
-def test_a_large_array_is_updated_as_in_one_piece_bit_for_bit(monkeypatch, name, shape, size):
-    monkeypatch.setattr(eager, "_SLICE", size)
+def test_a_large_array_is_updated_as_in_one_piece_bit_for_bit(name, shape, size):
     optimizer = get_optimizer(name)
     start, gradients = draw(shape, 0), [draw(shape, seed) for seed in (1, 2, 3)]
     parameters = [Layer(start.copy(), None)]
     slots = initial_slots(optimizer, parameters, xp=np)
     for step, g in enumerate(gradients, start=1):
-        parameters, slots = update(
+        parameters, slots = update_in_slices(
             optimizer,
             parameters,
             [Layer(g.copy(), None)],
             slots,
             optimizer.scalars(ETA, step),
             xp=np,
+            size=size,
         )
     wanted, wanted_slots = unsliced(optimizer, start.copy(), gradients)
     assert parameters[0].weights.tobytes() == wanted.tobytes()
@@ -228,26 +288,22 @@ def test_a_large_array_is_updated_as_in_one_piece_bit_for_bit(monkeypatch, name,
     ("optimizer", "sizes"), [(sgd(), [10, 4]), (momentum(), [4, 4, 2, 4])], ids=["sgd", "momentum"]
 )
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_a_large_array_is_worked_on_in_slices_where_the_rule_keeps_arrays(
-    monkeypatch, optimizer, sizes, order
-):
+def test_a_large_array_is_worked_on_in_slices_where_the_rule_keeps_arrays(optimizer, sizes, order):
     seen = []
 
     def rule(p, g, slots, scalars, xp):
         seen.append(p.size)
         return p, slots
 
-    monkeypatch.setattr(eager, "_SLICE", 4)
     spy = optimizer._replace(rule=rule)
     shape = (5, 2) if order == "C" else (2, 5)
     layers = [Layer(np.zeros(shape, order=order), np.zeros(4))]
-    update(spy, layers, layers, initial_slots(spy, layers, xp=np), (ETA,), xp=np)
+    slots = initial_slots(spy, layers, xp=np)
+    update_in_slices(spy, layers, layers, slots, (ETA,), xp=np, size=4)
     assert seen == sizes
 
 
-def test_a_rule_that_makes_new_arrays_is_applied_to_large_arrays_too(monkeypatch):
-    monkeypatch.setattr(eager, "_SLICE", 4)
-
+def test_a_rule_that_makes_new_arrays_is_applied_to_large_arrays_too():
     def rule(p, g, slots, scalars, xp):
         return p - g, (slots[0] + 1.0,)
 
@@ -255,22 +311,23 @@ def test_a_rule_that_makes_new_arrays_is_applied_to_large_arrays_too(monkeypatch
     start, g = draw((5, 2), 0), draw((5, 2), 1)
     parameters = [Layer(start.copy(), None)]
     slots = initial_slots(optimizer, parameters, xp=np)
-    parameters, slots = update(optimizer, parameters, [Layer(g, None)], slots, (ETA,), xp=np)
+    parameters, slots = update_in_slices(
+        optimizer, parameters, [Layer(g, None)], slots, (ETA,), xp=np, size=4
+    )
     assert parameters[0].weights.tolist() == (start - g).tolist()
     assert slots[0][0].tolist() == np.ones((5, 2)).tolist()
 
 
 @every_rule
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_large_weights_in_fortran_order_are_updated_too(monkeypatch, name, order):
-    monkeypatch.setattr(eager, "_SLICE", 4)
+def test_large_weights_in_fortran_order_are_updated_too(name, order):
     optimizer = get_optimizer(name)
     start, g = draw((3, 5), 0), draw((3, 5), 1)
     parameters = [Layer(np.asfortranarray(start), None)]
     slots = initial_slots(optimizer, parameters, xp=np)
     scalars = optimizer.scalars(ETA, 1)
     gradients = [Layer(g.copy(order), None)]  # of the same order in sparse products
-    found, _ = update(optimizer, parameters, gradients, slots, scalars, xp=np)
+    found, _ = update_in_slices(optimizer, parameters, gradients, slots, scalars, xp=np, size=4)
     wanted, _ = unsliced(optimizer, start.copy(), [g])
     assert found[0].weights.tolist() == wanted.tolist()
 
@@ -296,9 +353,19 @@ def descend(function, optimizer, learning_rate, steps):
     slots = tuple(np.zeros_like(p) for _ in optimizer.slots)
     for step in range(1, steps + 1):
         scalars = optimizer.scalars(learning_rate, step)
-        g = function(p)[1] * eta_of(optimizer, scalars)
+        g = function(p)[1] * gradient_scale(optimizer, scalars)
         p, slots = optimizer.rule(p, g, slots, scalars, np)
     return p
+
+
+@every_rule
+def test_every_rule_descends_with_its_usual_learning_rate(name):
+    optimizer = get_optimizer(name)
+    values = [
+        parabola(descend(parabola, optimizer, optimizer.learning_rate, steps))[0]
+        for steps in (0, 10, 100)
+    ]
+    assert values[0] > values[1] > values[2]
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 from helpers import DIFFERENCE_TOLERANCE, Backend, errors, gradient
 
-from backprop_xp import select
+from backprop_xp import select_device
 from backprop_xp.backend import random
 from backprop_xp.data.augmentation import Augmentation, augment
+from backprop_xp.data.batch import take_rows
 from backprop_xp.nn.dropout import dropout_mask
 from backprop_xp.nn.network import Layer, Network, initial_parameters
 from backprop_xp.training.settings import TrainingSettings
-from backprop_xp.training.trainer import Trainer
+from backprop_xp.training.step import TrainingStep
+from backprop_xp.training.training_data import TrainingData
 
-NUMPY = Backend("numpy", select("cpu", "numpy"))
+NUMPY = Backend("numpy", select_device("cpu", "numpy"))
 SEED, STEP = 5, 7
 SHAPE = (4, 3)
 AUGMENT = Augmentation(shift=0.7, rotation=20.0, scaling=0.2, shear=0.2, elastic=0.5)
@@ -56,15 +58,14 @@ def computed(kind, library, **told):
     settings = {**ALWAYS, **classes, "loss": loss, **told}
     weights = settings.pop("sample_weight", SAMPLE_WEIGHT)
     options = TrainingSettings(**{k: v for k, v in settings.items() if v is not None})
-    trainer = Trainer(
-        network_of(kind), (X, targets), None, library.placement, library.dtype("float64"), options
+    network, placement = network_of(kind), library.placement.with_dtype("float64")
+    data = TrainingData.of(
+        network, options, placement, (X, targets), shuffle=False, sample_weight=weights
     )
-    trainer.take(False, weights, SHAPE)
-    state = trainer.start(library.layers(start(kind)), None)
+    step = TrainingStep.of(network, options, placement, n=data.n, seed=SEED, image_shape=SHAPE)
     rows = library.array(ROWS, "index")
-    data = trainer.feed.whole
-    batch = tuple(None if a is None else library.xp.take(a, rows, axis=0) for a in data)
-    return trainer.rule.compute(state.parameters, batch, STEP)
+    batch = take_rows(data.loader.in_memory, rows, library.xp)
+    return step.gradients(library.layers(start(kind)), batch, STEP)
 
 
 # --- the objective, written out ---------------------------------------------------------------

@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 from helpers import error, errors, gradient, numpy_of
 
-from backprop_xp.data.device_data import smooth_labels
+from backprop_xp.data.targets import smooth_labels
 from backprop_xp.errors import ConfigurationError, DataError
+from backprop_xp.nn.backpropagation import loss_and_gradients
 from backprop_xp.nn.losses import LOSSES, get_loss
-from backprop_xp.nn.network import Layer, Network, initial_parameters, loss_and_gradients
+from backprop_xp.nn.network import Layer, Network, initial_parameters
 from backprop_xp.nn.regularizers import (
     Penalty,
     add_penalty,
-    bound_norms,
     clip_by_norm,
+    clip_weight_norms,
     penalty_value,
 )
 from backprop_xp.training.fit import fit
@@ -119,9 +120,9 @@ def test_max_norm_bounds_the_incoming_weights_of_every_neuron(library):
 
 def test_max_norm_leaves_small_rows_alone():
     small = [Layer(np.asarray([[0.1, 0.2]]), None)]
-    assert np.array_equal(bound_norms(small, 1.0, xp=np)[0].weights, [[0.1, 0.2]])
+    assert np.array_equal(clip_weight_norms(small, 1.0, xp=np)[0].weights, [[0.1, 0.2]])
     zero = [Layer(np.zeros((1, 2)), None)]
-    assert np.array_equal(bound_norms(zero, 1.0, xp=np)[0].weights, [[0.0, 0.0]])
+    assert np.array_equal(clip_weight_norms(zero, 1.0, xp=np)[0].weights, [[0.0, 0.0]])
 
 
 @pytest.mark.parametrize("limit", [1e-3, 0.1, 1e6])

@@ -9,8 +9,8 @@ from helpers import bytes_of
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.nn.network import Network
 from backprop_xp.nn.schedules import SCHEDULES, plateau_factor, warm_up
+from backprop_xp.training import trainer
 from backprop_xp.training.fit import fit
-from backprop_xp.training.trainer import Trainer
 
 RNG = np.random.default_rng(0)
 X, LABELS = RNG.normal(size=(12, 3)), RNG.integers(0, 2, 12)
@@ -78,7 +78,7 @@ def test_the_rate_is_reduced_on_a_plateau_of_the_validation_loss(monkeypatch):
 def scripted(monkeypatch, losses, name="validation_loss"):
     """Let the trainer measure the given values, one an epoch."""
     values = iter(losses)
-    monkeypatch.setattr(Trainer, "_measure", lambda self, parameters: {name: next(values)})
+    monkeypatch.setattr(trainer, "measure_epoch", lambda *inputs: {name: next(values)})
 
 
 def stopped(monkeypatch, losses, name="validation_loss", **settings):

@@ -3,21 +3,21 @@
 import numpy as np
 import pytest
 import torch
-from helpers import TOLERANCE, error, errors, smooth_case
+from helpers import TOLERANCE, entry, error, errors, smooth_case
 
 from backprop_xp.backend import random
 from backprop_xp.nn.activations import ACTIVATIONS
+from backprop_xp.nn.backpropagation import loss_and_gradients
 from backprop_xp.nn.dropout import dropout_mask
-from backprop_xp.nn.losses import LOSSES, get_loss, output_error
-from backprop_xp.nn.network import (
-    Layer,
-    Network,
-    initial_parameters,
-    loss_and_gradients,
-    map_arrays,
+from backprop_xp.nn.losses import LOSSES, get_loss, loss_and_delta
+from backprop_xp.nn.network import Layer, Network, initial_parameters, map_arrays
+from backprop_xp.nn.optimizers import (
+    OPTIMIZERS,
+    get_optimizer,
+    gradient_scale,
+    initial_slots,
+    update,
 )
-from backprop_xp.nn.optimizers import eta_of, get_optimizer
-from backprop_xp.training.execution.eager import initial_slots, update
 from backprop_xp.training.fit import fit
 
 F = torch.nn.functional
@@ -78,9 +78,10 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def test_every_loss_and_every_activation_with_a_derivative_is_compared():
-    assert set(ACTIVATE) == set(ACTIVATIONS) - {"step"}
-    assert {loss for loss, _ in PAIRS} == set(LOSSES)
+@pytest.mark.parametrize("name", [*sorted(set(ACTIVATIONS) - {"step"}), *LOSSES])
+def test_every_loss_and_every_activation_with_a_derivative_is_compared(name):
+    compared = {**ACTIVATE, **OF_VALUES, **OF_RATES, **OF_PROBABILITIES}
+    entry(compared, name, "PyTorch's functions at the top of tests/nn/test_torch_oracle.py")
 
 
 def tensor(x):
@@ -112,7 +113,9 @@ def test_losses_and_their_gradients_equal_autograd(loss, output, size):
     wanted = torch_loss(loss, output, leaf, torch.tensor(Y))
     wanted.backward()
     activation = ACTIVATIONS[output]
-    value, delta = output_error(get_loss(loss), activation, z, activation.function(z, np), Y, xp=np)
+    value, delta = loss_and_delta(
+        get_loss(loss), activation, z, activation.forward(z, np), Y, xp=np
+    )
     assert error(value, wanted.item()) <= TOLERANCE["float64"]
     assert error(delta, leaf.grad) <= TOLERANCE["float64"]
 
@@ -132,7 +135,7 @@ def test_every_gradient_equals_autograd(loss, output, hidden, bias):
     assert errors(step.gradients.layers, gradients) <= TOLERANCE["float64"]
 
 
-OPTIMIZERS = {
+THEIRS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1),
     "momentum": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
     "nesterov": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
@@ -144,10 +147,11 @@ OPTIMIZERS = {
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_hundred_steps_of_every_optimizer_equal_pytorchs(name):
+    make = entry(THEIRS, name, "THEIRS in tests/nn/test_torch_oracle.py")
     network = Network((5, 8, 3), ("tanh", "softmax"))
     parameters, x = smooth_case(network, 4, margin=0.0)
     layers = [tuple(tensor(p) for p in layer) for layer in parameters]
-    theirs = OPTIMIZERS[name]([p for layer in layers for p in layer])
+    theirs = make([p for layer in layers for p in layer])
     ours = get_optimizer(name)
     slots = initial_slots(ours, parameters, xp=np)
     start = map_arrays(np.copy, parameters)
@@ -157,7 +161,12 @@ def test_a_hundred_steps_of_every_optimizer_equal_pytorchs(name):
         theirs.step()
         scalars = ours.scalars(0.1, step)
         own = loss_and_gradients(
-            network, get_loss("cross_entropy"), parameters, x, Y, scale=eta_of(ours, scalars)
+            network,
+            get_loss("cross_entropy"),
+            parameters,
+            x,
+            Y,
+            loss_scale=gradient_scale(ours, scalars),
         )
         parameters, slots = update(ours, parameters, own.gradients.layers, slots, scalars, xp=np)
     wanted = [Layer(*(p.detach() for p in layer)) for layer in layers]

@@ -11,10 +11,10 @@ from helpers import DIFFERENCE_TOLERANCE, difference, error, worked_examples
 
 from backprop_xp.backend import arrays
 from backprop_xp.nn.activations import elementwise
+from backprop_xp.nn.backpropagation import forward, loss_and_gradients
 from backprop_xp.nn.losses import get_loss
-from backprop_xp.nn.network import Layer, Network, forward, loss_and_gradients
-from backprop_xp.nn.optimizers import sgd
-from backprop_xp.training.execution.eager import update
+from backprop_xp.nn.network import Layer, Network
+from backprop_xp.nn.optimizers import sgd, update
 from backprop_xp.training.fit import fit
 
 EXAMPLES = worked_examples()

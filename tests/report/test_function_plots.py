@@ -47,12 +47,12 @@ def test_the_dashed_curve_is_the_slope_of_the_solid_one(kind, name):
     assert np.gradient(y, x)[inside] == pytest.approx(slope[inside], abs=0.01)
 
 
-@pytest.mark.parametrize("name", [f.name for f in ACTIVATIONS.values() if f.slope is not None])
+@pytest.mark.parametrize("name", [f.name for f in ACTIVATIONS.values() if f.derivative is not None])
 def test_an_activation_is_drawn_from_its_own_function_and_slope(name):
     axes, activation = panel("activations", name), ACTIVATIONS[name]
     z, a = curve(axes, BLUE)
-    assert np.array_equal(a, activation.function(z, np))
-    assert np.array_equal(curve(axes, VERMILION)[1], activation.slope(z, a, np))
+    assert np.array_equal(a, activation.forward(z, np))
+    assert np.array_equal(curve(axes, VERMILION)[1], activation.derivative(z, a, np))
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -62,7 +62,7 @@ def test_a_loss_is_drawn_from_its_own_terms_for_the_target_that_is_marked(name):
     y = float(target.get_label().removeprefix("target y = "))
     assert list(target.get_xdata()) == [y, y]
     a, drawn = curve(axes, BLUE)
-    terms, da = LOSSES[name].from_outputs(a[:, None], np.full((len(a), 1), y), np)
+    terms, da = LOSSES[name].value_and_gradient(a[:, None], np.full((len(a), 1), y), np)
     assert np.array_equal(drawn, terms[:, 0])
     assert np.array_equal(curve(axes, VERMILION)[1], da[:, 0])
 
@@ -96,7 +96,7 @@ def test_softmax_shows_all_outputs_as_one_logit_moves_and_says_that_a_diagonal_i
 
 def test_the_label_of_the_step_function_says_that_no_error_passes():
     labels = [text.get_text() for text in panel("activations", "step").get_legend().get_texts()]
-    assert labels == ["a = 1 if z > 0 else 0", "a′ = 0 (everywhere but at the jump)"]
+    assert labels == ["a = 1 if z > 0 else 0", "a′ = 0 (everywhere except at the jump)"]
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

@@ -1,4 +1,4 @@
-"""The page of a run: what it shows is what the folder holds, whatever the names in it are."""
+"""The page of a run shows the content of its folder, whatever the names in it are."""
 
 import json
 import re
@@ -54,8 +54,8 @@ def drawn(page, title, series):
 def test_the_headline_is_what_was_measured(digits):
     folder, page = digits
     test = outcome(folder)["measured"]["test"]
-    right = f"{test['correct']} of {test['count']} right"
-    assert f"{percent(test['accuracy'])} test accuracy: {right}" in page.text
+    correct = f"{test['correct']} of {test['count']} correct"
+    assert f"{percent(test['accuracy'])} test accuracy: {correct}" in page.text
     assert "A network of 64-12-10 neurons (sigmoid, softmax), trained with adam" in page.text
     assert "Images of 8 × 8, 10 classes; rows: 1,078 training, 362 validation, 357" in page.text
 
@@ -131,8 +131,8 @@ def test_the_layers_stand_with_their_shapes_and_what_was_measured_of_them(digits
 def test_the_confusion_matrix_is_that_of_the_outcome(digits):
     folder, page = digits
     matrix = outcome(folder)["review"]["matrix"]
-    (shown,) = [table for table in page.tables if table[0][1:2] == ["taken for"]]
-    assert shown[1] == ["is", *"0123456789", "right"]
+    (shown,) = [table for table in page.tables if table[0][1:2] == ["predicted"]]
+    assert shown[1] == ["actual", *"0123456789", "correct"]
     for k, (cells, counts) in enumerate(zip(shown[2:], matrix, strict=True)):
         assert cells == [str(k), *map(str, counts), percent(counts[k] / sum(counts))]
 
@@ -143,8 +143,10 @@ def test_the_worst_mistakes_are_pictures_with_what_they_were_taken_for(digits):
     shown = page.all("img")[: len(worst)]
     assert [given["alt"] for given in shown] == [f"Image of row {row['row']}" for row in worst]
     for row in worst:
-        assert f"taken for {row['predicted']} {percent(row['sure'])}" in page.text
-        assert f"is {row['target']} {percent(row['target_output'])} row {row['row']}" in page.text
+        assert f"predicted {row['predicted']} {percent(row['sure'])}" in page.text
+        assert (
+            f"actual {row['target']} {percent(row['target_output'])} row {row['row']}" in page.text
+        )
 
 
 def test_the_first_layer_is_shown_as_pictures(digits):
@@ -167,20 +169,20 @@ def test_settings_that_are_not_the_usual_ones_are_marked(digits):
 
 def test_the_doctor_is_heard(digits, tmp_path):
     _, page = digits
-    assert "The doctor looked for what commonly goes wrong, and found nothing." in page.text
+    assert "The doctor checked for common problems and found none." in page.text
     table = written(tmp_path / "animals.csv", "\n".join(animals()))
     done("train", table, "--label", "kind", *QUICK, "--epochs", 1, "--doctor", "--out", tmp_path)
     (advice,) = outcome(tmp_path)["advice"]
     text = read_page(write_report(tmp_path).path).text
-    assert f"{advice['fault'].capitalize()}. The evidence: {advice['evidence']}." in text
-    assert f"What to do: {advice['mend']}." in text
+    assert f"{advice['fault'].capitalize()}. Evidence: {advice['evidence']}." in text
+    assert f"Fix: {advice['mend']}." in text
 
 
 def test_the_command_that_repeats_a_training_can_be_typed_as_it_stands(digits, tmp_path):
     folder = tmp_path / "my runs; $HOME"
     shutil.copytree(digits[0], folder)
     page = read_page(write_report(folder).path)
-    command = page.text.partition("The same training again:")[2].partition("Made by")[0]
+    command = page.text.partition("To repeat this training run:")[2].partition("Made by")[0]
     assert shlex.split(command)[-2:] == ["--config", str(folder / "config.toml")]
 
 
@@ -201,7 +203,7 @@ def test_a_regression_shows_residuals_and_predictions_over_targets(tmp_path):
     assert chart.count("<use ") >= len(kept["pairs"])
     assert "Accuracy" not in page.text
     assert page.all(
-        "svg", **{"aria-label": "What the model says over a (horizontal) and b (vertical)"}
+        "svg", **{"aria-label": "Output of the model over a (horizontal) and b (vertical)"}
     )
 
 
@@ -213,16 +215,16 @@ def test_many_classes_are_a_picture_and_a_list(tmp_path):
     page = read_page(write_report(tmp_path / "run").path)
     kept = outcome(tmp_path / "run")["review"]["confused"]
     wanted = [[t, p, str(count)] for t, p, count in kept[: sections.COMMONEST]]
-    assert page.table("is", "taken for", "rows") == wanted
+    assert page.table("actual", "predicted", "rows") == wanted
     assert [given for given in page.all("svg") if given["aria-label"].startswith("Confusion")]
 
 
 def test_rows_that_are_too_wide_are_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(error_analysis, "WIDEST", 8)
+    monkeypatch.setattr(error_analysis, "MAX_INPUTS", 8)
     done("train", image_folder(tmp_path / "data"), *QUICK, "--epochs", 0, "--out", tmp_path / "run")
     written_page = write_report(tmp_path / "run")
     page = read_page(written_page.path)
-    assert "The inputs of these rows are not kept: 9 numbers in each are too many." in page.text
+    assert "The inputs of these rows were not stored: 9 numbers per row are too many." in page.text
     assert written_page.traces == []
 
 
@@ -231,9 +233,9 @@ def test_of_wide_rows_the_first_inputs_are_shown(tmp_path):
     np.savez(tmp_path / "wide.npz", x=rng.normal(size=(90, 11)), y=rng.integers(0, 2, 90))
     done("train", tmp_path / "wide.npz", *QUICK, "--epochs", 1, "--out", tmp_path / "run")
     page = read_page(write_report(tmp_path / "run").path)
-    shown = page.table("row", "is", "taken for", "sure", "input 1", "input 2")
+    shown = page.table("row", "actual", "predicted", "confidence", "input 1", "input 2")
     assert {len(row) for row in shown} == {4 + sections.COLUMNS + 1}
-    assert "Of the inputs the first are shown; 3 more are in outcome.json." in page.text
+    assert "Only the first inputs are shown; 3 more are in outcome.json." in page.text
 
 
 # --- names that are hostile ---
@@ -308,5 +310,5 @@ def test_a_long_history_is_cut_in_the_table_and_whole_in_the_curves(digits, tmp_
     assert len(rows) == sections.ROWS + 1
     assert [row[0] for row in (rows[0], rows[-1])] == ["1", "1,000"]
     assert "333 best" in [row[0] for row in rows]
-    assert f"{sections.ROWS + 1} of 1000 epochs." in page.text
+    assert f"{sections.ROWS + 1} of 1000 epochs are shown." in page.text
     assert len(drawn(page, "Loss", 1)) > 2

@@ -40,7 +40,7 @@ def diverging(tmp_path):
         "optimizer": "sgd",
         "batch_size": 4,
     }
-    return prepare_run(RunSettings(**SHORT, **settings, learning_rate=1e6, batch_size=4))
+    return prepare_run(RunSettings(**SHORT, **settings, learning_rate=1e6))
 
 
 def test_a_run_that_reaches_its_end_fills_its_folder(tmp_path):

@@ -1,4 +1,4 @@
-"""A real browser for tests: Chromium with no network, what it said, and an audit of its page."""
+"""A real browser for tests: Chromium without a network, its log, and an audit of its page."""
 
 import contextlib
 import importlib.util
@@ -17,14 +17,14 @@ _OPTIONS = (
 
 
 class Browser:
-    """A window that opens files and keeps account of what they ask for and complain of."""
+    """A window that opens files and records their requests and log messages."""
 
     def __init__(self, driver):
         self.driver = driver
         self.run = driver.execute_script
 
     def open(self, page, *, width=1280, height=900, scheme="light", language="en-US", still=False):
-        """Open a page (a text) as a file, as somebody with that window and those wishes."""
+        """Open a page (a text) as a file, in a window with the given size and preferences."""
         self.command(
             "Emulation.setDeviceMetricsOverride",
             **{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
@@ -39,7 +39,7 @@ class Browser:
         self.command("Emulation.setUserAgentOverride", userAgent=agent, acceptLanguage=language)
         path = Path(tempfile.mkdtemp(dir=self.folder)) / "page.html"
         path.write_text(page, "utf-8")
-        self.complaints(), self.requests()  # those of the page before
+        self.complaints(), self.requests()  # clear those of the previous page
         self.driver.get(path.as_uri())
         return path.as_uri()
 
@@ -47,14 +47,14 @@ class Browser:
         return self.driver.execute_cdp_cmd(name, parameters)
 
     def complaints(self):
-        """Return what has come on the console since it was last asked."""
+        """Return the console messages since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def requests(self):
-        """Return the addresses that were asked for since it was last asked, but for ``data:``."""
+        """Return the addresses requested since the last call, without ``data:``."""
         events = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
         sent = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
-        addresses = [told["request"]["url"] for told in sent]
+        addresses = [request["request"]["url"] for request in sent]
         return [address for address in addresses if not address.startswith("data:")]
 
     def find(self, selector):
@@ -67,14 +67,14 @@ class Browser:
         return self.run("return document.querySelector(arguments[0]).textContent", selector)
 
     def press(self, *keys):
-        """Press keys where the focus is: names as in selenium's Keys, or characters."""
+        """Press keys at the focus: names as in selenium's Keys, or characters."""
         from selenium.webdriver.common.keys import Keys
 
         for key in keys:
             self.driver.switch_to.active_element.send_keys(getattr(Keys, key, key))
 
     def click_on(self, selector):
-        """Click on the middle of an element as it lies in the window."""
+        """Click on the middle of an element."""
         middle = self.run(
             "const box = document.querySelector(arguments[0]).getBoundingClientRect();"
             "return [box.left + box.width / 2, box.top + box.height / 2]",
@@ -89,11 +89,11 @@ class Browser:
             self.command("Input.dispatchMouseEvent", type=kind, x=x, y=y, **press)
 
     def audit(self):
-        """Return the serious faults that axe-core finds in what is shown, one line for each."""
-        found = importlib.util.find_spec("axe_playwright_python")
-        if found is None:
-            pytest.skip("axe-core is not there (pip install --no-deps axe-playwright-python)")
-        self.run(Path(found.origin).with_name("axe.min.js").read_text("utf-8"))
+        """Return the serious faults that axe-core finds in the page, one line for each."""
+        axe = importlib.util.find_spec("axe_playwright_python")
+        if axe is None:
+            pytest.skip("axe-core is not installed (pip install --no-deps axe-playwright-python)")
+        self.run(Path(axe.origin).with_name("axe.min.js").read_text("utf-8"))
         result = self.driver.execute_async_script("axe.run().then(arguments[0])")
         assert result["passes"]
         return [
@@ -106,7 +106,7 @@ class Browser:
 
 @contextlib.contextmanager
 def started():
-    """Start Chromium, or skip the tests that need it where it is not there."""
+    """Start Chromium, or skip the tests that need it if it is not installed."""
     selenium = importlib.util.find_spec("selenium")
     programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
     missing = [*([] if selenium else ["selenium"]), *(n for n, at in programs.items() if not at)]

@@ -1,4 +1,4 @@
-"""Traces of many kinds for the tests of the trace page, and the data that stands in a page."""
+"""Traces for the tests of the trace page, and the data in a page."""
 
 import base64
 import contextlib
@@ -15,11 +15,12 @@ from backprop_xp.trace.step_trace import trace_step
 
 @contextlib.contextmanager
 def watched(browser):
-    """Yield what opens the page of a trace and returns its data; the page must keep silent."""
+    """Yield a function that opens the page of a trace and returns its data; check that the page
+    logs nothing and requests nothing else."""
     addresses = []
 
-    def open_page(trace, **wishes):
-        addresses.append(browser.open(trace_page(trace), **wishes))
+    def open_page(trace, **settings):
+        addresses.append(browser.open(trace_page(trace), **settings))
         return trace.as_data()
 
     yield open_page
@@ -31,7 +32,7 @@ def example(name):
     return read_example(name).trace()
 
 
-def trace_of(sizes, activations=None, *, dtype="float64", samples=1, **told):
+def trace_of(sizes, activations=None, *, dtype="float64", samples=1, **options):
     """Return a trace of a network with random weights and random samples."""
     activations = activations or [*["tanh"] * (len(sizes) - 2), "softmax"]
     xp = backend_namespace("numpy")
@@ -40,23 +41,23 @@ def trace_of(sizes, activations=None, *, dtype="float64", samples=1, **told):
     loss = "cross_entropy" if activations[-1] == "softmax" else "half_squared_error"
     return trace_step(
         network,
-        told.pop("loss", loss),
+        options.pop("loss", loss),
         initial_parameters(network, 5, xp=xp, dtype=getattr(xp, dtype)),
         rng.random((samples, sizes[0])),
         rng.integers(sizes[-1], size=samples) if loss == "cross_entropy" else rng.random((1, 1)),
         dtype=dtype,
-        **told,
+        **options,
     )
 
 
-def image_trace(**told):
-    """Return a trace of a network that looks at an image of 6 by 5 pixels."""
+def image_trace(**options):
+    """Return a trace of a network for images of 6 by 5 pixels."""
     return trace_of(
         (30, 12, 4),
         image_shape=(6, 5),
         classes=("ant", "bee", "cat", "dog"),
         title="An image",
-        **told,
+        **options,
     )
 
 
@@ -69,7 +70,7 @@ HOSTILE = (
 
 
 def hostile_trace():
-    """Return a trace whose every name would like to be code."""
+    """Return a trace all of whose names contain code."""
     return trace_of(
         (4, 3, 4),
         features=HOSTILE,
@@ -80,7 +81,7 @@ def hostile_trace():
 
 
 def page_data(page):
-    """Return the data that stands in a page, as its scripts read it."""
+    """Return the data in a page, as its scripts read it."""
     _, _, after = page.partition('id="trace-data">')
     return json.loads(after.partition("</script>")[0])
 

@@ -1,4 +1,4 @@
-"""The trace of a training step: its numbers are those of the notes, of training, and of each
+"""The trace of a training step: its numbers agree with the notes, with training and with each
 other."""
 
 import json
@@ -17,10 +17,10 @@ from backprop_xp.nn.losses import LOSSES, fused_form
 from backprop_xp.nn.network import Layer, Network, initial_parameters
 from backprop_xp.nn.optimizers import OPTIMIZERS, get_optimizer
 from backprop_xp.nn.regularizers import Penalty
-from backprop_xp.trace.derivatives import FUSED, derivative
 from backprop_xp.trace.examples import read_example
 from backprop_xp.trace.formulas import put_in
 from backprop_xp.trace.step_trace import trace_step
+from backprop_xp.trace.table import state_after, state_symbols
 from backprop_xp.training.fit import fit
 
 EXAMPLES = worked_examples()
@@ -28,7 +28,7 @@ NOTE_000, NOTE_001 = EXAMPLES["note_000"], EXAMPLES["note_001"]
 
 
 def agree(got, wanted):
-    """Say whether all numbers are those of the notes, to 1e-9."""
+    """Return whether all numbers equal those of the notes to 1e-9."""
     return float(np.max(np.abs(np.asarray(got) - np.asarray(wanted)))) <= 1e-9
 
 
@@ -215,6 +215,16 @@ def test_what_an_optimizer_keeps_starts_at_zero():
         assert layer["slots"]["sum"]["after"] == layer["gradient"]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_state_of_adam_is_shown_as_in_the_textbook(dtype):
+    data = as_json(traced(optimizer=get_optimizer("adam", beta1=0.75, beta2=0.9), dtype=dtype))
+    assert state_symbols(data) == ["m", "v"]
+    for place, layer in enumerate(data["layers"], start=1):
+        g = layer["gradient"]["weights"][0][1]
+        wanted = {"m": 0.25 * g, "v": 0.1 * g * g, "m̂": g, "v̂": g * g}
+        assert state_after(data, place, 0, 1) == pytest.approx(wanted, rel=TOLERANCE[dtype])
+
+
 def test_the_arrays_that_are_given_are_left_as_they_were(library, dtype):
     network = Network((4, 5, 3, 2), ("identity", "relu", "identity"))
     parameters, x = smooth_case(network)
@@ -259,16 +269,26 @@ def test_numbers_that_are_not_finite_are_null():
 def test_a_closed_form_is_named_where_training_uses_it():
     for loss, output in PAIRS:
         fused = fused_form(LOSSES[loss], ACTIVATIONS[output])
-        assert as_json(traced(loss, output))["fused"] == (FUSED[loss] if fused else None)
+        text = LOSSES[loss].fused_formulas[output] if fused else None
+        assert as_json(traced(loss, output))["fused"] == text
     own = elementwise("sigmoid", *ACTIVATIONS["sigmoid"][3:5], output_range=(0.0, 1.0))
     assert as_json(traced("binary_cross_entropy", own))["fused"] is None
+
+
+def test_a_custom_loss_needs_no_texts():
+    loss = LOSSES["binary_cross_entropy"]._replace(
+        name="custom", derivative_formula="", fused_formulas={}
+    )
+    data = as_json(traced(loss, "sigmoid"))
+    assert (data["loss"]["derivative"], data["fused"]) == ("", None)
+    assert data["layers"] == as_json(traced("binary_cross_entropy", "sigmoid"))["layers"]
 
 
 # --- the texts of derivatives are true ------------------------------------------------------------
 
 
 def value(formula, **known):
-    """Return the value of a formula that stands as text."""
+    """Return the value of a formula given as text."""
     text = put_in(formula, known)
     for sign, python in (("·", "*"), ("½", "0.5"), ("²", "**2"), ("σ", "sigmoid")):
         text = text.replace(sign, python)
@@ -279,22 +299,22 @@ def value(formula, **known):
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_derivative_of_a_loss_stands_in_its_text(name):
     a, y = np.asarray([[0.25, 0.875]]), np.asarray([[0.5, 0.125]])
-    wanted = LOSSES[name].from_outputs(a, y, np)[1]
-    found = [value(derivative(LOSSES[name]), n=2, a_j=a[0, j], y_j=y[0, j]) for j in range(2)]
+    wanted = LOSSES[name].value_and_gradient(a, y, np)[1]
+    found = [
+        value(LOSSES[name].derivative_formula, n=2, a_j=a[0, j], y_j=y[0, j]) for j in range(2)
+    ]
     assert error(found, wanted[0]) <= 1e-5  # the text holds six digits
 
 
 @pytest.mark.parametrize("name", [name for name, loss in LOSSES.items() if loss.fused])
 def test_the_closed_form_of_a_fused_loss_stands_in_its_text(name):
     ((output, form),) = LOSSES[name].fused.items()
+    text = LOSSES[name].fused_formulas[output].removeprefix("δ = ")
     z, y = np.asarray([[0.25, -0.875]]), np.asarray([[0.5, 0.25]])
-    a = ACTIVATIONS[output].function(z, np)
+    a = ACTIVATIONS[output].forward(z, np)
     _, wanted = form(z, a, y, np)
     known = {"batch": 4, "Σ_j y_j": float(y.sum())}
-    found = [
-        value(FUSED[name].removeprefix("δ = "), a=a[0, j], y=y[0, j], z=z[0, j], **known)
-        for j in range(2)
-    ]
+    found = [value(text, a=a[0, j], y=y[0, j], z=z[0, j], **known) for j in range(2)]
     assert error(found, wanted[0] / 4) <= 1e-5
 
 

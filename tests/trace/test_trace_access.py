@@ -1,4 +1,4 @@
-"""The trace page for every reader: names, languages, themes, windows, and an audit of all."""
+"""Accessibility of the trace page: names, languages, themes, window sizes, and an audit."""
 
 import re
 

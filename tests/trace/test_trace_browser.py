@@ -1,4 +1,4 @@
-"""The trace page in a real browser: what its steps, clicks and keys show is what the trace says."""
+"""The trace page in a real browser: steps, clicks and keys show the numbers of the trace."""
 
 import pytest
 from pages import example, image_trace, trace_of, watched
@@ -14,10 +14,7 @@ def opened(browser):
 
 
 def numbers(browser, selector):
-    """Return the numbers that stand in a part of the page, every digit of them.
-
-    What is shown of each is rounded to six digits.
-    """
+    """Return the numbers in a part of the page with every digit; they are shown with six."""
     found = browser.run(
         "return [...document.querySelectorAll(arguments[0])].map(e => [e.value, e.textContent])",
         f"{selector} data.num",
@@ -32,7 +29,7 @@ def steps(browser):
 
 
 def go_to(browser, title):
-    """Walk to the step of that title with the arrow keys."""
+    """Go to the step of that title with the arrow keys."""
     for _ in range(steps(browser)):
         if browser.text("#step-title") == title:
             return
@@ -45,7 +42,7 @@ def click_unit(browser, layer, place):
 
 
 def click_line(browser, layer, j, k):
-    """Click on a line a third along it, where no other crosses."""
+    """Click on a line at a third of its length, where no other line crosses."""
     point = browser.run(
         "const root = document.querySelector('#drawing > svg').getBoundingClientRect();"
         "const line = document.querySelector(arguments[0]);"
@@ -222,7 +219,7 @@ def test_a_click_on_a_pixel_shows_it_and_its_weights(browser, opened):
 def test_long_sums_are_cut_and_can_be_had_whole(browser, opened):
     data = opened(image_trace())
     click_unit(browser, 1, 3)
-    assert "20 more that sum to" in browser.text("#details")
+    assert "20 more, which sum to" in browser.text("#details")
     rows = "return document.querySelectorAll('#details .part:first-of-type tbody tr').length"
     assert browser.run(rows) == 10 + 3
     terms = [
@@ -243,7 +240,7 @@ def test_softmax_says_why_it_has_no_curve(browser, opened):
     opened(image_trace())
     click_unit(browser, 2, 1)
     assert browser.text("#details-title") == "Layer 2, neuron 2 (class bee)"
-    assert "there is no curve of one z alone" in browser.text("#details")
+    assert "there is no curve of a single z" in browser.text("#details")
     assert not browser.find_all(".curve")
 
 
@@ -331,7 +328,7 @@ def test_a_network_that_is_cut_says_how_much_is_left_out(browser, opened):
     weights = 40 * 50 - 32 * 32 + (50 - 32) * 3
     assert f"Not drawn: 26 neurons and {weights:,} weights" in browser.text("#cut")
     click_unit(browser, 1, 0)
-    assert "30 more that sum to" in browser.text("#details")
+    assert "30 more, which sum to" in browser.text("#details")
 
 
 def test_numbers_that_are_not_finite_are_named_so(browser, opened):

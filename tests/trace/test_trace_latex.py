@@ -1,4 +1,4 @@
-"""The LaTeX and the tables of a trace: the same numbers, nothing unescaped, and it compiles."""
+"""The LaTeX document and the tables of a trace: their numbers, escaping, and compilation."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ HOSTILE = (r"\input{/etc/passwd}", "<script>&#1 100% $x$ _a_ ^^M ~ --- '' ?`", "
 
 
 def named():
-    """Return a trace all of whose names are hostile."""
+    """Return a trace with hostile names."""
     return trace_step(
         Network((2, 2, 3), ("tanh", "softmax")),
         "cross_entropy",
@@ -46,13 +46,13 @@ def large(**given):
 
 
 def value(shown):
-    """Return the number that stands in LaTeX."""
+    """Return the value of a number in LaTeX."""
     power = re.fullmatch(r"(?:(\S+) \\cdot )?10\^\{(-?\d+)\}", shown)
     return float(f"{power[1] or 1}e{power[2]}") if power else float(shown)
 
 
 def equations(document, name):
-    """Return the numbers that the document says ``name`` with its layer and place to be."""
+    """Return the values of the symbol ``name`` in the document, by layer and neuron."""
     lines = document.replace("\\\\\n&\\quad", "")
     found = re.findall(rf"^{name}\^\{{\((\d+)\)\}}_\{{(\d+)\}}\)? &= (.*)$", lines, re.MULTILINE)
     return {
@@ -64,7 +64,7 @@ def equations(document, name):
 
 
 def six(x):
-    """Return a number rounded to what is shown of it."""
+    """Return a number rounded to the six digits that are shown."""
     return float(f"{x:.6g}")
 
 
@@ -178,7 +178,7 @@ def test_what_belongs_to_a_step_is_said_above_its_tables():
     for part in (
         "40-20-12, relu-softmax",
         "learning rate η = 0.01, momentum μ = 0.9",
-        "velocity starts at",
+        "v starts at zero",
         "0.5 ½ Σw²",
         "dropout",
     ):
@@ -193,9 +193,18 @@ def one_step(**given):
 
 
 def test_the_document_works_out_a_rule_whose_numbers_it_has():
-    # The gradient is 0.5 · 2; the velocity is -η g, and Nesterov's term 0.9 of it.
-    assert r"$0.5 + (-0.5) = 0$" in one_step(optimizer="momentum")
-    assert r"$0.5 - 0.5 \cdot 1 + (-0.45) = -0.45$" in one_step(optimizer="nesterov")
+    # The gradient is 0.5 · 2, so that m̂ and v̂ are 1; the velocity is -η g.
+    for optimizer, worked in (
+        ("momentum", r"0.5 + (-0.5) = 0"),
+        ("nesterov", r"0.5 + 0.9 \cdot (-0.5) - 0.5 \cdot 1 = -0.45"),
+        ("rmsprop", r"0.5 - 0.5 \cdot 1 / (\sqrt{0.01} + 10^{-8}) = -4.5"),
+        ("adam", r"0.5 - 0.5 \cdot 1 / (\sqrt{1} + 10^{-8}) = 5 \cdot 10^{-9}"),
+        ("adamw", r"(1 - 0.5 \cdot 0.01) \cdot 0.5 - 0.5 \cdot 1 / (\sqrt{1} + 10^{-8}) = -0.0025"),
+    ):
+        assert rf"w^{{(1)}}_{{1,1}} &\leftarrow {worked}" in one_step(optimizer=optimizer)
+    # The gradient, m, v, the old and the new weight
+    row = r"$w^{(1)}_{1,2}$ & $2$ & $0.2$ & $0.004$ & $-0.25$ & $-0.75$ \\"
+    assert row in one_step(optimizer="adam")
     gradient = r"\partial L/\partial w^{(1)}_{1,1} &= 0.5 \cdot 2 = 1"
     assert gradient in one_step(optimizer="adam")
 
@@ -217,7 +226,7 @@ def test_an_activation_of_single_numbers_is_not_said_to_take_all_of_a_layer():
     given = ("squared_error", [Layer([[1e200, 0.0]], [0.0])], [[1e200, 0.0]], [[0.0]])
     document = latex_document(trace_step(Network((2, 1), "identity"), *given))
     assert "not finite" in document
-    assert "takes all inputs together" not in document
+    assert "depends on all inputs" not in document
 
 
 def test_an_activation_of_ones_own_needs_no_formula():
@@ -236,7 +245,7 @@ def test_an_activation_of_ones_own_needs_no_formula():
     "formula",
     [
         *(f.formula for f in ACTIVATIONS.values()),
-        *(f.derivative for f in ACTIVATIONS.values()),
+        *(f.derivative_formula for f in ACTIVATIONS.values()),
         *(loss.formula for loss in LOSSES.values()),
         *(make().formula for make in OPTIMIZERS.values()),
     ],
@@ -248,6 +257,12 @@ def test_every_formula_becomes_plain_latex(formula):
     assert "U+" not in shown
     assert shown.count("{") == shown.count("}")
     assert not re.search(r"(?<!\\)[#$%&]", shown)
+
+
+def test_a_hat_and_a_root_become_latex():
+    assert latex("√v̂ m̂") == r"\sqrt{\hat{v}} \hat{m}"
+    assert put_in("m - η m̂ / √v̂", {"η": 0.5, "m̂": -2.0, "v̂": 1e-9}) == ("m - 0.5 · (-2) / √1e-09")
+    assert latex("√1e-09 √0.25") == r"\sqrt{10^{-9}} \sqrt{0.25}"
 
 
 def test_numbers_are_put_in_for_letters_only():
@@ -267,7 +282,7 @@ def test_text_is_escaped_for_latex(given):
 
 
 def compiled(folder, trace):
-    """Return what pdflatex says of the document of a trace, which it must make a page of."""
+    """Compile the document of a trace with pdflatex and return its output."""
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is not installed (Debian: texlive-latex-recommended)")
     (folder / "trace.tex").write_text(latex_document(trace), encoding="utf-8")
@@ -284,7 +299,7 @@ def test_the_document_of_an_example_compiles_without_a_line_too_wide(example, tm
     assert "Overfull" not in compiled(tmp_path, read_example(example).trace())
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_document_of_a_large_network_compiles_without_a_line_too_wide(optimizer, tmp_path):
     assert "Overfull" not in compiled(tmp_path, large(optimizer=optimizer, penalty=Penalty(0.1)))
 

@@ -1,4 +1,4 @@
-"""Where a trace comes from: bundled examples, files of one's own, saved models; and mistakes."""
+"""The sources of a trace: bundled examples, custom files and saved models, and their errors."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,8 @@ from command_line import animals, done, refused_alike, written
 
 from backprop_xp import ConfigurationError, DataError, load_dataset, load_model
 from backprop_xp.data.scaling import scaling_for
-from backprop_xp.trace.examples import EXAMPLES, read_example, trace_model, trace_samples
+from backprop_xp.trace.examples import EXAMPLES, read_example
+from backprop_xp.trace.saved_model import trace_model, trace_samples
 
 GOOD = {
     "sizes": "[2, 3, 1]",
@@ -19,7 +20,7 @@ GOOD = {
 
 
 def toml(folder, **changed):
-    """Write a file that describes a step, with some keys changed, or left out where None."""
+    """Write a file that describes a step, with some keys changed, or left out if None."""
     lines = [f"{key} = {text}" for key, text in {**GOOD, **changed}.items() if text is not None]
     return str(written(folder / "net.toml", "\n".join(lines)))
 
@@ -61,7 +62,7 @@ def test_a_file_says_loss_rule_penalty_and_type(tmp_path):
     [
         ({"lernrate": "1"}, "unknown key 'lernrate'"),
         ({"learning_rat": "1"}, "did you mean 'learning_rate'"),
-        ({"weights": None}, "there is no weights"),
+        ({"weights": None}, "weights is missing"),
         ({"sizes": "[2, 0, 1]"}, "layer 1 has the size 0"),
         ({"sizes": '"2-3-1"'}, "give a list: [2, 3, 1]"),
         ({"activations": '["tanh"]'}, "1 activations were given for 2 layers"),
@@ -69,8 +70,8 @@ def test_a_file_says_loss_rule_penalty_and_type(tmp_path):
         ({"activations": "3"}, "activations is 3"),
         ({"activations": "[3, 4]"}, "unknown activation 3"),
         ({"loss": '"huberr"'}, "did you mean 'huber'"),
-        ({"loss": "1"}, "loss is 1 | give a text"),
-        ({"optimizer": '["sgd"]'}, "optimizer is ['sgd'] | give a text"),
+        ({"loss": "1"}, "loss is 1 | give a string"),
+        ({"optimizer": '["sgd"]'}, "optimizer is ['sgd'] | give a string"),
         ({"momentum": "0.5"}, "the optimizer 'sgd' has no hyperparameter 'momentum'"),
         ({"optimizer": '"adam"', "momentum": "1"}, "hyperparameter of the optimizer 'adam'"),
         ({"optimizer": '"adam"', "beta1": "1.5"}, "beta1 is 1.5"),
@@ -91,7 +92,7 @@ def test_a_file_says_loss_rule_penalty_and_type(tmp_path):
             "row 2 of the weights of layer 1 has 3 numbers, and row 1 has 2",
         ),
         ({"weights": "[[[1, 2], [3, 4], [5, 6]]]"}, "weights: 1 for 2 layers"),
-        ({"weights": "[[1, 2], [3, 4]]"}, "the weights of layer 1 are no rows of numbers"),
+        ({"weights": "[[1, 2], [3, 4]]"}, "the weights of layer 1 are not rows of numbers"),
         ({"weights": "3"}, "weights: none for 2 layers"),
         (
             {"weights": '[[[1, 2], [3, "4"], [5, 6]], [[1, 2, 3]]]'},
@@ -101,10 +102,10 @@ def test_a_file_says_loss_rule_penalty_and_type(tmp_path):
         ({"weights": f"[[[1, 2], [3, 1{'0' * 400}], [5, 6]], [[1, 2, 3]]]"}, "that is finite"),
         ({"biases": "[[1, 2], [4]]"}, "the biases of layer 1 have the shape (1, 2), not (1, 3)"),
         ({"biases": "[[1, 2, 3]]"}, "biases: 1 for 2 layers"),
-        ({"biases": "[1, 2]"}, "the biases of layer 1 are no rows of numbers"),
-        ({"inputs": "[1.0, 2.0]"}, "the inputs are no rows of numbers"),
+        ({"biases": "[1, 2]"}, "the biases of layer 1 are not rows of numbers"),
+        ({"inputs": "[1.0, 2.0]"}, "the inputs are not rows of numbers"),
         ({"inputs": "[[1.0]]"}, "the inputs have the shape (1, 1), not (1, 2)"),
-        ({"targets": "[]"}, "the targets are no rows of numbers"),
+        ({"targets": "[]"}, "the targets are not rows of numbers"),
         ({"targets": "[[1], [0]]"}, "there are 1 rows of inputs and 2 of targets"),
         ({"targets": "[[true]]"}, "a number in the targets is True"),
     ],
@@ -148,7 +149,7 @@ def test_a_source_that_is_not_there_is_refused(tmp_path):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """The folder of a short training on the bundled digits."""
+    """Return the folder of a short training run on the bundled digits."""
     folder = tmp_path_factory.mktemp("run")
     rule = ("--optimizer", "nesterov", "--momentum", 0.8, "--learning-rate", 0.05, "--l2", 2.0)
     given = ("--epochs", 2, "--hidden", 12, "--seed", 0, "--device", "cpu", "--dropout", 0.25)
@@ -201,7 +202,7 @@ def test_a_model_without_its_settings_is_traced_by_gradient_descent(run, tmp_pat
 
 
 def test_several_samples_are_one_batch_in_their_order(run):
-    trace = samples_of(run, 9, 2, 9, part="train")
+    trace = samples_of(run, 9, 2, 9, split="train")
     digits = load_dataset("digits")
     wanted = [digits.classes[digits.train.targets[row]] for row in (9, 2, 9)]
     samples = trace.as_data()["samples"]

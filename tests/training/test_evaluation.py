@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backprop_xp.errors import DataError
+from backprop_xp.nn.backpropagation import forward
 from backprop_xp.nn.losses import get_loss
-from backprop_xp.nn.network import Network, forward
+from backprop_xp.nn.network import Network
 from backprop_xp.training import evaluation
-from backprop_xp.training.evaluation import chunks, evaluate, predict
+from backprop_xp.training.evaluation import evaluate, predict, row_slices
 
 N = 600  # three chunks of 256 rows at least
 NETWORK = Network((4, 5, 3), ("tanh", "softmax"))
@@ -22,7 +23,7 @@ OUTPUTS = forward(NETWORK, PARAMETERS, X).a[-1]
 @pytest.fixture
 def many_chunks(monkeypatch):
     monkeypatch.setattr(evaluation, "_CHUNK", 1)
-    assert len(list(chunks(NETWORK, X))) == 3
+    assert len(list(row_slices(NETWORK, X))) == 3
 
 
 def test_predictions_are_the_outputs_of_the_forward_pass(library, dtype, tolerance):
@@ -58,7 +59,7 @@ def test_evaluation_in_chunks_is_that_of_one_piece(library, monkeypatch, loss):
     given = library.layers(PARAMETERS), library.array(X), library.array(Y)
     one = evaluate(NETWORK, get_loss(loss), *given, xp=library.xp)
     monkeypatch.setattr(evaluation, "_CHUNK", 1)
-    assert len(list(chunks(NETWORK, X))) == 3
+    assert len(list(row_slices(NETWORK, X))) == 3
     many = evaluate(NETWORK, get_loss(loss), *given, xp=library.xp)
     assert error(many.pop("loss"), one.pop("loss")) <= 1e-12
     assert many == one
@@ -68,7 +69,7 @@ def test_evaluation_in_chunks_is_that_of_one_piece(library, monkeypatch, loss):
 def test_chunks_cover_every_row_once_and_in_order(n, size, chunk):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation, "_CHUNK", chunk)
-        parts = list(chunks(Network((1, size), "identity"), np.empty((n, 1))))
+        parts = list(row_slices(Network((1, size), "identity"), np.empty((n, 1))))
     assert [row for part in parts for row in range(n)[part]] == list(range(n))
     assert all(part.stop - part.start <= max(256, chunk // size) for part in parts)
 

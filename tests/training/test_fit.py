@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backprop_xp.backend import arrays, random
-from backprop_xp.backend.devices import select
+from backprop_xp.backend.devices import select_device
+from backprop_xp.backend.host import is_synchronous
+from backprop_xp.data.loader import DataLoader
 from backprop_xp.errors import ConfigurationError
+from backprop_xp.nn.backpropagation import forward, loss_and_gradients
 from backprop_xp.nn.losses import get_loss
-from backprop_xp.nn.network import Layer, Network, forward, initial_parameters, loss_and_gradients
-from backprop_xp.training import step, trainer
-from backprop_xp.training.execution.eager import reads_freely
+from backprop_xp.nn.network import Layer, Network, initial_parameters
+from backprop_xp.training import step
 from backprop_xp.training.fit import fit
 
 N = 25
@@ -70,12 +72,14 @@ def test_training_equals_a_plain_loop(library, dtype, tolerance):
 def test_a_seed_gives_the_same_start_and_the_same_shuffles_everywhere(library, monkeypatch):
     orders = []
 
-    class Spy(trainer.Runner):
-        def epoch(self, parameters, slots, data, order, *rest, **options):
-            orders.append(library.numpy(order).tolist())
-            return super().epoch(parameters, slots, data, order, *rest, **options)
+    chunks = DataLoader.chunks
 
-    monkeypatch.setattr(trainer, "Runner", Spy)
+    def spy(self, seed, epoch):
+        for data, order in chunks(self, seed, epoch):
+            orders.append(library.numpy(order).tolist())
+            yield data, order
+
+    monkeypatch.setattr(DataLoader, "chunks", spy)
     train(library, epochs=3)
     assert orders == [random.permutation(3, epoch, N).tolist() for epoch in range(3)]
     start = initial_parameters(NETWORK, 3, xp=np, dtype=np.float64)
@@ -188,7 +192,7 @@ def test_reads_of_the_device_do_not_grow_with_the_number_of_steps(library, monke
         monkeypatch.setattr(owner, name, read)
 
     counted(arrays, "to_numpy")
-    if not reads_freely(library.xp):
+    if not is_synchronous(library.xp):
         for name in ("__float__", "__int__", "__bool__", "item", "tolist"):
             counted(type(library.array([1.0])), name)
     counts = []
@@ -346,7 +350,7 @@ def test_xor_is_learnt_on_every_library(library):
 
 def test_a_placement_by_name_is_selected():
     state = fit(NETWORK, (X, LABELS), device="cpu", dtype="float64", **SETTINGS)
-    placed = fit(NETWORK, (X, LABELS), device=select("cpu"), dtype="float64", **SETTINGS)
+    placed = fit(NETWORK, (X, LABELS), device=select_device("cpu"), dtype="float64", **SETTINGS)
     assert bytes_of(state.parameters) == bytes_of(placed.parameters)
 
 

@@ -8,14 +8,9 @@ from helpers import bytes_of, numpy_of
 
 from backprop_xp import Network, fit
 from backprop_xp.nn.activations import elementwise
+from backprop_xp.nn.backpropagation import forward, loss_and_gradients
 from backprop_xp.nn.losses import get_loss
-from backprop_xp.nn.network import (
-    Layer,
-    forward,
-    initial_parameters,
-    loss_and_gradients,
-    map_arrays,
-)
+from backprop_xp.nn.network import Layer, initial_parameters, map_arrays
 from backprop_xp.training.layer_statistics import (
     MEASURES,
     SAMPLE,

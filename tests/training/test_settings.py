@@ -69,7 +69,7 @@ def test_a_hyperparameter_that_the_optimizer_has_not_is_refused():
 
 
 def test_a_hyperparameter_reaches_the_optimizer():
-    plain = TrainingSettings(optimizer="adamw", beta1=0.5, weight_decay=0.25).optimizer_record()
+    plain = TrainingSettings(optimizer="adamw", beta1=0.5, weight_decay=0.25).resolve_optimizer()
     _, _, eta, _, keep = plain.scalars(0.1, 2)
     assert abs(keep - (1.0 - 0.1 * 0.25)) <= 1e-15
     assert abs(eta - 0.1 * math.sqrt(1.0 + 0.999) * 0.5 / (1.0 - 0.5**2)) <= 1e-15
@@ -79,7 +79,7 @@ def test_records_of_ones_own_are_taken_as_they_are():
     loss, optimizer = LOSSES["squared_error"]._replace(name="mine"), sgd()
     settings = TrainingSettings(loss=loss, optimizer=optimizer)
     assert settings.loss is loss
-    assert settings.optimizer_record() is optimizer
+    assert settings.resolve_optimizer() is optimizer
 
 
 def test_settings_cannot_be_changed_after_they_are_checked():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import Backend, bytes_of
 
-from backprop_xp.backend.devices import select
+from backprop_xp.backend.devices import select_device
 from backprop_xp.nn.network import Network
 from backprop_xp.nn.optimizers import sgd
 from backprop_xp.training.fit import fit
@@ -51,7 +51,7 @@ def test_training_that_goes_on_ends_as_if_it_had_never_stopped(library):
 
 @pytest.mark.parametrize("cut", [0, 1, 3, 4])
 def test_training_may_be_cut_after_any_epoch(cut):
-    check_going_on(Backend("numpy", select("cpu")), cut)
+    check_going_on(Backend("numpy", select_device("cpu")), cut)
 
 
 def test_the_optimizer_counts_the_steps_of_the_whole_training():

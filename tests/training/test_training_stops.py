@@ -8,14 +8,9 @@ from helpers import bytes_of, errors, numpy_of, plain_epoch
 
 from backprop_xp.backend import random
 from backprop_xp.errors import DivergenceError
+from backprop_xp.nn.backpropagation import loss_and_gradients
 from backprop_xp.nn.losses import get_loss
-from backprop_xp.nn.network import (
-    Layer,
-    Network,
-    initial_parameters,
-    loss_and_gradients,
-    map_arrays,
-)
+from backprop_xp.nn.network import Layer, Network, initial_parameters, map_arrays
 from backprop_xp.training import step
 from backprop_xp.training.fit import fit
 from backprop_xp.training.state import TrainingInterrupted
@@ -232,7 +227,7 @@ def test_learning_rates_of_the_callers_own_take_the_place_of_the_settings(librar
         asked.append((state.epoch, state.step, steps))
         return [settings["learning_rate"] * 0.5] * steps
 
-    state = fit(NETWORK, data_on(library), rates=rates, **settings)
+    state = fit(NETWORK, data_on(library), learning_rates=rates, **settings)
     assert asked == [(0, 0, 3), (1, 3, 3), (2, 6, 3)]
     halved = {**settings, "learning_rate": settings["learning_rate"] * 0.5}
     assert bytes_of(state.parameters) == bytes_of(

@@ -33,7 +33,7 @@ function plot(points, reach, z, value, label) {
   );
 }
 
-/** Both curves of a layer at a neuron's z, or why there are none. */
+/** Both curves of a layer at a neuron's z, or the reason why there are none. */
 function curves(layer, place) {
   const { curve, formula: f, derivative, activation } = LAYERS[layer - 1];
   const z = unit("z", layer, place);

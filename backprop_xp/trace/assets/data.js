@@ -1,6 +1,6 @@
-// The trace: the numbers of one training step, unpacked, and how the page asks for them.
+// The trace: the unpacked numbers of one training step, and functions that look them up.
 //
-// A unit is (layer, place): layer 0 are the inputs, and place counts the units that are shown.
+// A unit is (layer, place): layer 0 is the inputs, and place counts the units that are shown.
 
 const DEPTH = DATA.layers.length;
 const SIZES = DATA.network.sizes;
@@ -46,13 +46,13 @@ const SAMPLES = DATA.samples.map((sample) => ({
 const HAS_BIAS = DATA.network.bias;
 const hiddenUnits = (layer) => SIZES[layer] - SHOWN[layer].length;
 
-/** What the page shows just now; everything is drawn from it. */
+/** What the page currently shows; everything is drawn from this. */
 const state = {
   step: 0,
   sample: 0,
   chosen: null, // {kind: "neuron" | "weight" | "bias" | "input", layer, j, k}
-  roving: [], // for each layer the place to which the tab key leads
-  focus: [], // for each layer the place of the neuron that stands for it in formulas with numbers
+  roving: [], // for each layer the place that the tab key moves to
+  focus: [], // for each layer the place of the neuron used in formulas with numbers
   language: "en",
   full: false, // every digit
   playing: false,
@@ -80,20 +80,20 @@ function parameter(record, layer, j, k) {
   return k === null ? record.bias[j] : weight(record, layer, j, k);
 }
 
-/** New less old, in the network's own precision. */
+/** New minus old, in the precision of the network. */
 function change(layer, j, k) {
   const { old, new: after } = LAYERS[layer - 1];
   const difference = parameter(after, layer, j, k) - parameter(old, layer, j, k);
   return SINGLE ? Math.fround(difference) : difference;
 }
 
-/** The value that a line of the drawing stands for. */
+/** The value that a line of the drawing shows. */
 function lineValue(quantity, layer, j, k) {
   if (quantity === "change") return change(layer, j, k);
   return parameter(LAYERS[layer - 1][quantity], layer, j, k);
 }
 
-/** The products w·a that make the sum of a neuron, and what the units that are not shown add. */
+/** The products w·a in the sum of a neuron, with the total and the number of hidden terms. */
 function sumTerms(layer, j) {
   const record = LAYERS[layer - 1].old;
   const terms = SHOWN[layer - 1].map((_, k) => {
@@ -105,7 +105,7 @@ function sumTerms(layer, j) {
   return { terms, total: unit("z", layer, j) - bias, left: hiddenUnits(layer - 1) };
 }
 
-/** The products w·δ that bring the error of the layer above to a hidden neuron. */
+/** The products w·δ that carry the error of the layer above to a hidden neuron. */
 function errorTerms(layer, k) {
   const record = LAYERS[layer].old;
   const terms = SHOWN[layer + 1].map((_, j) => {
@@ -117,7 +117,7 @@ function errorTerms(layer, k) {
   return { terms, total: unit("incoming", layer, k), left: hiddenUnits(layer + 1) };
 }
 
-/** The largest terms, and how many others there are with their sum; all in order if few. */
+/** The largest terms, and the number and the sum of the others; all in order if there are few. */
 function cutTerms({ terms, total, left }, most) {
   let kept = terms;
   if (terms.length > most) {

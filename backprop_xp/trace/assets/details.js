@@ -1,7 +1,7 @@
-// What is behind a neuron, a weight, a bias or an input, when it is chosen.
+// The details of a selected neuron, weight, bias or input: how its numbers are computed.
 
 const MOST_ROWS = 10;
-const uncut = new Set(); // tables of which all rows were asked for, while the choice holds
+const uncut = new Set(); // tables expanded to all rows, until another thing is selected
 
 function renderDetails() {
   const { chosen } = state;
@@ -34,7 +34,7 @@ const detailsHead = (chosen) =>
 
 const part = (title, ...content) => h("section", { class: "part" }, h("h3", {}, title), content);
 
-/** Show a table whole, and keep the focus near to where it was. */
+/** A button that shows all rows of a table and keeps the focus nearby. */
 const showAllButton = (key) =>
   moreButton(() => {
     uncut.add(key);
@@ -42,7 +42,7 @@ const showAllButton = (key) =>
     document.getElementById("details").focus();
   });
 
-/** A sum of products w·x term by term, the largest if there are many. */
+/** A table of the products w·x of a sum: the largest if there are many. */
 function sumTable(key, sum, letters, extra, total, caption) {
   const { kept, others, rest } = cutTerms(sum, uncut.has(key) ? Infinity : MOST_ROWS);
   const rows = kept.map((term) =>
@@ -126,7 +126,7 @@ function errorDetails(layer, j) {
   ];
 }
 
-/** The numbers of an error that is not split into factors. */
+/** The numbers of an error that has no factors. */
 const errorNumbersOf = (layer, j) => [
   line(
     "a = ",
@@ -219,7 +219,7 @@ function gradientDetails(layer, j, k) {
   ];
 }
 
-/** The terms of a penalty, with the numbers that do not change in a step. */
+/** The terms of a penalty, with its coefficients as numbers. */
 function penaltyText(layer, j, k) {
   const { l1, l2 } = DATA.penalty;
   const p = () => (k === null ? name.unit("b", layer, j) : name.weight(layer, j, k));

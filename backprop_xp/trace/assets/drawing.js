@@ -1,11 +1,12 @@
-// The network, drawn: circles for neurons, lines for weights, an image where the inputs are one.
+// The drawing of the network: circles for neurons, lines for weights, and an image for inputs
+// that are one.
 
 const TOP = 46; // room for the names of the layers
-const BOTTOM = 26; // and for what is left out
+const BOTTOM = 26; // room for the note on hidden units
 
-let drawn = null; // what the last drawing is made of
+let drawn = null; // the elements of the last drawing
 
-/** The least distance between two neurons, by how many there are in their layer. */
+/** The smallest distance between two neurons of a layer of that size. */
 const pitchOf = (units) => (units <= 5 ? 64 : units <= 10 ? 47 : units <= 16 ? 34 : 18.5);
 
 function layoutOf(room) {
@@ -142,7 +143,7 @@ function inputLabel(place, r) {
   );
 }
 
-/** Class and target at an output; in two lines where there is room. */
+/** Class and target at an output, in two lines if there is room. */
 function outputLabel(place, r, pitch, wide) {
   const given = unitLabel(DEPTH, place);
   const label = svg("text", { class: "label", x: r + 10 });
@@ -162,7 +163,7 @@ function outputLabel(place, r, pitch, wide) {
   return label;
 }
 
-/** A text cut to a width in letters, of which a Chinese one counts for two. */
+/** A text cut to a width in letters; a Chinese character counts as two. */
 function clipped(text, most) {
   const characters = [...text];
   let width = 0;
@@ -212,7 +213,7 @@ function imageParts() {
   return [drawn.grid.group, drawn.map.group, drawn.mapName];
 }
 
-// --- what each step changes in it --------------------------------------------------------------
+// --- what each step changes --------------------------------------------------------------------
 
 function updateDrawing() {
   const step = currentStep();
@@ -238,7 +239,7 @@ function updateHead(layer) {
   if (note) note.textContent = t("more_units", { count: left });
 }
 
-/** The largest size among numbers, to which the others are drawn. */
+/** The largest absolute value, which sets the scale of a drawing. */
 const largest = (values) =>
   values.reduce((most, value) => (Math.abs(value) > most ? Math.abs(value) : most), 0) || 1;
 
@@ -326,7 +327,7 @@ function updateImage(step) {
   });
 }
 
-/** Mark what was chosen, and bring out the lines of a chosen neuron. */
+/** Mark the selected thing, and highlight the lines of a selected neuron. */
 function updateChosen() {
   const { chosen } = state;
   drawn.root.classList.toggle(
@@ -366,5 +367,5 @@ function updateChosen() {
   );
 }
 
-/** The neuron of a layer to which the tab key leads; the arrow keys go on from there. */
+/** The neuron of a layer that the tab key moves to; the arrow keys go on from there. */
 const rovingPlace = (layer) => state.roving[layer] ?? (layer ? focusOf(layer) : 0);

@@ -1,4 +1,4 @@
-// Building the page: elements from text and numbers alone, so that no data is ever read as markup.
+// Building the page: elements are made from text and numbers only, so that data is never markup.
 
 const namespaces = document.getElementById("namespaces").content;
 const SVG = namespaces.querySelector("svg").namespaceURI;
@@ -20,12 +20,12 @@ const svg = (tag, attributes = {}, ...children) =>
   fill(document.createElementNS(SVG, tag), attributes, children);
 const m = (tag, ...children) => fill(document.createElementNS(MATH, tag), {}, children);
 
-/** A text of the page in its present language, with {names} replaced. */
+/** A text of the page in the current language, with {names} replaced. */
 function t(key, values = {}) {
   return TEXTS[state.language][key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
-/** A number: rounded, with every digit on hover, or with every digit where that was asked for. */
+/** A number: rounded, with every digit on hover, or with every digit if that is switched on. */
 function number(x) {
   if (x === null) return h("span", {}, "–");
   const exact = exactly(x);
@@ -34,10 +34,10 @@ function number(x) {
   return h("data", { class: "num", value: exact, title: exact }, signed(text));
 }
 
-/** A number within a formula, where a negative one stands in brackets. */
+/** A number in a formula; a negative one is in parentheses. */
 const factor = (x) => (x < 0 ? ["(", number(x), ")"] : number(x));
 
-/** A formula given as plain text, with z_i and Σ_j set as symbols with their index. */
+/** A formula given as plain text; z_i and Σ_j become symbols with an index. */
 function typeset(text) {
   const parts = signed(text).split(/((?<![\p{L}_])[\p{L}Σ]_[\p{L}]+)/u);
   return parts.map((part, place) => {
@@ -47,7 +47,7 @@ function typeset(text) {
   });
 }
 
-/** A symbol with the layer above it and the indices below, as MathML within a line of text. */
+/** A symbol as MathML within a line of text. */
 const inline = (symbol) => m("math", symbol);
 
 function symbol(letter, layer = null, index = null) {
@@ -62,7 +62,7 @@ function symbol(letter, layer = null, index = null) {
 const indexPart = (part) =>
   /^\d/.test(part) ? m("mn", part) : part === "," ? m("mo", ",") : m("mi", part);
 
-/** The two indices of a weight, with a comma only where they could be misread. */
+/** The two indices of a weight, with a comma only if they could be misread. */
 function pair(j, k) {
   return j > 9 || k > 9 ? [String(j), ",", String(k)] : [`${j}${k}`];
 }
@@ -76,7 +76,7 @@ const name = {
   target: (place) => inline(symbol("y", null, String(count(DEPTH, place)))),
 };
 
-/** What a unit is called: the feature, the pixel or the class it stands for, or its number. */
+/** The name of a unit: its feature, pixel or class, or its number. */
 function unitName(layer, place) {
   const given = unitLabel(layer, place);
   if (layer === 0) {
@@ -92,7 +92,7 @@ function unitName(layer, place) {
   return given === null ? t("neuron_number", values) : t("neuron_named", values);
 }
 
-/** The name that the data gives a unit, or null. */
+/** The name of a unit in the data, or null. */
 function unitLabel(layer, place) {
   const { features, classes } = DATA.network;
   if (layer === 0) return features?.[place] ?? null;

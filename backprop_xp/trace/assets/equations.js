@@ -13,7 +13,7 @@ function display(...parts) {
   return h("div", { class: "equation" }, math);
 }
 
-/** A formula that the network's own records give as text. */
+/** A formula that the registries of the package hold as text. */
 const formula = (...parts) => h("p", { class: "formula" }, ...parts);
 
 const activationFormula = (layer) =>
@@ -98,7 +98,7 @@ function gradientEquation(layer) {
   return [display(...weights), ...(HAS_BIAS ? [display(...bias)] : [])];
 }
 
-/** What a penalty adds to the gradient of a parameter. */
+/** The terms that a penalty adds to the gradient of a parameter. */
 function penaltyTerms(parameter) {
   if (DATA.penalty === null) return [];
   const rate = (value) => [mo("+"), m("mn", signed(rounded(value))), mo("·")];
@@ -116,7 +116,7 @@ function updateEquation() {
     number(value),
   ]);
   return [
-    ...rule.split(/,\s+(?=\S+ ←)/).map((line) => formula(typeset(line))),
+    ...rule.split(", ").map((line) => formula(typeset(line))),
     h("p", { class: "settings" }, "η = ", number(eta), values),
   ];
 }

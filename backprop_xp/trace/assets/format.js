@@ -1,10 +1,10 @@
-// Numbers: how they are unpacked, and how they are written for people.
+// Numbers: unpacking them, and formatting them for readers.
 
 const DATA = JSON.parse(document.getElementById("trace-data").textContent);
 const TEXTS = JSON.parse(document.getElementById("trace-texts").textContent);
 const SINGLE = DATA.dtype === "float32";
 
-/** Unpack numbers from base64; the page's maker has put the lowest byte first. */
+/** Unpack numbers from base64; the lowest byte comes first. */
 function floats(text, single = SINGLE) {
   if (text === null) return null;
   const characters = atob(text);
@@ -13,7 +13,7 @@ function floats(text, single = SINGLE) {
   return single ? new Float32Array(bytes.buffer) : new Float64Array(bytes.buffer);
 }
 
-/** The shortest text that reads back as the same number of the network's data type. */
+/** The shortest text that reads back as the same number in the data type of the network. */
 function exactly(x) {
   if (!Number.isFinite(x)) return "NaN";
   if (SINGLE && Math.fround(x) === x) {
@@ -25,7 +25,7 @@ function exactly(x) {
   return String(x);
 }
 
-/** Six significant digits, without zeros that say nothing. */
+/** Six significant digits, without trailing zeros. */
 function rounded(x, digits = 6) {
   if (!Number.isFinite(x)) return "NaN";
   const size = Math.abs(x);
@@ -33,7 +33,7 @@ function rounded(x, digits = 6) {
   return x.toExponential(digits - 1).replace(/\.?0+e/, "e");
 }
 
-/** As much as fits into a circle. */
+/** A number as short as a circle requires. */
 function brief(x) {
   if (!Number.isFinite(x)) return "?";
   const size = Math.abs(x);

@@ -1,6 +1,6 @@
 // Inputs that are an image: the image itself, and a map of the weights from it to one neuron.
 
-/** An image of squares, of which each can be pointed at; `side` is that of its longer edge. */
+/** An image of squares that can be pointed at; `side` is the length of its longer edge. */
 function makeGrid(x, y, side, className) {
   const [height, width] = IMAGE;
   const cell = side / Math.max(height, width);
@@ -41,7 +41,7 @@ function makeGrid(x, y, side, className) {
   return { group, squares, at, centre, pointAt, width: width * cell, height: height * cell, x, y };
 }
 
-/** The image in ink, the darkest at the largest input. */
+/** The inputs as an image: the larger, the darker. */
 function paintImage(grid) {
   const { input } = current();
   const low = input.reduce((least, value) => Math.min(least, value), Infinity);
@@ -51,7 +51,7 @@ function paintImage(grid) {
   });
 }
 
-/** What the lines from each pixel to one neuron of the first layer would show, in two colours. */
+/** The weights from each pixel to one neuron of the first layer, in two colors. */
 function paintMap(grid, j, quantity) {
   const values = SHOWN[0].map((_, k) => lineValue(quantity, 1, j, k));
   const most = values.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0) || 1;
@@ -61,7 +61,7 @@ function paintMap(grid, j, quantity) {
   });
 }
 
-/** Where an arrow key leads from a pixel; the image's edge stops it. */
+/** The pixel that an arrow key moves to; the edge of the image stops it. */
 function neighbour(place, key) {
   const [height, width] = IMAGE;
   const row = Math.floor(place / width);

@@ -1,7 +1,7 @@
-// The page in motion: what is chosen, which step is shown, and how it gets there.
+// Running the page: selection, steps, the frame around the drawing, and events.
 
 const byId = (id) => document.getElementById(id);
-const PACE = 1900; // milliseconds for a step that is played
+const PACE = 1900; // milliseconds for each step during playback
 let player = null;
 
 function choose(thing) {
@@ -23,12 +23,12 @@ function choose(thing) {
   const details = byId("details");
   if (inDetails) details.focus();
   const box = details.getBoundingClientRect();
-  // On a narrow window the details lie below; a choice that seemed to do nothing would be no help.
+  // In a narrow window the details are below, where nobody would see them appear.
   if (box.top > window.innerHeight - 80)
     details.scrollIntoView({ block: "start", behavior: pace() });
 }
 
-/** Give the focus back to what was chosen in the drawing. */
+/** Return the focus to the selected thing in the drawing. */
 function returnTo({ kind, layer, j, k }) {
   if (kind === "input" && IMAGE) drawn.grid.group.focus();
   else if (kind === "input") drawn.units[0][k].element.focus();
@@ -57,7 +57,7 @@ function renderStep() {
     t(`why_${kind}`, { layer: step.layer, below: step.layer - 1 }),
   );
   const worked = h("div", { class: "worked" }, numbers(step));
-  // A screen reader that is read each step while it is played would never come to an end.
+  // During playback a screen reader could not keep up with the steps.
   byId("step-text").setAttribute("aria-live", state.playing ? "off" : "polite");
   byId("step-text").replaceChildren(why, ...equations(step).filter(Boolean), worked);
   byId("legend").replaceChildren(...legend(step));
@@ -74,7 +74,7 @@ function renderStep() {
   }
 }
 
-/** What circles and lines stand for at this step. */
+/** The meaning of circles and lines at this step. */
 function legend(step) {
   const quantities = new Set(SHOWN.map((_, layer) => unitQuantity(step, layer)));
   const circles = quantities.has("delta") ? "delta" : quantities.has("after") ? "after" : "a";
@@ -107,7 +107,7 @@ function play(on) {
   byId("play").setAttribute("aria-label", t(on ? "pause" : "play"));
 }
 
-// --- what stands around the drawing -------------------------------------------------------------
+// --- the frame around the drawing ---------------------------------------------------------------
 
 function renderFrame() {
   document.documentElement.lang = state.language;
@@ -148,7 +148,7 @@ const hiddenWeights = () =>
     0,
   );
 
-/** The number of a sample, with what it is or what it holds. */
+/** The number of a sample, with its class or its values. */
 function sampleName(sample, place) {
   if (sample.label !== null) return `${place + 1}: ${sample.label}`;
   if (sample.input.length > 4) return String(place + 1);
@@ -196,7 +196,7 @@ function renderAll() {
   renderTables();
 }
 
-// --- what people do -----------------------------------------------------------------------------
+// --- events -------------------------------------------------------------------------------------
 
 function listenToPage() {
   byId("slider").max = STEPS.length - 1;

@@ -1,13 +1,13 @@
-// The line with the numbers: each step's equation, worked out for one neuron or one weight.
+// The equation of each step with its numbers, for one neuron or one weight.
 
 const MOST_TERMS = 6;
-const FEW_TERMS = 3; // of more than that, so many
+const FEW_TERMS = 3; // shown of a longer sum
 
-/** The neuron of a layer that stands for the others; the learner's choice, else the first. */
+/** The neuron of a layer that is used as the example: the selected one, or else the first. */
 function focusOf(layer) {
   if (state.focus[layer] !== undefined) return state.focus[layer];
   if (SHOWN[layer].length <= 12) return 0;
-  // Among many the first may well be dead; the one with the largest error has something to show.
+  // In a large layer the first may be dead, so the one with the largest error is used.
   return largestPlace(SHOWN[layer].map((_, place) => unit("delta", layer, place)));
 }
 
@@ -19,7 +19,7 @@ function largestPlace(values) {
   return best;
 }
 
-/** Products joined by plus signs, the largest if there are many, and the sum of the others. */
+/** Products joined by plus signs; if there are many, the largest and the sum of the others. */
 function products(sum) {
   const many = sum.terms.length + sum.left > MOST_TERMS;
   const { kept, others, rest } = cutTerms(sum, many ? FEW_TERMS : MOST_TERMS);
@@ -57,7 +57,7 @@ function forwardNumbers(layer) {
 function lossNumbers() {
   const outputs = SHOWN[DEPTH].map((_, place) => place);
   const target = current().target;
-  // Among many classes the target and the surest outputs tell the story.
+  // Among many classes, the target and the largest outputs matter.
   const telling = (j) => Math.max(Math.abs(target[j]), Math.abs(unit("a", DEPTH, j)));
   const kept =
     outputs.length > 4 ? outputs.sort((i, j) => telling(j) - telling(i)).slice(0, 3) : outputs;
@@ -79,7 +79,7 @@ function lossNumbers() {
   return [...rows, ...wholeLoss("loss_before")];
 }
 
-/** The loss of the batch, where it is more than that of its one sample. */
+/** The loss of the batch, if it differs from that of a single sample. */
 function wholeLoss(which) {
   const same = SAMPLES.length === 1 && DATA[which] === current()[which];
   return same
@@ -118,7 +118,7 @@ function errorNumbers(layer) {
   ];
 }
 
-/** The weight into the neuron in focus with the most to say: that of the largest gradient. */
+/** The weight that is used as the example: the selected one, or that of the largest gradient. */
 function tellingWeight(layer) {
   const { chosen } = state;
   if (chosen?.kind === "weight" && chosen.layer === layer) return [chosen.j, chosen.k];
@@ -144,10 +144,10 @@ function gradientNumbers(layer) {
 const derivativeName = (layer, j, k) =>
   h("span", {}, "∂L/∂", k === null ? name.unit("b", layer, j) : name.weight(layer, j, k));
 
-/** Whether a penalty falls on a parameter, the bias of a neuron where k is null. */
+/** Whether a penalty applies to a parameter: the bias of a neuron if k is null. */
 const isPenalized = (k) => DATA.penalty !== null && (k !== null || DATA.penalty.biases);
 
-/** What a penalty adds to a gradient. */
+/** The term that a penalty adds to a gradient. */
 function penaltyShare(layer, j, k) {
   const p = parameter(LAYERS[layer - 1].old, layer, j, k);
   return DATA.penalty.l2 * p + DATA.penalty.l1 * Math.sign(p);
@@ -161,7 +161,7 @@ function updateNumbers(layer) {
   return [line(name.weight(layer, j, k), ": ", changeLine(layer, j, k))];
 }
 
-/** Old, change and new of a parameter; gradient descent is short enough to be worked out. */
+/** Old, change and new of a parameter; the rule of gradient descent is short enough to show. */
 function changeLine(layer, j, k) {
   const record = LAYERS[layer - 1];
   const [old, after] = [record.old, record.new].map((of) => parameter(of, layer, j, k));

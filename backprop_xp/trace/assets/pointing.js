@@ -1,6 +1,6 @@
-// What is pointed at in the drawing, by mouse, finger or keys, and what is said of it.
+// Pointing at things in the drawing with the mouse, a finger or keys, and describing them.
 
-const REACH = 7; // pixels from a line at which it is still meant
+const REACH = 7; // the distance in pixels up to which a pointer still selects a line
 
 /** The thing under a point of the drawing: {kind, layer, j, k}, or null. */
 function thingAt(event) {
@@ -29,7 +29,7 @@ const unitThing = (layer, place) =>
     ? { kind: "input", layer: 0, j: null, k: place }
     : { kind: "neuron", layer, j: place, k: null };
 
-/** Lines lie close together: the one nearest to the point is meant, not the one drawn last. */
+/** The line nearest to a point: lines are close together, and the topmost may be another. */
 function nearestLine([x, y]) {
   let best = null;
   let least = REACH;
@@ -48,7 +48,7 @@ function nearestLine([x, y]) {
   return best;
 }
 
-/** The value of a thing at this step, every digit of it. */
+/** The value of a thing at this step, with every digit. */
 function exactText(thing) {
   const step = currentStep();
   if (thing.kind === "weight" || thing.kind === "bias") {
@@ -64,7 +64,7 @@ function exactText(thing) {
   return value === null ? t("not_yet") : `${letter} = ${exactly(value)}`;
 }
 
-/** What a thing is called. */
+/** The name of a thing. */
 function thingName({ kind, layer, j, k }) {
   if (kind === "input") return unitName(0, k);
   if (kind === "neuron") return unitName(layer, j);
@@ -102,7 +102,7 @@ function listen(root) {
   drawn.grid?.group.addEventListener("blur", () => updateImage(currentStep()));
 }
 
-/** Up and down lead through a layer; left and right are left to the steps. */
+/** Up and down move within a layer; left and right are for the steps. */
 function unitKey(event, layer, place) {
   if (event.key === "Enter" || event.key === " ") {
     event.preventDefault();
@@ -134,7 +134,7 @@ function movePixel(place) {
   say(`${unitName(0, place)}, x = ${rounded(current().input[place])}`);
 }
 
-/** Tell those who listen to the page instead of looking at it. */
+/** Announce a text to screen readers. */
 function say(text) {
   document.getElementById("said").textContent = text;
 }

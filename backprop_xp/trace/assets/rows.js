@@ -1,6 +1,6 @@
-// Tables, and the buttons in them that lead on to what a number is.
+// Tables, and the buttons in them that open the details of a number.
 
-/** Rows that have fewer cells than there are columns begin with a wider one. */
+/** A table; a row with fewer cells than columns begins with a wider cell. */
 function table(heads, rows, caption) {
   const headRow = heads.map((head) => h("th", { scope: "col" }, head));
   const bodyRow = ({ kind, cells: [first, ...others] }) => {
@@ -25,7 +25,7 @@ const row = (...cells) => ({ cells, kind: null });
 const totalRow = (...cells) => ({ cells, kind: "total" });
 const othersRow = (...cells) => ({ cells, kind: "others" });
 
-/** A number that leads to the details of the weight or the bias that it is. */
+/** A number that opens the details of its weight or bias. */
 function openButton(thing, value) {
   const label = `${thingName(thing)}: ${rounded(value)}`;
   const attributes = { type: "button", class: "link", "aria-label": label };
@@ -38,7 +38,7 @@ function moreButton(onclick) {
   return h("button", { type: "button", class: "more", onclick }, t("show_all"));
 }
 
-/** A unit's name where room is scarce. */
+/** A short name of a unit. */
 function shortName(layer, place) {
   if (layer === 0 && IMAGE) return `${pixelPlace(place).join(", ")}`;
   const given = unitLabel(layer, place);

@@ -1,4 +1,4 @@
-// The steps of the walk: their order, and what the drawing shows in each.
+// The steps: their order, and what the drawing shows in each.
 
 const STEPS = [{ kind: "start", phase: "start" }];
 for (let layer = 1; layer <= DEPTH; layer++)
@@ -15,14 +15,14 @@ const PHASES = ["start", "forward", "loss", "backward", "update", "again"];
 
 const currentStep = () => STEPS[state.step];
 
-/** A step's name; that of an error at the output differs, since it comes from the loss. */
+/** The title of a step; the error at the output has its own, since it comes from the loss. */
 function stepTitle(step) {
   const key =
     step.kind === "error" && step.layer === DEPTH ? "step_error_output" : `step_${step.kind}`;
   return t(key, { layer: step.layer });
 }
 
-/** Which quantity the circles of a layer show: "a", "delta", "after", or null if not yet known. */
+/** The quantity that the circles of a layer show: "a", "delta", "after", or null if not yet known. */
 function unitQuantity(step, layer) {
   switch (step.kind) {
     case "start":
@@ -39,7 +39,7 @@ function unitQuantity(step, layer) {
   }
 }
 
-/** Whether a layer is what the step is about. */
+/** Whether a step highlights the units of a layer. */
 function unitsAreLit(step, layer) {
   switch (step.kind) {
     case "start":
@@ -62,12 +62,12 @@ function unitShows(step, layer, place) {
   return quantity === "after" ? unitAfter("a", layer, place) : unit(quantity, layer, place);
 }
 
-/** Which quantity the lines show. */
+/** The quantity that the lines show. */
 function lineQuantity(step) {
   return { gradient: "gradient", update: "change", again: "new" }[step.kind] ?? "old";
 }
 
-/** Whether the lines into a layer are what the step is about. */
+/** Whether a step highlights the lines into a layer. */
 function linesAreLit(step, layer) {
   switch (step.kind) {
     case "forward":

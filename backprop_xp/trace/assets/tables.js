@@ -1,14 +1,14 @@
-// All numbers as tables, under the drawing: for those who read rather than look.
+// All numbers as tables, below the drawing.
 
 const MOST_LISTED = 50;
 
-/** Whether all weights of a layer together can still be read. */
+/** Whether a layer has few enough weights to list all of them. */
 const isSmall = (layer) => SIZES[layer] * SIZES[layer - 1] <= 60;
 const smallLayers = LAYERS.map((_, place) => place + 1).filter(isSmall);
 
-// The layers whose tables are open, and only those are filled: all where the network is small.
+// The layers whose tables are open; only those are filled. All are open in a small network.
 const opened = new Set(smallLayers.length === DEPTH ? ["input", ...smallLayers.map(String)] : []);
-const listed = {}; // for each layer of weights the neuron whose weights are listed
+const listed = {}; // for each layer the neuron whose weights are listed
 
 function renderTables() {
   const layers = [layerBlock("input", t("input"), inputTable)];
@@ -37,7 +37,7 @@ function layerBlock(key, title, content) {
   return h("details", { open: opened.has(key), ontoggle: toggled }, h("summary", {}, title), body);
 }
 
-/** A table that is wider than a narrow window, and can be scrolled by keys as well. */
+/** A table that may be wider than the window and can be scrolled with keys as well. */
 function wideTable(key, caption, heads, rows, className = "") {
   const scroll = table(heads, rows);
   fill(scroll, { id: `table-${key}`, role: "region", tabindex: "0", "aria-label": caption }, []);
@@ -61,10 +61,10 @@ function inputTable() {
   ];
 }
 
-/** Which sample a table belongs to, where there are several. */
+/** The sample that a table belongs to, if there are several. */
 const ofSample = () => (SAMPLES.length > 1 ? ` · ${t("sample")} ${state.sample + 1}` : "");
 
-/** All of them, or the largest in their order where there are too many to be read. */
+/** All items, or if there are too many the largest, in their order. */
 function uncutRows(key, places, size) {
   if (places.length <= MOST_LISTED || uncutTables.has(key)) return places;
   return [...places]
@@ -117,7 +117,7 @@ function neuronTable(layer) {
   );
 }
 
-/** The weights into one neuron at a time where all of a layer would be too many to be read. */
+/** The weights of a layer, or of one of its neurons at a time if there are too many. */
 function weightTable(layer) {
   const all = isSmall(layer);
   const chosen = listed[layer] ?? focusOf(layer);

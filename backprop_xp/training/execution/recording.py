@@ -49,7 +49,7 @@ def record(
         A replay takes others of the same shapes, orders and types. What else there is, as None,
         a bool or a dict, is taken as it is, for good.
     xp : namespace
-        NumPy's, or `backprop_xp.backend.arrays.direct` of it.
+        NumPy's, or `backprop_xp.backend.fast_numpy.fast_namespace` of it.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How one step is run: as it is written, compiled (JAX), or recorded (NumPy, once that pays)."""
+"""How one step is run: as written, compiled (JAX), or replayed (NumPy, once that pays)."""
 
 from __future__ import annotations
 
@@ -6,137 +6,116 @@ import functools
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from backprop_xp.backend.arrays import Array, Namespace, backend_name
-from backprop_xp.data.sparse import SparseRows
-from backprop_xp.nn.network import Parameters, Step, map_arrays
+from backprop_xp.backend.arrays import Array, Namespace, backend_name, compiled
+from backprop_xp.data.batch import Batch, take_rows
+from backprop_xp.nn.network import Parameters, map_arrays
 from backprop_xp.nn.optimizers import Scalars, Slots
 from backprop_xp.training.execution.recording import record
+from backprop_xp.training.step import TrainingStep
 
-Batch = tuple[Array, Array, Array | None]
-"""Inputs, targets and weights of samples; None where all weigh the same."""
+StepInputs = tuple[Parameters, Batch, Array | None, Any, Scalars]
+"""``(parameters, data, rows, step, scalars)``: the inputs of a step. The batch is those rows of the
+data, or all of them for None; ``step`` is the number of updates before it."""
 
-Now = tuple[Parameters, Batch, Array | None, Any, Scalars]
-"""``(parameters, data, rows, number, scalars)``: what a step starts from. Those rows of the data
-are its batch, all of them for None; its number is that in the training."""
+RECORD_AFTER = 50
+"""Steps of one batch size that are run as written. A recording takes some 2.5 ms and saves 15 to
+50 µs a step, so it is made for training runs that will probably gain by it."""
 
-_RECORD_AFTER = 50
-"""Steps of one size that are run as written. A recording takes some 2.5 ms and saves 15 to 50 µs a
-step; so it is made for trainings that will probably gain by it, and costs the others little."""
-
-_RECORD_UP_TO = 300_000
-"""Parameters in a network beyond which Python's share of a step is not seen, and a recording,
-which is made on copies, would need memory."""
+RECORD_UP_TO = 300_000
+"""The largest number of parameters for which a step is recorded. In larger networks the time that
+Python takes is not noticeable, and a recording, which is made on copies, would need memory."""
 
 
-class Rule(Protocol):
-    """The two halves of a training step, on one namespace."""
-
-    @property
-    def recordable(self) -> bool:
-        """Whether both are known to be pure, but for arrays that they consume."""
-
-    def compute(self, parameters: Parameters, batch: Batch, number: Any, scalars: Scalars) -> Step:
-        """Return the loss of a batch and its gradients, as the optimizer's rule takes them;
-        ``number`` is that of the step."""
-
-    def apply(
-        self, parameters: Parameters, gradients: Parameters, slots: list[Slots], scalars: Scalars
-    ) -> tuple[Parameters, list[Slots]]:
-        """Return parameters and slots after the update; all arrays are consumed."""
-
-
-RuleOn = Callable[[Namespace], Rule]
-"""``(xp) -> rule``: makes the halves of a step for a namespace."""
-
-
-class Way(NamedTuple):
+class StepFunctions(NamedTuple):
     """The two halves of a step as they are run.
 
     Attributes
     ----------
-    compute : callable ``(parameters, data, rows, number, scalars) -> (loss, gradients)``
-    apply : callable ``(parameters, gradients, slots, scalars) -> (parameters, slots)``
+    gradients : callable ``(parameters, data, rows, step, scalars) -> (loss, gradients)``
+    update : callable ``(parameters, gradients, slots, scalars) -> (parameters, slots)``
     """
 
-    compute: Callable[..., tuple[Any, Parameters]]
-    apply: Callable[..., tuple[Parameters, list[Slots]]]
+    gradients: Callable[..., tuple[Any, Parameters]]
+    update: Callable[..., tuple[Parameters, list[Slots]]]
 
 
-class Steps:
-    """The steps of one training, each size of batch by itself.
+class StepReplayer:
+    """Chooses how the steps of a training run are run, for each batch size.
 
     Parameters
     ----------
-    rule_on : callable ``(xp) -> Rule``
-    xp : namespace
-    compiled : callable ``(function) -> function``
-        What makes of a pure function of arrays one that does the same, and takes less time.
+    step : TrainingStep
+    record_after : int
+        Steps of one batch size that are run as written before one is recorded.
+    record_up_to : int
+        The largest number of parameters for which a step is recorded.
 
     Attributes
     ----------
-    rule : Rule
-        On the namespace itself.
-    recorded : dict of (int, bool) to Way
-        How batches of a size are run for good; True where a batch is all of the data.
+    recorded : dict of (int, bool) to StepFunctions
+        The final choice for each batch size; True for a batch of all the data.
     """
 
     def __init__(
-        self, rule_on: RuleOn, xp: Namespace, compiled: Callable[[Callable[..., Any]], Any]
+        self,
+        step: TrainingStep,
+        *,
+        record_after: int = RECORD_AFTER,
+        record_up_to: int = RECORD_UP_TO,
     ) -> None:
-        self.rule = rule_on(xp)
-        self._rule_on = rule_on
-        self._xp = xp
-        self._written = Way(*map(compiled, _as_written(self.rule, xp)))
-        self.recorded: dict[tuple[int, bool], Way] = {}
-        self._seen: Counter[tuple[int, bool]] = Counter()
+        self._step = step
+        self._xp = step.xp
+        self._record_after = record_after
+        self._records = (
+            backend_name(step.xp) == "numpy"
+            and step.recordable
+            and step.network.n_parameters <= record_up_to
+        )
+        self._written = StepFunctions(*(compiled(f, step.xp) for f in _as_written(step)))
+        self.recorded: dict[tuple[int, bool], StepFunctions] = {}
+        self._counts: Counter[tuple[int, bool]] = Counter()
 
-    def way(self, size: int, slots: list[Slots], now: Now) -> Way:
-        """Return how the step of a batch of ``size`` rows is run; nothing is consumed."""
-        parameters, _, rows, *_ = now
-        kind = size, rows is None
+    def functions_for(self, size: int, slots: list[Slots], inputs: StepInputs) -> StepFunctions:
+        """Return how to run the step of a batch of ``size`` rows; nothing is consumed."""
+        kind = size, inputs[2] is None
         if kind in self.recorded:
             return self.recorded[kind]
-        self._seen[kind] += 1
-        if self._seen[kind] <= _RECORD_AFTER:
+        self._counts[kind] += 1
+        if self._counts[kind] <= self._record_after:
             return self._written
         self.recorded[kind] = self._written
-        if backend_name(self._xp) == "numpy" and self.rule.recordable:
-            total = sum(p.size for layer in parameters for p in layer if p is not None)
-            if total <= _RECORD_UP_TO:
-                with suppress(Exception):  # what cannot be recorded, as batches of sparse rows
-                    self.recorded[kind] = self._record(slots, now)
+        if self._records:
+            with suppress(Exception):  # some steps cannot be recorded, such as sparse batches
+                self.recorded[kind] = self._record(slots, inputs)
         return self.recorded[kind]
 
-    def look(self, now: Now) -> Step:
-        """Return all that a step computes before its update."""
-        parameters, data, rows, number, scalars = now
-        return self.rule.compute(parameters, rows_of(data, rows, self._xp), number, scalars)
-
-    def _record(self, slots: list[Slots], now: Now) -> Way:
-        """Return the step as recorded, if it does the same as the one as written."""
-        parameters, data, rows, number, scalars = now
+    def _record(self, slots: list[Slots], inputs: StepInputs) -> StepFunctions:
+        """Return the step as recorded, if its results equal those of the step as written."""
+        parameters, data, rows, step, scalars = inputs
         xp = self._xp
         parameters, slots = _copies(parameters, slots, xp)
 
-        def way_on(xp: Namespace) -> Way:
-            return _as_written(self._rule_on(xp), xp)
+        def functions_on(xp: Namespace) -> StepFunctions:
+            return _as_written(self._step._replace(xp=xp))
 
-        compute, (_, gradients) = record(
-            lambda xp: way_on(xp).compute, (parameters, data, rows, number, scalars), xp
+        gradients_function, (_, gradients) = record(
+            lambda xp: functions_on(xp).gradients, (parameters, data, rows, step, scalars), xp
         )
-        apply, (parameters, slots) = record(
-            lambda xp: way_on(xp).apply, (parameters, gradients, slots, scalars), xp
+        update_function, (parameters, slots) = record(
+            lambda xp: functions_on(xp).update, (parameters, gradients, slots, scalars), xp
         )
-        recorded = Way(compute, apply)
+        recorded = StepFunctions(gradients_function, update_function)
 
-        def run(way: Way, parameters: Parameters, slots: list[Slots]) -> list[Array]:
-            loss, gradients = way.compute(parameters, data, rows, number + 1, scalars)
-            layers, slots = way.apply(parameters, gradients, slots, scalars)
-            return [loss, *(p for kept in (*layers, *slots) for p in kept if p is not None)]
+        def run(
+            functions: StepFunctions, parameters: Parameters, slots: list[Slots]
+        ) -> list[Array]:
+            loss, gradients = functions.gradients(parameters, data, rows, step + 1, scalars)
+            layers, slots = functions.update(parameters, gradients, slots, scalars)
+            return [loss, *(p for arrays in (*layers, *slots) for p in arrays if p is not None)]
 
-        # It is trusted once it has done another step to the last bit.
+        # A recording is used only if it computes another step with the same bits.
         pairs = zip(
             run(self._written, *_copies(parameters, slots, xp)),
             run(recorded, parameters, slots),
@@ -145,33 +124,20 @@ class Steps:
         return recorded if all(xp.all(a == b) for a, b in pairs) else self._written
 
 
-def _as_written(rule: Rule, xp: Namespace) -> Way:
-    """Return the halves of a rule, the first of which takes its batch from the data and leaves the
-    tape behind."""
+def _as_written(step: TrainingStep) -> StepFunctions:
+    """Return the halves of a step; the first one gathers its batch and drops the tape."""
 
-    def compute(
+    def gradients(
         parameters: Parameters, data: Batch, rows: Array | None, number: Any, scalars: Scalars
     ) -> tuple[Any, Parameters]:
-        step = rule.compute(parameters, rows_of(data, rows, xp), number, scalars)
-        return step.loss, step.gradients.layers
+        result = step.gradients(parameters, take_rows(data, rows, step.xp), number, scalars)
+        return result.loss, result.gradients.layers
 
-    return Way(compute, rule.apply)
+    return StepFunctions(gradients, step.update)
 
 
 def _copies(
     parameters: Parameters, slots: list[Slots], xp: Namespace
 ) -> tuple[Parameters, list[Slots]]:
     copy = functools.partial(xp.asarray, copy=True)
-    return map_arrays(copy, parameters), [tuple(map(copy, kept)) for kept in slots]
-
-
-def rows_of(data: Batch, rows: Array | None, xp: Namespace) -> Batch:
-    """Return the given rows of a data set, or the set itself where none are given."""
-    if rows is None:
-        return data
-    x, y, weights = data
-    return (
-        x.take(rows) if isinstance(x, SparseRows) else xp.take(x, rows, axis=0),
-        xp.take(y, rows, axis=0),
-        None if weights is None else xp.take(weights, rows, axis=0),
-    )
+    return map_arrays(copy, parameters), [tuple(map(copy, arrays)) for arrays in slots]

@@ -9,16 +9,16 @@ import functools
 import re
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from backprop_xp.nn.losses import get_loss
 from backprop_xp.nn.network import Network, initial_parameters, map_arrays
-from backprop_xp.nn.optimizers import get_optimizer
-from backprop_xp.training.execution.eager import Runner, initial_slots
-from backprop_xp.training.step import StepRule
+from backprop_xp.nn.optimizers import get_optimizer, initial_slots, update
+from backprop_xp.training.execution.eager import EagerExecutor
+from backprop_xp.training.execution.executor import EpochPlan
+from backprop_xp.training.step import TrainingStep
 
 KINDS = {"matmul": "products", "sum": "reductions", "max": "reductions", "take": "gathers"}
 DONE: Counter = Counter()
@@ -65,7 +65,7 @@ def operations(sizes, activations, loss, optimizer, batch_size, steps):
     """Return how many operations an epoch of some steps takes, those of the optimizer apart."""
     xp, network = Counting(), Network(sizes, activations)
     optimizer = get_optimizer(optimizer)
-    rule = StepRule(network, get_loss(loss), optimizer, xp, device=None)
+    step = TrainingStep(network, get_loss(loss), optimizer, xp, device=None)
     parameters = initial_parameters(network, 0, xp=np, dtype=np.float32)
     slots = [tuple(map(counted, kept)) for kept in initial_slots(optimizer, parameters, xp=np)]
     rows = steps * batch_size
@@ -73,19 +73,18 @@ def operations(sizes, activations, loss, optimizer, batch_size, steps):
     data = counted(x), counted(y[np.arange(rows) % sizes[-1]]), None
     in_apply = Counter()
 
-    def apply(*args):
+    def counting_update(*args, **options):
         before = DONE.copy()
-        left = rule.apply(*args)
+        updated = update(*args, **options)
         in_apply.update(DONE - before)
-        return left
+        return updated
 
     DONE.clear()
-    scalars = [optimizer.scalars(0.1, step) for step in range(1, steps + 1)]
+    scalars = [optimizer.scalars(0.1, number) for number in range(1, steps + 1)]
     order = counted(np.arange(rows))
-    halves = SimpleNamespace(compute=rule.compute, apply=apply, recordable=False)
-    Runner(lambda xp: halves, xp).epoch(
-        map_arrays(counted, parameters), slots, data, order, batch_size, scalars, 0
-    )
+    executor = EagerExecutor(step._replace(update_parameters=counting_update))
+    layers = map_arrays(counted, parameters)
+    executor.run_epoch(layers, slots, [(data, order)], EpochPlan(batch_size, scalars, 0))
     return DONE - in_apply + Counter(optimizer=in_apply.total())
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from backprop_xp.backend.arrays import direct
+from backprop_xp.backend.fast_numpy import fast_namespace
 from backprop_xp.training.execution.recording import NotRecordable, record
 
 rng = np.random.default_rng(3)
@@ -96,7 +96,7 @@ def same(one, other):
     return one.tobytes() == other.tobytes()
 
 
-@pytest.mark.parametrize("xp", [np, direct(np)], ids=["numpy", "direct"])
+@pytest.mark.parametrize("xp", [np, fast_namespace(np)], ids=["numpy", "direct"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("what", ON_REALS)
 def test_a_replay_does_what_the_function_does_to_the_last_bit(what, dtype, xp):

@@ -14,9 +14,12 @@ from backprop_xp.nn.losses import LOSSES, Loss, default_loss, huber, quantile
 from backprop_xp.nn.network import Layer, Network, initial_parameters
 from backprop_xp.nn.optimizers import OPTIMIZERS, sgd
 from backprop_xp.training.execution import recording, replay
-from backprop_xp.training.execution.eager import Runner
+from backprop_xp.training.execution.eager import EagerExecutor
+from backprop_xp.training.execution.executor import EpochPlan
+from backprop_xp.training.execution.replay import StepReplayer
+from backprop_xp.training.execution.slices import update_in_slices
 from backprop_xp.training.fit import fit
-from backprop_xp.training.step import StepRule
+from backprop_xp.training.step import TrainingStep
 
 rng = np.random.default_rng(11)
 X = rng.random((64, 25))
@@ -28,20 +31,25 @@ SIZES, SHAPE = (25, 7, 3), (5, 5)
 @pytest.fixture
 def ways(monkeypatch):
     """What became of the recordings: True where a step was recorded."""
-    found, record = [], replay.Steps._record
+    found, record = [], StepReplayer._record
 
-    def spy(self, *given):
+    def spy(self, *inputs):
         found.append(False)
-        way = record(self, *given)
-        found[-1] = way is not self._written
-        return way
+        functions = record(self, *inputs)
+        found[-1] = functions is not self._written
+        return functions
 
-    monkeypatch.setattr(replay.Steps, "_record", spy)
+    monkeypatch.setattr(StepReplayer, "_record", spy)
     return found
 
 
+def record_after(monkeypatch, after, up_to=replay.RECORD_UP_TO):
+    options = {"record_after": after, "record_up_to": up_to}
+    monkeypatch.setattr(StepReplayer.__init__, "__kwdefaults__", options)
+
+
 def trained(monkeypatch, after, network, targets, **settings):
-    monkeypatch.setattr(replay, "_RECORD_AFTER", after)
+    record_after(monkeypatch, after)
     told = {"epochs": 3, "batch_size": 10, "seed": 1, "learning_rate": 0.01, **settings}
     return fit(network, (X, targets), image_shape=SHAPE, **told)
 
@@ -69,9 +77,9 @@ def test_every_activation_is_recorded(activation, ways, monkeypatch, dtype):
 
 def outputs_of(loss):
     """The output activations with which the tests train a loss: those with a form of their own."""
-    if loss.of_rates:
+    if loss.needs_positive:
         return ("exp", "softplus")
-    return ("softmax", "sigmoid") if loss.of_probabilities else ("identity", "sigmoid")
+    return ("softmax", "sigmoid") if loss.needs_probabilities else ("identity", "sigmoid")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +105,7 @@ def test_every_optimizer_is_recorded(optimizer, ways, monkeypatch, dtype):
 
 @pytest.mark.parametrize("optimizer", ["adam", "nesterov"])
 def test_updates_in_slices_are_recorded(optimizer, ways, monkeypatch):
-    monkeypatch.setattr("backprop_xp.training.execution.eager._SLICE", 4)
+    monkeypatch.setitem(update_in_slices.__kwdefaults__, "size", 4)
     assert_recorded(monkeypatch, ways, Network(SIZES, ("relu", "softmax")), optimizer=optimizer)
 
 
@@ -145,18 +153,18 @@ def test_weights_in_fortran_order_are_recorded(ways, monkeypatch):
 
 def test_a_window_that_is_one_batch_is_recorded_apart_from_batches_of_that_size(ways, monkeypatch):
     network = Network(SIZES, ("relu", "softmax"))
-    rule = StepRule(network, default_loss(network.activations[-1]), sgd(), np, None)
+    rule = TrainingStep(network, default_loss(network.activations[-1]), sgd(), np, None)
     whole, order = (X, ONE_HOT, None), rng.permutation(48)
     last = tuple(part if part is None else part[48:] for part in whole)
     windows = [(tuple(part if part is None else part[:48] for part in whole), order)]
     windows.append((last, rng.permutation(16)))  # needs no order, as the first does
 
     def trained(after):
-        monkeypatch.setattr(replay, "_RECORD_AFTER", after)
-        runner = Runner(lambda xp: rule._replace(xp=xp), np)
+        executor = EagerExecutor(rule, record_after=after)
         parameters = initial_parameters(network, 0, xp=np, dtype=np.float64)
         for epoch in range(6):
-            left = runner.windows(parameters, [()] * 4, windows, 16, [(0.1,)] * 4, 4 * epoch)
+            plan = EpochPlan(16, [(0.1,)] * 4, 4 * epoch)
+            left = executor.run_epoch(parameters, [()] * 4, windows, plan)
             parameters = left.parameters
         return bytes_of(parameters), left.loss
 
@@ -173,8 +181,8 @@ def test_each_size_of_batch_is_recorded_once_and_only_where_it_comes_often(ways,
 
 
 def test_a_large_network_is_not_recorded(ways, monkeypatch):
-    monkeypatch.setattr(replay, "_RECORD_UP_TO", 100)
-    trained(monkeypatch, 2, Network(SIZES, ("relu", "softmax")), ONE_HOT)
+    record_after(monkeypatch, 2, up_to=100)
+    fit(Network(SIZES, ("relu", "softmax")), (X, ONE_HOT), epochs=3, batch_size=10)
     assert ways == []
 
 
@@ -204,22 +212,22 @@ def drawing(memory):
 
 
 def by_way_of_a_library_function(memory):
-    scaled = functools.partial(RELU.function)
-    return {"network": Network(SIZES, (RELU._replace(name="own", function=scaled), "softmax"))}
+    scaled = functools.partial(RELU.forward)
+    return {"network": Network(SIZES, (RELU._replace(name="own", forward=scaled), "softmax"))}
 
 
 def with_a_slope_of_ones_own(memory):
-    mixed = elementwise("own", RELU.function, lambda z, a, xp: xp.astype(z > 0.1, z.dtype))
+    mixed = elementwise("own", RELU.forward, lambda z, a, xp: xp.astype(z > 0.1, z.dtype))
     return {"network": Network(SIZES, (mixed, "softmax"))}
 
 
 def with_a_loss_that_counts(memory):
-    def from_outputs(a, y, xp):
+    def value_and_gradient(a, y, xp):
         met = y > 0.5
         difference = xp.where(met, a - y, 0.1 * (a - y))
         return 0.5 * difference * difference * y[met].shape[0], difference * y[met].shape[0]
 
-    return {"loss": Loss("own", "", from_outputs, {}, False)}
+    return {"loss": Loss("own", "", value_and_gradient, {}, False)}
 
 
 def with_a_fused_loss(memory):
@@ -299,7 +307,7 @@ def test_divergence_is_told_as_where_it_is_not_recorded(ways, monkeypatch):
 
 
 def test_nothing_but_numpy_is_recorded(library, ways, monkeypatch):
-    monkeypatch.setattr(replay, "_RECORD_AFTER", 1)
+    record_after(monkeypatch, 1)
     x, y = library.array(X), library.array(ONE_HOT)
     fit(Network(SIZES, ("relu", "softmax")), (x, y), epochs=2, batch_size=10, seed=0)
     assert bool(ways) is (library.placement.backend == "numpy")

@@ -1,0 +1,33 @@
+"""Checks of arrays that name the first wrong entry."""
+
+from __future__ import annotations
+
+from backprop_xp.backend.arrays import Array, Namespace
+from backprop_xp.errors import DataError
+
+
+def reject_entries(wrong: Array, x: Array, xp: Namespace, what: str, hint: str, first: int) -> None:
+    """Raise an error that names the first entry marked as wrong, if there is one.
+
+    Parameters
+    ----------
+    wrong : boolean array, shape (n, columns)
+    x : array of the same shape
+    xp : namespace
+    what, hint : str
+        The name of the data, and how to fix it.
+    first : int
+        The number of the first row.
+
+    Raises
+    ------
+    DataError
+    """
+    if bool(xp.any(wrong)):
+        rows, columns = xp.nonzero(wrong)
+        row, column = int(rows[0]), int(columns[0])
+        raise DataError(
+            f"{float(x[row, column])} is in row {first + row}, column {column} of {what} "
+            "(both counted from 0)",
+            hint,
+        )

@@ -1,0 +1,154 @@
+"""The trace of a saved model on samples of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from backprop_xp.data.dataset import NAMED, Split
+from backprop_xp.errors import DataError
+from backprop_xp.models.model import Model
+from backprop_xp.nn.optimizers import Optimizer
+from backprop_xp.nn.regularizers import Penalty
+from backprop_xp.runs.config_file import read_settings
+from backprop_xp.runs.folder import CONFIG
+from backprop_xp.runs.run import read_dataset, read_rows
+from backprop_xp.runs.settings import RunSettings
+from backprop_xp.trace.step_trace import Trace, trace_step
+
+_LEFT_OUT = ("dropout", "augment", "max_norm", "clip_norm", "label_smoothing", "class_weight")
+"""Settings that change the steps of a training run but not the traced step."""
+
+
+def trace_model(
+    model: Model,
+    inputs: Any,
+    targets: Any,
+    *,
+    optimizer: str | Optimizer = "sgd",
+    learning_rate: float | None = None,
+    penalty: Penalty | None = None,
+    title: str = "",
+    source: Mapping[str, Any] | None = None,
+) -> Trace:
+    """Trace the first step of a training run that starts from a model, on raw samples.
+
+    Parameters
+    ----------
+    model : Model
+    inputs : host array, shape (batch, n_inputs)
+        Not yet scaled.
+    targets : host array
+        Class indices, shape (batch,), or numbers, shape (batch, n_outputs).
+    optimizer, learning_rate, penalty, title, source
+        As for `backprop_xp.trace.step_trace.trace_step`.
+
+    Raises
+    ------
+    ConfigurationError, DataError
+        As that function does.
+    """
+    return trace_step(
+        model.network,
+        model.loss,
+        model.parameters,
+        model.scaled(inputs),
+        targets,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        penalty=penalty,
+        placement=model.placement,
+        dtype=model.dtype,
+        title=title,
+        source=source,
+        classes=model.classes,
+        features=model.features,
+        image_shape=model.image_shape,
+    )
+
+
+def trace_samples(
+    model: Model,
+    path: str,
+    data: str,
+    samples: Sequence[int],
+    *,
+    split: str | None = None,
+    data_dir: str | None = None,
+    label: str | None = None,
+    optimizer: str | None = None,
+    learning_rate: float | None = None,
+) -> Trace:
+    """Trace a training step of a saved model on samples of a data set.
+
+    Optimizer, learning rate and penalty are those of the model's training run if its
+    ``config.toml`` is beside the model. Other settings of its steps, such as dropout, are left out
+    and listed in the trace's source. The optimizer starts anew: a model file holds no slots.
+
+    Parameters
+    ----------
+    model : Model
+    path : str
+        The file of the model.
+    data, data_dir, label
+        As for `backprop_xp.data.sources.load_rows`.
+    samples : sequence of int
+        Row numbers, counted from 0.
+    split : {"train", "validation", "test"}, optional
+        By default ``"test"``.
+    optimizer, learning_rate
+        By default those of the training run, or else gradient descent.
+
+    Raises
+    ------
+    ConfigurationError
+        If an option or the file beside the model is wrong.
+    DataError
+        If the data is missing or does not fit the model, or has no such sample.
+    """
+    inputs, targets = read_rows(model, data, split=split or "test", data_dir=data_dir, label=label)
+    for sample in samples:
+        if not 0 <= sample < len(targets):
+            raise DataError(
+                f"there is no sample {sample} in {data}: it has {len(targets)}",
+                f"give numbers from 0 to {len(targets) - 1}",
+            )
+    rows = Split(inputs, targets).take(list(samples))
+    split = split or ("test" if data in NAMED else None)
+    config = Path(path).with_name(CONFIG)
+    settings = RunSettings(**read_settings(config)) if config.is_file() else None
+    rule: str | Optimizer = "sgd" if optimizer is None else optimizer
+    if settings is not None and optimizer is None:
+        rule = settings.resolve_optimizer()
+        learning_rate = settings.resolve_learning_rate() if learning_rate is None else learning_rate
+    source: dict[str, Any] = {"model": path, "data": data, "part": split}
+    source["sample"] = samples[0] if len(samples) == 1 else list(samples)
+    if settings is not None:
+        source["left_out"] = [name for name in _LEFT_OUT if getattr(settings, name)]
+    return trace_model(
+        model,
+        rows.inputs,
+        rows.targets,
+        optimizer=rule,
+        learning_rate=learning_rate,
+        penalty=None if settings is None else _penalty(settings),
+        title=f"{Path(data).name}{f' ({split})' if split else ''}, "
+        f"sample {', '.join(map(str, samples))}",
+        source=source,
+    )
+
+
+def _penalty(settings: RunSettings) -> Penalty:
+    """Return the penalty in the steps of the training run."""
+    if settings.penalty != "per_sample" or not (settings.l1 or settings.l2):
+        return settings.resolve_penalty(1)
+    try:
+        dataset = read_dataset(settings, settings.seed or 0)
+    except DataError as error:
+        raise DataError(
+            "the penalty of the training run is divided by the number of its samples, and they "
+            f"cannot be counted: {error.message}",
+            f"put the data back, or move {CONFIG} away from the model",
+        ) from error
+    return settings.resolve_penalty(dataset.train.size)

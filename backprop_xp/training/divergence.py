@@ -1,0 +1,76 @@
+"""Divergence: which layer is no longer finite, and in which step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from backprop_xp.backend.arrays import Array, Namespace
+from backprop_xp.errors import DivergenceError
+from backprop_xp.nn.backpropagation import StepResult
+from backprop_xp.nn.network import Parameters
+
+
+def check_loss(
+    loss: float,
+    inspect: Callable[[], StepResult],
+    *,
+    step: int,
+    epoch: int,
+    learning_rate: float,
+    xp: Namespace,
+) -> None:
+    """Raise an error if the loss of a step is not finite.
+
+    Parameters
+    ----------
+    loss : float
+    inspect : callable
+        Returns everything that the step computed, to find the layer.
+    step, epoch : int
+        Their numbers from 1.
+    learning_rate : float
+        For the hint.
+    xp : namespace
+
+    Raises
+    ------
+    DivergenceError
+    """
+    if math.isfinite(loss):
+        return
+    zs = inspect().tape.z
+    wrong = [index for index, z in enumerate(zs, start=1) if not _all_finite(z, xp)]
+    culprit = f"the error of the outputs of layer {len(zs)} is too large"
+    if wrong:
+        culprit = f"the weighted inputs of layer {wrong[0]} are no longer finite"
+    where = f"at step {step} (epoch {epoch})"
+    raise _diverged(f"the loss is {loss} {where}: {culprit}", learning_rate)
+
+
+def check_weights(
+    parameters: Parameters, *, step: int, epoch: int, learning_rate: float, xp: Namespace
+) -> None:
+    """Raise an error that names the first layer with a weight that is not finite.
+
+    Raises
+    ------
+    DivergenceError
+    """
+    for index, layer in enumerate(parameters, start=1):
+        if not all(_all_finite(p, xp) for p in layer if p is not None):
+            raise _diverged(
+                f"weights of layer {index} are no longer finite after step {step} (epoch {epoch})",
+                learning_rate,
+            )
+
+
+def _diverged(message: str, learning_rate: float) -> DivergenceError:
+    return DivergenceError(
+        f"training diverged: {message}",
+        f"lower the learning rate (it is {learning_rate:g}), or scale the inputs",
+    )
+
+
+def _all_finite(x: Array, xp: Namespace) -> bool:
+    return bool(xp.all(xp.isfinite(x)))

@@ -1,0 +1,97 @@
+"""The data of a training run: both sets checked and moved to the device."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple, Self
+
+from backprop_xp.backend.devices import Placement
+from backprop_xp.data.device_data import DeviceData
+from backprop_xp.data.loader import DataLoader, Shuffle
+from backprop_xp.data.streaming import StreamedData, load_data
+from backprop_xp.errors import ConfigurationError
+from backprop_xp.nn.losses import check_pair, check_targets
+from backprop_xp.nn.network import Network
+from backprop_xp.training.settings import TrainingSettings
+
+
+class TrainingData(NamedTuple):
+    """The training and validation data of a run.
+
+    Attributes
+    ----------
+    loader : DataLoader
+        The training set, in the order of each epoch.
+    validation : DeviceData, StreamedData or None
+    """
+
+    loader: DataLoader
+    validation: DeviceData | StreamedData | None
+
+    @classmethod
+    def of(
+        cls,
+        network: Network,
+        settings: TrainingSettings,
+        placement: Placement,
+        train: tuple[Any, Any],
+        validation: tuple[Any, Any] | None = None,
+        *,
+        shuffle: bool | Shuffle = True,
+        sample_weight: Any = None,
+    ) -> Self:
+        """Check data and move it to the device; the parameters are those of `backprop_xp.fit`.
+
+        Raises
+        ------
+        ConfigurationError
+            If the loss does not fit the network, or early stopping has no validation set.
+        DataError
+            For data that does not fit the network or the loss, or contains NaN or infinity.
+        """
+        output = network.activations[-1]
+        loss = settings.resolve_loss(output)
+        check_pair(loss, output)
+
+        def load(data: tuple[Any, Any], what: str) -> DeviceData | StreamedData:
+            check = functools.partial(check_targets, loss=loss)
+            sizes = network.sizes[0], network.sizes[-1]
+            return load_data(data, *sizes, placement, check_targets=check, what=what)
+
+        loaded = load(train, "the training data")
+        held_out = None if validation is None else load(validation, "the validation data")
+        if settings.patience is not None and held_out is None:
+            raise ConfigurationError(
+                "early stopping (patience) needs a validation set",
+                "give validation data, or leave patience out",
+            )
+        loader = DataLoader(
+            loaded,
+            settings.resolve_batch_size(loaded.n),
+            placement,
+            shuffle=shuffle,
+            sample_weight=sample_weight,
+            class_weight=settings.class_weight,
+            label_smoothing=settings.label_smoothing,
+        )
+        return cls(loader, held_out)
+
+    @property
+    def train(self) -> DeviceData | StreamedData:
+        """The training set in its original order."""
+        return self.loader.data
+
+    @property
+    def n(self) -> int:
+        """The number of training rows."""
+        return self.loader.data.n
+
+    @property
+    def batch_size(self) -> int:
+        """The number of rows in a step."""
+        return self.loader.batch_size
+
+    @property
+    def steps(self) -> int:
+        """The number of steps in an epoch."""
+        return -(-self.n // self.batch_size)
