@@ -66,15 +66,15 @@ def command(
         raise click.UsageError("--json and --latex both print on stdout: give one of them")
     if html == "-":
         raise click.UsageError("--html needs the name of a file: the page is not printed")
-    of_model = {"--data": data, "--sample": sample, "--split": split}
-    given = [name for name, value in of_model.items() if value is not None]
-    if source is not None and (model is not None or given):
+    model_options = {"--data": data, "--sample": sample, "--split": split}
+    set_options = [name for name, value in model_options.items() if value is not None]
+    if source is not None and (model is not None or set_options):
         raise click.UsageError(
-            f"{'--model' if model is not None else given[0]} and the source {source} exclude "
+            f"{'--model' if model is not None else set_options[0]} and the source {source} exclude "
             "each other"
         )
-    if model is None and given:
-        raise click.UsageError(f"{given[0]} needs --model: the file to take the network from")
+    if model is None and set_options:
+        raise click.UsageError(f"{set_options[0]} needs --model: the file to take the network from")
     if model is not None:
         if data is None:
             raise click.UsageError("--model needs --data: the data set to take the sample from")
