@@ -58,11 +58,11 @@ def put_in(formula: str, values: Mapping[str, float | None]) -> str:
     """
 
     def value(match: re.Match[str]) -> str:
-        given = number(values[match["name"]])
+        shown = number(values[match["name"]])
         alone = match.string[: match.start()].endswith("(") and match.string.startswith(
             ")", match.end()
         )
-        return f"({given})" if given.startswith("-") and not alone else given
+        return f"({shown})" if shown.startswith("-") and not alone else shown
 
     names = "|".join(sorted(map(re.escape, values), key=len, reverse=True))
     word = "[A-Za-z0-9_\u0302]"  # without the signs of powers, and with the hat of m̂
@@ -106,7 +106,7 @@ def latex(formula: str) -> str:
     return _TOKEN.sub(token, formula)
 
 
-def text(given: str) -> str:
+def text(string: str) -> str:
     r"""Return any text as LaTeX that prints it and does nothing else.
 
     Letters of western Europe are kept; others, which pdflatex cannot set, become their code.
@@ -126,7 +126,7 @@ def text(given: str) -> str:
             return c
         return " " if c.isspace() else f"[U+{ord(c):04X}]"
 
-    pieces = _PIECE.findall(given)
+    pieces = _PIECE.findall(string)
     shown = "".join(
         "".join(map(char, piece)) + r"\allowbreak{}" * (len(piece) > 1) for piece in pieces
     )

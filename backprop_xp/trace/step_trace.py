@@ -304,7 +304,7 @@ def trace_step(
             slots = initial_slots(optimizer, parameters, xp=xp)
             # The update consumes its arrays, so they are copied to the host before.
             old, gradients = map_arrays(_host, parameters), map_arrays(_host, step.gradients.layers)
-            slots_before = [tuple(map(_host, kept)) for kept in slots]
+            slots_before = [tuple(map(_host, of_array)) for of_array in slots]
             scalars = optimizer.scalars(eta, 1)  # bit for bit as in training
             scaled = rule._replace(network=network).gradients(parameters, batch, 0, scalars)
             parameters, slots = rule.update(parameters, scaled.gradients.layers, slots, scalars)
@@ -378,19 +378,17 @@ def _layer_to_json(layer: Layer) -> dict[str, Any]:
 def _by_layer(
     optimizer: Optimizer, parameters: Parameters, before: list[Any], after: list[Any]
 ) -> list[dict[str, tuple[Layer, Layer]]]:
-    """Return the optimizer's slots, of which each parameter array has its own, by layer."""
-    moments = [iter(kept) for kept in (before, after)]
+    """Return the slots of each layer before and after the step, by name."""
+    pairs = iter(zip(before, after, strict=True))  # one for each parameter array
     by_layer = []
     for layer in parameters:
-        # The slots of each array, before and after the step
-        held = [[None if p is None else next(kept) for p in layer] for kept in moments]
+        slots = [None if p is None else next(pairs) for p in layer]
         named = {}
         for number, name in enumerate(optimizer.slots):
-            then, now = (
-                Layer(*(None if kept is None else _host(kept[number]) for kept in arrays_of))
-                for arrays_of in held
+            old, new = (
+                Layer(*(pair and _host(pair[when][number]) for pair in slots)) for when in (0, 1)
             )
-            named[name] = (then, now)
+            named[name] = (old, new)
         by_layer.append(named)
     return by_layer
 
