@@ -154,7 +154,8 @@ def sentence(run: StoredRun) -> str:
         sizes, kinds = "-".join(map(str, shape["sizes"])), dict.fromkeys(shape["activations"])
         text = f"A network of {sizes} neurons ({', '.join(kinds)}), trained"
     if settings is not None:
-        text += f" with {settings.optimizer} at a learning rate of {number(settings.resolve_learning_rate())}"
+        rate = number(settings.resolve_learning_rate())
+        text += f" with {settings.optimizer} at a learning rate of {rate}"
     seconds = sum(record.get("seconds", 0.0) for record in run.history)
     text += f" for {pluralize(len(run.history), 'epoch')} in {seconds:.1f} s"
     if environment := run.outcome.get("environment"):
