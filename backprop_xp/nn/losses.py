@@ -9,7 +9,6 @@ an output activation has a simpler and stabler form, the loss owns that form too
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from backprop_xp.backend.arrays import Array, Namespace
@@ -51,7 +50,7 @@ class Loss(NamedTuple):
     needs_probabilities: bool
     needs_positive: bool = False
     derivative_formula: str = ""
-    fused_formulas: Mapping[str, str] = MappingProxyType({})
+    fused_formulas: Mapping[str, str] = {}
 
 
 def loss_and_delta(

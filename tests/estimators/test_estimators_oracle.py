@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from backprop_xp import estimators
 from backprop_xp.estimators import lbfgs
 from backprop_xp.estimators.lbfgs import _scipys_blas
-from backprop_xp.training.execution import replay
+from backprop_xp.training.execution.replay import RECORD_UP_TO, StepReplayer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -105,13 +105,14 @@ def test_lbfgs_comes_to_the_same_minimum(kind):
 def test_lbfgs_comes_to_the_same_bits_by_recorded_steps(kind, monkeypatch):
     told = {"solver": "lbfgs", "max_iter": 25}
     written = both(kind, **told)[1]
-    monkeypatch.setattr(replay, "_RECORD_AFTER", 2)
-    recorded, record = [], replay.Steps._record
+    options = {"record_after": 2, "record_up_to": RECORD_UP_TO}
+    monkeypatch.setattr(StepReplayer.__init__, "__kwdefaults__", options)
+    recorded, record = [], StepReplayer._record
     monkeypatch.setattr(
-        replay.Steps, "_record", lambda *given: recorded.append(record(*given)) or recorded[-1]
+        StepReplayer, "_record", lambda *args: recorded.append(record(*args)) or recorded[-1]
     )
     again = both(kind, **told)[1]
-    assert all("def replay" in way.compute.source for way in recorded)
+    assert all("def replay" in functions.gradients.source for functions in recorded)
     assert len(recorded) == 1
     assert difference(written, again) == 0.0
     assert again.loss_ == written.loss_
