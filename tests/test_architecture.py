@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "runs": "backend nn data training models diagnosis",
     "estimators": "backend nn data training models",
     "trace": "backend nn data training models runs",
-    "report": "backend nn training models runs trace",
+    "report": "backend nn models runs trace",
     "experiments": "backend nn data training trace",
     "cli": "backend nn data training models diagnosis runs trace report experiments",
 }

@@ -31,6 +31,7 @@ def fast_namespace(xp: Namespace) -> Namespace:
 
     Examples
     --------
+    >>> from backprop_xp.backend.arrays import backend_namespace
     >>> xp = fast_namespace(backend_namespace("numpy"))
     >>> float(xp.sum(xp.asarray([1.0, 2.0])))
     3.0
