@@ -27,7 +27,7 @@ class Activation(NamedTuple):
     forward : callable ``(z, xp) -> a``
         The function; ``z`` has shape (batch, n).
     derivative : callable ``(z, a, xp) -> f'(z)`` or None
-        LossTerms derivative, from whichever of ``z`` and ``a`` is cheaper; a new array.
+        Elementwise derivative, from whichever of ``z`` and ``a`` is cheaper; a new array.
         None if the function is not elementwise.
     backward : callable ``(da, z, a, xp) -> dz``
         From dL/da, which is consumed, to dL/dz: the product with the (transposed) Jacobian.
