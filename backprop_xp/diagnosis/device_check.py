@@ -99,11 +99,8 @@ def _regularized(x: Any) -> dict[str, Any]:
     xp = arrays.namespace(x)
     masks = [None, xp.astype(xp.reshape(xp.arange(3 * x.shape[0]), (-1, 3)) % 4 > 0, x.dtype) * 1.5]
     weights = xp.astype(xp.arange(x.shape[0]), x.dtype) + 0.5
-    return {
-        "penalty": Penalty(0.1, 0.2, biases=True),
-        "sample_weight": weights,
-        "dropout_masks": masks,
-    }
+    penalty = Penalty(0.1, 0.2, biases=True)
+    return {"penalty": penalty, "sample_weight": weights, "dropout_masks": masks}
 
 
 def _hidden_choices() -> Iterator[tuple[Activation, ...]]:
@@ -125,14 +122,12 @@ def _smooth_case(network: Network) -> tuple[Parameters, Any, Any]:
 
 def _case(network: Network, seed: int, n: int, dtype: str = "float64") -> tuple[Any, Any, Any]:
     """Return NumPy parameters, inputs and targets in float64 that are exact in ``dtype``."""
-    place = select_device("cpu", "numpy")
-    parameters = initial_parameters(
-        network, seed, "scaled_normal", xp=place.xp, dtype=place.with_dtype(dtype).dtype
-    )
+    host = select_device("cpu", "numpy", dtype=dtype)
+    parameters = initial_parameters(network, seed, "scaled_normal", xp=host.xp, dtype=host.dtype)
     rng = random.generator(seed, random.CHECK)
     x = rng.normal(0.0, 1.0, (n, network.sizes[0])).astype(dtype).astype("float64")
     classes = rng.integers(0, network.sizes[-1], n)
-    y = place.xp.eye(network.sizes[-1])[classes]
+    y = host.xp.eye(network.sizes[-1])[classes]
     return map_arrays(lambda p: p.astype("float64"), parameters), x, y
 
 
@@ -145,12 +140,13 @@ def backend_rows(placement: Placement) -> Iterator[Row]:
     for dtype in DTYPES:
         tested = select_device(placement.name, placement.backend, dtype=dtype)
         with tested.activate():
-            yield from _pass_rows(tested, dtype)
-            yield from _optimizer_rows(tested, dtype)
-            yield from _training_rows(tested, dtype)
+            yield from _pass_rows(tested)
+            yield from _optimizer_rows(tested)
+            yield from _training_rows(tested)
 
 
-def _pass_rows(placement: Placement, dtype: str) -> Iterator[Row]:
+def _pass_rows(placement: Placement) -> Iterator[Row]:
+    dtype = placement.precision
     errors: dict[str, tuple[float, str]] = {}
     for output, loss in allowed_pairs():
         for hidden in ACTIVATIONS.values():
@@ -160,9 +156,9 @@ def _pass_rows(placement: Placement, dtype: str) -> Iterator[Row]:
             got = loss_and_gradients(
                 network,
                 loss,
-                map_arrays(lambda p: _on(placement, p, dtype), parameters),
-                _on(placement, x, dtype),
-                _on(placement, y, dtype),
+                map_arrays(placement.asarray, parameters),
+                placement.asarray(x),
+                placement.asarray(y),
             )
             behind = f"{hidden.name}, {hidden.name}, {output.name} + {loss.name}"
             for name, one, other in _quantities(wanted, got):
@@ -184,8 +180,9 @@ def _lists(step: Any) -> tuple[Any, ...]:
     return [step.loss], step.tape.z, step.tape.a[1:], step.gradients.deltas, weights, biases
 
 
-def _optimizer_rows(placement: Placement, dtype: str) -> Iterator[Row]:
-    reference = select_device("cpu", "numpy")
+def _optimizer_rows(placement: Placement) -> Iterator[Row]:
+    dtype = placement.precision
+    reference = select_device("cpu", "numpy", dtype="float64")
     network = Network((300, 200), "identity")  # more elements than a slice of an update
     parameters, _, _ = _case(network, 2, 1, dtype)
     gradients, _, _ = _case(network, 3, 1, dtype)
@@ -193,32 +190,31 @@ def _optimizer_rows(placement: Placement, dtype: str) -> Iterator[Row]:
         optimizer = get_optimizer(name)
         scalars = optimizer.scalars(0.01, 1)
         results = []
-        for place, precision in ((reference, "float64"), (placement, dtype)):
-            p, g = (
-                map_arrays(functools.partial(_on, place, dtype=precision), layers)
-                for layers in (parameters, gradients)
-            )
-            slots = initial_slots(optimizer, p, xp=place.xp)
+        for device in (reference, placement):
+            # Copies, since a rule overwrites its arrays.
+            on_device = functools.partial(device.asarray, copy=True)
+            p, g = (map_arrays(on_device, layers) for layers in (parameters, gradients))
+            slots = initial_slots(optimizer, p, xp=device.xp)
             eta = gradient_scale(optimizer, scalars)
             g = map_arrays(functools.partial(operator.mul, eta), g)
-            layers, slots = update(optimizer, p, g, slots, scalars, xp=place.xp)
+            layers, slots = update(optimizer, p, g, slots, scalars, xp=device.xp)
             results.append(
                 [*(a for layer in layers for a in layer), *(s for k in slots for s in k)]
             )
         yield Row(dtype, f"one step of {name}", _error(*results), LIMITS[dtype], "")
 
 
-def _training_rows(placement: Placement, dtype: str) -> Iterator[Row]:
+def _training_rows(placement: Placement) -> Iterator[Row]:
+    dtype = placement.precision
     network = Network((64, 32, 5), ("tanh", "softmax"))
     parameters, x, y = _case(network, 4, 95, dtype)  # batches of 10, the last one of 5
     runs = []
-    for place, precision in ((select_device("cpu", "numpy"), "float64"), (placement, dtype)):
+    for device in (select_device("cpu", "numpy", dtype="float64"), placement):
         runs.append(
             fit(
                 network,
                 (x, y),
-                device=place,
-                dtype=precision,
+                device=device,
                 parameters=parameters,
                 optimizer="momentum",
                 batch_size=10,
@@ -229,13 +225,6 @@ def _training_rows(placement: Placement, dtype: str) -> Iterator[Row]:
         )
     one, other = ([p for layer in run.parameters for p in layer] for run in runs)
     yield Row(dtype, "ten steps of training", _error(one, other), LIMITS[dtype], "momentum")
-
-
-def _on(placement: Placement, x: Any, dtype: str) -> Any:
-    """Return a copy of a host array on the device: an optimizer's rule overwrites its arrays."""
-    return placement.xp.asarray(
-        x, dtype=placement.with_dtype(dtype).dtype, device=placement.device, copy=True
-    )
 
 
 def _error(wanted: Iterable[Any], got: Iterable[Any]) -> float:

@@ -122,7 +122,6 @@ def optimize(
             data,
             measured,
             device=placement,
-            dtype=placement.precision,
             sample_weight=weights,
             state=state,
             parameters=state.parameters or start,

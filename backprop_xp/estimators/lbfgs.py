@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from sklearn.utils.optimize import _check_optimize_result
 
 from backprop_xp.backend import arrays
-from backprop_xp.backend.devices import Placement, placement_of
+from backprop_xp.backend.devices import Placement
 from backprop_xp.backend.host import ignore_overflow, limit_threads, one_thread
 from backprop_xp.data.sparse import SparseRows
 from backprop_xp.nn.network import Network, Parameters, map_arrays
@@ -50,7 +50,6 @@ def minimize_lbfgs(
         If a parameter is no longer finite.
     """
     options = TrainingSettings.of({**settings, "batch_size": 0})
-    placement = placement_of(train[0], placement)
     xp = placement.xp
     with placement.activate(), ignore_overflow(xp):
         data = TrainingData.of(
