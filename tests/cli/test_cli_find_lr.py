@@ -1,4 +1,4 @@
-"""``backprop-xp find-lr`` as its users meet it: what it prints, and what it is told."""
+"""``backprop-xp find-lr`` as its users meet it: what it prints, and its options."""
 
 import shlex
 

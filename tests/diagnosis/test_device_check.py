@@ -1,4 +1,4 @@
-"""The equivalence check: every backend passes it, and whatever is planted in one fails it."""
+"""The device check: every backend passes it, and a planted fault fails it."""
 
 import math
 

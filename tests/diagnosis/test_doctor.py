@@ -1,5 +1,7 @@
-"""The doctor: silent where nothing is wrong, and right about what is; how often it is, a script in
-``scripts`` measures."""
+"""The doctor finds planted faults and stays silent on healthy runs.
+
+`scripts/doctor_check.py` measures how often it is right.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The learning-rate finder: its steps are those of a training, and its suggestion trains."""
+"""The learning-rate finder: its steps are those of training, and its suggestion trains."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Where the estimators work: arrays of other libraries, devices by name, types, sparse rows."""
+"""Where the estimators compute: arrays of other libraries, devices, data types, sparse rows."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""The estimators pass all that scikit-learn checks of an estimator, with no failure expected."""
+"""The estimators pass all of scikit-learn's estimator checks; no failure is expected."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The estimators among scikit-learn's tools, as data frames' users meet them, and as files."""
+"""The estimators with scikit-learn's tools, with data frames, and as files."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""What the estimators are given wrongly is refused with scikit-learn's kind of error."""
+"""The estimators reject invalid inputs and parameters with scikit-learn's kind of error."""
 
 import numpy as np
 import pytest

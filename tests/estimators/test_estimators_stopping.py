@@ -1,4 +1,4 @@
-"""Validation rows and early stopping of the estimators: what is measured, kept and gone on from."""
+"""Validation rows, early stopping, callbacks and resumed training of the estimators."""
 
 import numpy as np
 import pytest

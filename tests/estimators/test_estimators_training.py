@@ -1,4 +1,4 @@
-"""What the estimators train besides scikit-learn's: going on, stopping, and all that is ours."""
+"""Training of the estimators beyond scikit-learn's: resuming, and the options of the core."""
 
 import numpy as np
 import pytest
