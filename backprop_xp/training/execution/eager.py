@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,10 +15,10 @@ from backprop_xp.backend.host import (
 from backprop_xp.data.batch import Batch, take_rows
 from backprop_xp.data.sparse import SparseRows
 from backprop_xp.nn.backpropagation import StepResult
-from backprop_xp.nn.network import Parameters, map_arrays
+from backprop_xp.nn.network import Parameters
 from backprop_xp.nn.optimizers import Scalars, Slots
 from backprop_xp.training.execution.executor import EpochPlan, EpochResult
-from backprop_xp.training.execution.replay import StepInputs, StepReplayer
+from backprop_xp.training.execution.replay import StepInputs, StepReplayer, copies
 from backprop_xp.training.execution.slices import update_in_slices
 from backprop_xp.training.step import TrainingStep
 
@@ -60,20 +59,22 @@ class EagerExecutor:
         plan : EpochPlan
         """
         if backend_name(self.step.xp) != "jax":  # whose arrays cannot be changed
-            parameters, slots = self._copies(parameters, slots)
+            parameters, slots = copies(parameters, slots, self.step)
         total: Any = 0.0
         rows, done, unit = 0, 0, 0
-        for data, order in chunks:
-            n = order.shape[0]
-            unit = unit or n  # with a single chunk its mean stays the same to the last bit
-            result = self._run_chunk(parameters, slots, data, order, plan, done)
-            parameters, slots = result.parameters, result.slots
-            stopped = result.steps < -(-n // plan.batch_size)
-            count = min((result.steps + 1) * plan.batch_size, n) if stopped else n
-            total = result.loss * (count / unit) + total
-            rows, done = rows + count, done + result.steps
-            if stopped:
-                break
+        products = plan.batch_size * self.step.network.largest_layer
+        with ignore_overflow(self.step.xp), limit_threads(products, xp=self.step.xp):
+            for data, order in chunks:
+                n = order.shape[0]
+                unit = unit or n  # with a single chunk its mean stays the same to the last bit
+                result = self._run_chunk(parameters, slots, data, order, plan, done)
+                parameters, slots = result.parameters, result.slots
+                stopped = result.steps < -(-n // plan.batch_size)
+                count = min((result.steps + 1) * plan.batch_size, n) if stopped else n
+                total = result.loss * (count / unit) + total
+                rows, done = rows + count, done + result.steps
+                if stopped:
+                    break
         return EpochResult(parameters, slots, total / (rows / unit), done)
 
     def gradients(
@@ -94,20 +95,6 @@ class EagerExecutor:
     ) -> EpochResult:
         """Run the steps of a chunk, before which ``done`` steps of the epoch were run; parameters
         and slots are consumed."""
-        xp = self.step.xp
-        products = plan.batch_size * self.step.network.largest_layer
-        with ignore_overflow(xp), limit_threads(products, xp=xp):
-            return self._run_steps(parameters, slots, data, order, plan, done)
-
-    def _run_steps(
-        self,
-        parameters: Parameters,
-        slots: list[Slots],
-        data: Batch,
-        order: Array,
-        plan: EpochPlan,
-        done: int,
-    ) -> EpochResult:
         n, batch_size = data[0].shape[0], plan.batch_size
         read: Callable[[Array], Any] = float if is_synchronous(self.step.xp) else _unread
         total: Any = 0.0  # of the means of the batches
@@ -137,10 +124,6 @@ class EagerExecutor:
             parameters, slots = functions.update(parameters, gradients, slots, scalars)
             del gradients  # frees their memory before the next ones are computed
         return EpochResult(parameters, slots, total / (n / batch_size), -(-n // batch_size))
-
-    def _copies(self, parameters: Parameters, slots: list[Slots]) -> tuple[Parameters, list[Slots]]:
-        copy = functools.partial(self.step.xp.asarray, device=self.step.device, copy=True)
-        return map_arrays(copy, parameters), [tuple(map(copy, arrays)) for arrays in slots]
 
 
 def _unread(x: Array) -> Array:

@@ -95,7 +95,7 @@ class StepReplayer:
         """Return the step as recorded, if its results equal those of the step as written."""
         parameters, data, rows, step, scalars = inputs
         xp = self._xp
-        parameters, slots = _copies(parameters, slots, xp)
+        parameters, slots = copies(parameters, slots, self._step)
 
         def functions_on(xp: Namespace) -> StepFunctions:
             return _as_written(self._step._replace(xp=xp))
@@ -117,7 +117,7 @@ class StepReplayer:
 
         # A recording is used only if it computes another step with the same bits.
         pairs = zip(
-            run(self._written, *_copies(parameters, slots, xp)),
+            run(self._written, *copies(parameters, slots, self._step)),
             run(recorded, parameters, slots),
             strict=True,
         )
@@ -136,8 +136,9 @@ def _as_written(step: TrainingStep) -> StepFunctions:
     return StepFunctions(gradients, step.update)
 
 
-def _copies(
-    parameters: Parameters, slots: list[Slots], xp: Namespace
+def copies(
+    parameters: Parameters, slots: list[Slots], step: TrainingStep
 ) -> tuple[Parameters, list[Slots]]:
-    copy = functools.partial(xp.asarray, copy=True)
+    """Return copies of parameters and optimizer state, for a step that consumes them."""
+    copy = functools.partial(step.xp.asarray, device=step.device, copy=True)
     return map_arrays(copy, parameters), [tuple(map(copy, arrays)) for arrays in slots]
