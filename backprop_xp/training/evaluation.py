@@ -166,7 +166,7 @@ def measure_epoch(
                 continue
             result = evaluate_chunks(step.network, step.loss, parameters, measured, xp=step.xp)
             record[f"{name}_loss"] = result["loss"]
-            if measured.labelled or step.loss.needs_probabilities:
+            if measured.labeled or step.loss.needs_probabilities:
                 record[f"{name}_accuracy"] = result["accuracy"]
     return record
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Self, TypedDict, TypeVar
@@ -60,7 +60,7 @@ class TrainingOptions(TypedDict, total=False):
     l2: float
     penalty: str
     penalize_biases: bool
-    dropout: tuple[float, ...]
+    dropout: float | Sequence[float]
     augment: str | Augmentation | None
     max_norm: float | None
     clip_norm: float | None

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from backprop_xp.backend import random
 from backprop_xp.backend.devices import Placement
-from backprop_xp.errors import ConfigurationError
+from backprop_xp.errors import ConfigurationError, HintMixin
 from backprop_xp.formatting import pluralize
 from backprop_xp.nn.network import (
     Network,
@@ -81,7 +81,7 @@ class TrainState(NamedTuple):
         return as_html(self.history, title, None if self.best is None else self.best.epoch)
 
 
-class TrainingInterrupted(KeyboardInterrupt):
+class TrainingInterrupted(HintMixin, KeyboardInterrupt):
     """Ctrl-C during training.
 
     Attributes
@@ -94,7 +94,6 @@ class TrainingInterrupted(KeyboardInterrupt):
         done = f"after epoch {state.epoch}" if state.epoch else "before the end of the first epoch"
         super().__init__(f"interrupted {done}")
         self.state = state
-        self.hint: str | None = None
 
 
 def initial_state(

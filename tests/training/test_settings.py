@@ -1,13 +1,17 @@
-"""The settings of a training: what they default to, and what they refuse."""
+"""The settings of a training run: their defaults, their bounds, and how editors see them."""
 
+import dataclasses
 import math
+import re
 
 import pytest
 
+from backprop_xp.diagnosis.learning_rate_finder import find_learning_rate
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.nn.losses import LOSSES
 from backprop_xp.nn.optimizers import sgd
-from backprop_xp.training.settings import TrainingSettings
+from backprop_xp.training.fit import fit
+from backprop_xp.training.settings import TrainingOptions, TrainingSettings
 
 
 @pytest.mark.parametrize(
@@ -85,3 +89,22 @@ def test_records_of_ones_own_are_taken_as_they_are():
 def test_settings_cannot_be_changed_after_they_are_checked():
     with pytest.raises(AttributeError):
         TrainingSettings().epochs = -1
+
+
+# --- typed entry points ------------------------------------------------------------------------
+
+
+def test_the_options_for_type_checkers_are_the_settings():
+    fields = [field.name for field in dataclasses.fields(TrainingSettings)]
+    assert list(TrainingOptions.__annotations__) == fields
+
+
+@pytest.mark.parametrize("function", [fit, find_learning_rate])
+def test_editors_and_type_checkers_know_the_settings_of_a_function(function):
+    assert function.__annotations__["settings"] == "Unpack[TrainingOptions]"
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(TrainingSettings), ids=lambda f: f.name)
+def test_the_help_of_fit_lists_every_setting_with_its_default(field):
+    pattern = rf"^ +(\w+, )*{field.name}(, \w+)* : .*, default {re.escape(repr(field.default))}$"
+    assert re.search(pattern, fit.__doc__, re.MULTILINE)
