@@ -1,15 +1,34 @@
-"""The errors a user can meet: each says what is wrong, where, and how to mend it."""
+"""The errors that users can get: each says what is wrong, where, and how to fix it."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Record = TypeVar("Record")
 
 
-class BackpropError(Exception):
+class HintMixin(BaseException):
+    """A base for exceptions with a hint, which Python shows below the message (PEP 678)."""
+
+    _hint: str | None = None
+
+    @property
+    def hint(self) -> str | None:
+        """How to fix the error; assigning it replaces the note in the traceback."""
+        return self._hint
+
+    @hint.setter
+    def hint(self, hint: str | None) -> None:
+        if self._hint:
+            self.__notes__.remove(self._hint)
+        if hint:
+            self.add_note(hint)
+        self._hint = hint
+
+
+class BackpropError(HintMixin, Exception):
     """Base of every error that this package raises on purpose.
 
     Parameters
@@ -17,7 +36,7 @@ class BackpropError(Exception):
     message : str
         What is wrong, and where.
     hint : str, optional
-        How to mend it.
+        How to fix it.
 
     Attributes
     ----------
@@ -37,34 +56,33 @@ class BackpropError(Exception):
 
 
 class ConfigurationError(BackpropError, ValueError):
-    """A setting is unknown, out of range, or contradicts another one."""
+    """An unknown setting, a value out of range, or two settings that contradict each other."""
 
     kind = "configuration"
     exit_code = 2
 
 
 class DataError(BackpropError, ValueError):
-    """A data set is missing, damaged, or does not fit the network."""
+    """A data set that is missing, damaged, or does not fit the network."""
 
     kind = "data"
     exit_code = 3
 
 
 class ModelFileError(BackpropError, ValueError):
-    """A model file is missing, damaged, or not one of ours."""
+    """A model file that is missing, damaged, or not in the format of this package."""
 
     kind = "model"
     exit_code = 4
 
 
 class DivergenceError(BackpropError, ArithmeticError):
-    """A loss or a weight is no longer a finite number.
+    """A loss or a weight that is no longer a finite number.
 
     Attributes
     ----------
     state : object
-        The training state of the last good epoch end
-        (`backprop_xp.TrainState`).
+        The training state after the last good epoch (`backprop_xp.TrainState`).
     """
 
     kind = "diverged"
@@ -73,60 +91,66 @@ class DivergenceError(BackpropError, ArithmeticError):
 
 
 class DeviceError(BackpropError, RuntimeError):
-    """A device or backend was asked for by name and cannot be used."""
+    """A device or backend that was requested by name and cannot be used."""
 
     kind = "device"
     exit_code = 6
 
 
-def look_up(kind: str, name: object, registry: Mapping[str, Record]) -> Record:
-    """Return the record of that name.
+def look_up(
+    kind: str, name: object, registry: Mapping[str, Record], record_type: Any = (), also: str = ""
+) -> Record:
+    """Return the record with the given name; a record is returned unchanged.
 
     Parameters
     ----------
     kind : str
-        What is looked up, for example ``"activation"``.
-    name : object
-        The name the user gave.
+        The kind of record, for the error message, for example ``"activation"``.
+    name : str or record
     registry : mapping of str
-        The records there are.
+        The records by name.
+    record_type : type, optional
+        The type of a record; by default only names are accepted.
+    also : str, optional
+        A name that the caller handles itself, listed in the error message.
 
     Raises
     ------
     ConfigurationError
-        If there is none of that name; the message suggests the nearest.
+        If the name is unknown; the hint suggests the nearest one.
 
     Examples
     --------
-    >>> look_up("answer", "life", {"life": 42})
-    42
+    >>> look_up("answer", "life", {"life": 42}), look_up("answer", 43, {"life": 42}, int)
+    (42, 43)
     """
+    if isinstance(name, record_type):
+        record: Record = name
+        return record
     if not isinstance(name, str) or name not in registry:
-        raise unknown_name(kind, name, registry)
+        raise unknown_name(kind, name, [*registry, also] if also else registry)
     return registry[name]
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> ConfigurationError:
-    """Return the error for a name that is not in a registry, with a suggestion.
+    """Return the error for an unknown name, with a suggestion.
 
     Parameters
     ----------
     kind : str
-        What was looked up, for example ``"activation"``.
+        The kind of thing that was looked up, for example ``"activation"``.
     name : object
-        The name the user gave.
+        The name that the user gave.
     known : iterable of str
-        The names there are.
+        The valid names.
 
     Examples
     --------
     >>> error = unknown_name("activation", "relo", ["relu", "tanh"])
     >>> print(error.message, error.hint, sep=" | ")
-    unknown activation 'relo' | did you mean 'relu'? There are: relu, tanh
+    unknown activation 'relo' | did you mean 'relu'? Choose from: relu, tanh
     """
     known = list(known)
     close = difflib.get_close_matches(str(name), known, n=1)
-    suggestion = f"did you mean {close[0]!r}? " if close else ""
-    return ConfigurationError(
-        f"unknown {kind} {name!r}", f"{suggestion}There are: {', '.join(known)}"
-    )
+    suggestion = f"did you mean {close[0]!r}? Choose" if close else "choose"
+    return ConfigurationError(f"unknown {kind} {name!r}", f"{suggestion} from: {', '.join(known)}")

@@ -1,1 +1,1 @@
-"""The mathematics of a fully connected network, in the reading order that README.md gives."""
+"""The mathematics of a fully connected network; README.md gives the order to read it in."""

@@ -1,7 +1,8 @@
-"""Activation functions: what a neuron makes of its weighted input z, and how errors pass back.
+"""Activation functions: each turns the weighted input z of a neuron into its output a = f(z).
 
-Each function stands beside its derivative. An elementwise activation is a pair (f, f');
-softmax, where every output depends on every input, brings its Jacobian from a file of its own.
+Every function is next to its derivative, which backpropagation needs. Most activations work on
+each number separately and are a pair (f, f'). Softmax is different: each of its outputs depends
+on all inputs, so its derivative is a matrix, the Jacobian.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ class Activation(NamedTuple):
     forward : callable ``(z, xp) -> a``
         The function; ``z`` has shape (batch, n).
     derivative : callable ``(z, a, xp) -> f'(z)`` or None
-        Elementwise derivative, from whichever of ``z`` and ``a`` is cheaper; a new array.
+        The elementwise derivative as a new array, from ``z`` or ``a``, whichever is cheaper.
         None if the function is not elementwise.
     backward : callable ``(da, z, a, xp) -> dz``
-        From dL/da, which is consumed, to dL/dz: the product with the (transposed) Jacobian.
+        The product of dL/da with the (transposed) Jacobian, which is dL/dz; ``da`` is consumed.
     output_range : (float, float)
-        Bounds of the outputs; a loss of probabilities asks for (0, 1).
+        Bounds of the outputs; cross-entropies need bounds within (0, 1).
     """
 
     name: str
@@ -67,7 +68,7 @@ def elementwise(
         Must return a new array, never ``z`` or ``a`` themselves.
     formula, derivative_formula : str, optional
         The function and its derivative as text.
-    output_range : (float, float)
+    output_range : (float, float), optional
         Bounds of the outputs.
 
     Examples
@@ -89,7 +90,7 @@ def elementwise(
     )
 
 
-# --- step: the perceptron's activation; no error passes it ---------------------------------
+# --- step: the perceptron's activation; its derivative is 0, so no error passes back -------
 
 
 def _step(z: Array, xp: Namespace) -> Array:
@@ -123,15 +124,15 @@ def _identity_derivative(z: Array, a: Array, xp: Namespace) -> Array:
 
 IDENTITY = elementwise(
     "identity", _identity, _identity_derivative, formula="z", derivative_formula="1"
-)._replace(backward=lambda da, z, a, xp: da)  # the product with ones, saved
+)._replace(backward=lambda da, z, a, xp: da)  # saves the product with ones
 
 
 # --- sigmoid -------------------------------------------------------------------------------
 
 
 def _sigmoid(z: Array, xp: Namespace) -> Array:
-    # 1 / (1 + exp(-z)) overflows for z << 0. The same function written with tanh is finite for
-    # every z, needs no branch, and was measured the fastest form from 300 to a million numbers.
+    # 1 / (1 + exp(-z)) overflows for z << 0. The equal ½ (1 + tanh(½ z)) is finite for every z,
+    # needs no branch, and was measured to be the fastest form for 300 to a million numbers.
     a = xp.tanh(z * 0.5)
     a *= 0.5
     a += 0.5
@@ -240,7 +241,7 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
 LEAKY_RELU = leaky_relu()
 
 
-# --- smooth relatives of ReLU --------------------------------------------------------------
+# --- smooth variants of ReLU ---------------------------------------------------------------
 
 
 def elu(alpha: float = 1.0) -> Activation:
@@ -289,8 +290,9 @@ ELU = elu()
 
 
 # Hendrycks and Gimpel (2016), "Gaussian error linear units (GELUs)". Their z Φ(z) needs the error
-# function, which the array API standard lacks; this is their approximation of it by tanh, within
-# 5e-4 everywhere, and its own derivative. PyTorch calls it ``gelu(z, approximate="tanh")``.
+# function, which the array API standard lacks. This is their approximation by tanh, accurate to
+# 5e-4 everywhere, with the derivative of the approximation. In PyTorch it is
+# ``gelu(z, approximate="tanh")``.
 _GELU_LINEAR = math.sqrt(2.0 / math.pi)
 _GELU_CUBIC = 0.044715 * _GELU_LINEAR
 
@@ -384,7 +386,7 @@ SOFTPLUS = elementwise(
 
 
 def softmax(z: Array, xp: Namespace) -> Array:
-    """Return ``exp(z_i) / Σ_j exp(z_j)``, for ``z`` of the shape (..., n).
+    """Return ``exp(z_i) / Σ_j exp(z_j)`` for ``z`` of shape (..., n).
 
     Examples
     --------
@@ -392,14 +394,14 @@ def softmax(z: Array, xp: Namespace) -> Array:
     >>> softmax(np.asarray([[1e3, 1e3]]), np)
     array([[0.5, 0.5]])
     """
-    # Softmax does not change when all z shift together; with the largest at 0 nothing overflows.
+    # Adding a constant to all z does not change softmax; with the largest z at 0 nothing overflows.
     a = xp.exp(z - xp.max(z, axis=-1, keepdims=True))
     a /= xp.sum(a, axis=-1, keepdims=True)
     return a
 
 
 def softmax_backward(da: Array, z: Array, a: Array, xp: Namespace) -> Array:
-    """Return dL/dz from dL/da, all of the shape (..., n).
+    """Return dL/dz from dL/da, both of shape (..., n).
 
     Examples
     --------
@@ -407,7 +409,7 @@ def softmax_backward(da: Array, z: Array, a: Array, xp: Namespace) -> Array:
     >>> softmax_backward(np.asarray([8.0, 0.0]), np.zeros(2), np.asarray([0.5, 0.5]), np)
     array([ 2., -2.])
     """
-    # The product with J = diag(a) - a aᵀ, without making J: a ⊙ (da - <da, a>).
+    # The product with J = diag(a) - a aᵀ, without forming J: a ⊙ (da - <da, a>).
     dz = da - xp.sum(da * a, axis=-1, keepdims=True)
     dz *= a
     return dz
@@ -416,7 +418,7 @@ def softmax_backward(da: Array, z: Array, a: Array, xp: Namespace) -> Array:
 def softmax_jacobian(a: Array, *, xp: Namespace) -> Array:
     """Return the full Jacobian of softmax, ``J[i, j] = da_i/dz_j = a_i (δ_ij - a_j)``.
 
-    ``a_i (1 - a_i)`` is only its diagonal; off the diagonal it is ``-a_i a_j``.
+    Its diagonal is ``a_i (1 - a_i)``; the other entries are ``-a_i a_j``.
 
     Parameters
     ----------
@@ -453,7 +455,7 @@ SOFTMAX = Activation(
 )
 
 
-# --- exp: for outputs only, as rates of a Poisson loss; in hidden layers it would overflow ------
+# --- exp: for the rates of a Poisson loss, at the output only; hidden layers would overflow -----
 
 EXP = elementwise(
     "exp",
@@ -476,22 +478,20 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 OUTPUTS: Mapping[str, Activation] = ChainMap({EXP.name: EXP}, ACTIVATIONS)
-"""The activations of an output layer: those above, and the exponential for rates."""
+"""The activations of an output layer: those above and the exponential, for rates."""
 
 
 def get_activation(activation: str | Activation) -> Activation:
-    """Return the activation of that name (a custom `Activation` is returned unchanged).
+    """Return the activation with the given name; an `Activation` is returned unchanged.
 
     Raises
     ------
     ConfigurationError
-        If the name is unknown; the message suggests the nearest one.
+        If the name is unknown; the hint suggests the nearest one.
 
     Examples
     --------
     >>> get_activation("tanh").derivative_formula
     '1 - a²'
     """
-    if isinstance(activation, Activation):
-        return activation
-    return look_up("activation", activation, OUTPUTS)
+    return look_up("activation", activation, OUTPUTS, Activation)

@@ -1,7 +1,8 @@
-"""Backpropagation: the forward pass with its tape, and the four equations that go back through it.
+"""Backpropagation: the gradients of the loss for every weight and bias, in two passes.
 
-Everything is a pure function of plain data. The forward pass returns a `Tape` of everything it
-computed, and the backward pass reads that tape.
+The forward pass computes the outputs and keeps all intermediate values in a `Tape`. The backward
+pass reads this tape from the last layer to the first and computes the error δ of every layer and
+from it the gradients, by the four equations (BP1) to (BP4).
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from backprop_xp.nn.network import Layer, Network, Parameters
 
 
 class Tape(NamedTuple):
-    """Everything that a forward pass computed.
+    """The values that a forward pass computed.
 
     Attributes
     ----------
     z : list of arrays, each (batch, n_out)
         Weighted inputs; ``z[l]`` belongs to ``parameters[l]``.
     a : list of arrays
-        Activations, one more than layers: ``a[0]`` is the input, ``a[l + 1]`` comes from
+        Activations, one more than layers: ``a[0]`` is the input, ``a[l + 1]`` belongs to
         ``z[l]``, and ``a[-1]`` is the output. The input layer has no z.
     dropout_masks : list of arrays or None
-        ``dropout_masks[l]`` multiplied the inputs of layer l; None without dropout.
+        The factor on the inputs of each layer; None without dropout.
     inputs : list of arrays, each (batch, n_in)
-        The inputs of each layer: ``a[l]`` itself, or its product with the mask.
+        The inputs of each layer: ``a[l]``, or its product with the mask.
     """
 
     z: list[Array]
@@ -38,14 +39,14 @@ class Tape(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Everything that a backward pass computed.
+    """The values that a backward pass computed, for the mean loss of the batch.
 
     Attributes
     ----------
     layers : list of Layer
-        dL/dW and dL/db of each layer, shaped like the parameters.
+        dL/dW and dL/db of each layer, with the shapes of the parameters.
     deltas : list of arrays, each (batch, n_out)
-        dL/dz of each layer, for the mean loss of the batch.
+        The error δ = dL/dz of each layer.
     """
 
     layers: Parameters
@@ -60,7 +61,7 @@ def forward(
     dropout_masks: Sequence[Array | None] | None = None,
     xp: Namespace | None = None,
 ) -> Tape:
-    """Pass inputs through the network and keep everything that is computed.
+    """Pass inputs through the network and keep all intermediate values.
 
     ``z = W a + b`` and ``a = f(z)``, layer by layer, with one row for each sample.
 
@@ -71,14 +72,14 @@ def forward(
     x : array, shape (batch, n_inputs)
         Not changed.
     dropout_masks : sequence of array or None, optional
-        One for each layer, multiplied with its inputs; see `backprop_xp.nn.dropout`.
+        One for each layer, a factor on its inputs; see `backprop_xp.nn.dropout`.
     xp : namespace, optional
-        That of the arrays, if the caller knows it already.
+        The namespace of the arrays, if the caller knows it.
 
     Returns
     -------
     Tape
-        Its last activation, ``tape.a[-1]``, is the output, shape (batch, n_outputs).
+        ``tape.a[-1]`` is the output, shape (batch, n_outputs).
 
     Examples
     --------
@@ -93,7 +94,7 @@ def forward(
     tape = Tape(z=[], a=[x], dropout_masks=masks, inputs=[])
     for layer, activation, mask in zip(parameters, network.activations, masks, strict=True):
         inputs = tape.a[-1] if mask is None else tape.a[-1] * mask  # (batch, n_in)
-        # W aᵀ seen from the other side: the same product, and faster than a Wᵀ in OpenBLAS.
+        # (W aᵀ)ᵀ is the same product as a Wᵀ, and faster in OpenBLAS.
         z = xp.matmul(layer.weights, inputs.T).T  # (batch, n_out)
         if layer.bias is not None:
             z += layer.bias
@@ -111,23 +112,24 @@ def backward(
     *,
     xp: Namespace | None = None,
 ) -> Gradients:
-    """Pass the error back through the network: the equations of backpropagation.
+    """Pass the error back through the network: the four equations of backpropagation.
 
-    ======  =============================  ==========================
-    (BP1)   δ_L = ∇_a L ⊙ f'(z_L)          given, from the loss
-    (BP2)   δ_l = (W_{l+1}ᵀ δ_{l+1}) ⊙ f'(z_l)
-    (BP3)   ∂L/∂b = δ                      summed over the batch
-    (BP4)   ∂L/∂W_jk = a_k δ_j             summed over the batch
-    ======  =============================  ==========================
+    ======  ==================================  ============================
+    (BP1)   δ_L = ∇_a L ⊙ f'(z_L)               from the loss: ``delta``
+    (BP2)   δ_l = (W_{l+1}ᵀ δ_{l+1}) ⊙ f'(z_l)  from the last layer backward
+    (BP3)   ∂L/∂b = δ                           summed over the batch
+    (BP4)   ∂L/∂W_jk = a_k δ_j                  summed over the batch
+    ======  ==================================  ============================
 
-    Source: Nielsen (2015), "Neural networks and deep learning", chapter 2. All errors are those
-    of the weights of the forward pass, before any of them is updated.
+    All δ are computed with the weights of the forward pass, before any update.
+
+    Source: Nielsen (2015), "Neural networks and deep learning", chapter 2.
 
     Parameters
     ----------
     network : Network
     parameters : list of Layer
-        Those of the forward pass. Not changed.
+        The parameters of the forward pass. Not changed.
     tape : Tape
         From the forward pass. Not changed.
     delta : array, shape (batch, n_outputs)
@@ -158,17 +160,15 @@ def backward(
         layers.append(Layer(xp.matmul(delta.T, tape.inputs[index]), bias))  # (BP4)
         if index > 0:
             da = xp.matmul(parameters[index].weights.T, delta.T).T  # (batch, n_in)
-            if (
-                tape.dropout_masks[index] is not None
-            ):  # dropped units do not contribute to the error
-                da *= tape.dropout_masks[index]
+            if tape.dropout_masks[index] is not None:
+                da *= tape.dropout_masks[index]  # a dropped unit has no effect on the loss
             activation = network.activations[index - 1]
             delta = activation.backward(da, tape.z[index - 1], tape.a[index], xp)  # (BP2)
     return Gradients(layers[::-1], deltas[::-1])
 
 
 class StepResult(NamedTuple):
-    """The loss of a batch, with everything that was computed on the way."""
+    """The loss of a batch with its gradients and all intermediate values."""
 
     loss: Array
     tape: Tape
@@ -202,8 +202,8 @@ def loss_and_gradients(
     dropout_masks, xp
         As for `forward`.
     loss_scale : float, or array of shape ()
-        A factor on every δ and gradient, but not on the returned loss. It costs nothing, since
-        they are linear in the error at the output.
+        A factor on every δ and gradient, but not on the returned loss. It costs nothing, because
+        all of them are linear in the error at the output.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Dropout: in every training step each hidden unit is silenced with some probability."""
+"""Dropout: in every training step, each hidden unit is set to 0 with a given probability."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backprop_xp.errors import ConfigurationError
 
 
 def check_rate(rate: float) -> None:
-    """Refuse a rate that is no probability below 1.
+    """Raise an error for a dropout rate that is not a probability below 1.
 
     Raises
     ------
@@ -30,23 +30,23 @@ def dropout_mask(
     dtype: Any,
     device: Any = None,
 ) -> Array:
-    """Return the mask of one layer in one step: 0 for a dropped unit, ``1 / (1 - rate)`` else.
+    """Return the mask of one layer in one step: 0 for dropped units, else ``1 / (1 - rate)``.
 
-    With this inverted scaling a unit's expected value stays what it is without dropout, so that
-    prediction needs no change. Source: Srivastava and others (2014), "Dropout".
+    With this scaling ("inverted dropout") the expected value of a unit is the same as without
+    dropout, so prediction needs no scaling. Source: Srivastava and others (2014), "Dropout".
 
     Parameters
     ----------
     shape : (int, int)
         Batch and number of units.
     rate : float
-        Probability of a unit to be dropped, rounded to a multiple of 1/65,536.
+        Probability that a unit is dropped, rounded to a multiple of 1/65,536.
     key : (int, int)
-        From `backprop_xp.backend.random.key_of`, another one for each layer.
+        From `backprop_xp.backend.random.key_of`, a different one for each layer.
     step : int, or integer array of shape ()
-        The number of the step in the training.
+        The number of the training step.
     xp, dtype, device
-        Where the mask shall be.
+        The array library, the data type and the device of the mask.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def dropout_mask(
     """
     n = shape[0] * shape[1]
     words = random.bits(key, (n + 1) // 2, step, xp=xp, device=device)
-    # Each word of 32 bits decides on two units by 16 bits each: half the work of one each.
+    # Each word of 32 bits serves two units with 16 bits each, which halves the work.
     halves = xp.concat((words & 0xFFFF, (words >> 16) & 0xFFFF), axis=0)[:n]
     mask = xp.astype(halves >= round(rate * 65536), dtype)
     mask *= 1.0 / (1.0 - rate)

@@ -1,4 +1,7 @@
-"""The gradient check: hand-written derivatives compared with central differences of the loss."""
+"""The gradient check: backpropagation compared with central differences of the loss.
+
+It finds errors in hand-written derivatives, and the entry where they show.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,12 @@ class GradientCheck(NamedTuple):
     Attributes
     ----------
     error : float
-        The largest difference, relative to the largest gradient entry of that array, or
-        absolute if that is below 1.
+        The largest difference, divided by the largest gradient entry of its array if that is
+        above 1.
     where : str
         The entry, for example ``"layer 2 weights[0, 3]"``; layers are counted from 1.
     analytic, numeric : float
-        The two values at that entry: by backpropagation and by central differences.
+        The gradient at this entry by backpropagation and by central differences.
     """
 
     error: float
@@ -54,7 +57,7 @@ def check_gradients(
     network : Network
     loss : Loss
     parameters : list of Layer
-        In float64: in float32 the difference of two losses has no digits left. Not changed.
+        In float64: in float32 the difference of two losses has no accurate digits. Not changed.
     x, y : array, shape (batch, n_inputs) and (batch, n_outputs)
         A few samples; the cost is two forward passes for each parameter.
     penalty : Penalty, optional
@@ -64,14 +67,15 @@ def check_gradients(
     dropout_masks : sequence of array or None, optional
         As for `backprop_xp.forward`.
     step : float
-        The step h. The cube root of float64's resolution balances the error of the formula,
-        h², against that of rounding, ε/h.
+        The step h. By default the cube root of float64's resolution ε, which balances the error
+        of the formula, h², and the rounding error, ε/h.
 
     Returns
     -------
     GradientCheck
         An error below about 1e-8 means that the gradient is right, above 1e-4 that it is wrong.
-        At a kink (a ReLU or a weight under L1 at exactly 0) the comparison is meaningless.
+        At a kink (a ReLU, or a weight with an L1 penalty, at exactly 0) there is no derivative to
+        compare.
 
     Raises
     ------
@@ -80,7 +84,7 @@ def check_gradients(
 
     Examples
     --------
-    A wrong derivative is found, with the entry where it shows:
+    Find a wrong derivative:
 
     >>> import numpy as np
     >>> from backprop_xp.nn.activations import elementwise
@@ -88,10 +92,10 @@ def check_gradients(
     >>> wrong = elementwise("wrong", lambda z, xp: z**2, lambda z, a, xp: z * 1.0)  # not 2z
     >>> parameters = [Layer(np.asarray([[0.5]]), None)]
     >>> x, y = np.asarray([[1.0]]), np.asarray([[1.0]])
-    >>> found = check_gradients(
+    >>> check = check_gradients(
     ...     Network((1, 1), wrong, bias=False), get_loss("squared_error"), parameters, x, y
     ... )
-    >>> print(f"{found.where}: {found.analytic:.3f} instead of {found.numeric:.3f}")
+    >>> print(f"{check.where}: {check.analytic:.3f} instead of {check.numeric:.3f}")
     layer 1 weights[0, 0]: -0.750 instead of -1.500
     """
     xp = fast_namespace(arrays.namespace(x))
@@ -124,13 +128,13 @@ def check_gradients(
             flat = arrays.to_numpy(gradient).reshape(-1).tolist()
             scale = max(1.0, *(abs(entry) for entry in flat))
             for entry, analytic in enumerate(flat):
-                # No array is written to: the perturbed one is a sum, on every library.
-                nudge = _unit(p, entry) * step
+                # A sum, because not every library can assign to an entry.
+                change = _unit(p, entry) * step
                 above, below = (
                     value(
                         [*parameters[:index], layer._replace(**{kind: q}), *parameters[index + 1 :]]
                     )
-                    for q in (p + nudge, p - nudge)
+                    for q in (p + change, p - change)
                 )
                 numeric = (above - below) / (2.0 * step)
                 error = abs(analytic - numeric) / scale
@@ -141,7 +145,7 @@ def check_gradients(
 
 
 def _unit(p: Array, entry: int) -> Array:
-    """Return zeros of the shape of ``p`` with a 1 at one entry."""
+    """Return an array of the shape of ``p`` that is 1 at one entry and 0 elsewhere."""
     xp = arrays.namespace(p)
     entries = xp.arange(math.prod(p.shape), device=arrays.device(p))
     return xp.reshape(xp.astype(entries == entry, p.dtype), p.shape)

@@ -1,7 +1,7 @@
-"""Initial weights: the distributions from which a network's parameters are drawn.
+"""Initializers: the distributions from which the initial weights and biases are drawn.
 
-An initializer scales draws of a host generator and does no arithmetic on arrays, so that the
-numbers are the same, bit for bit, on every backend.
+They use NumPy's generator on the host, so that the numbers are the same, bit for bit, on every
+backend.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from backprop_xp.errors import unknown_name
+from backprop_xp.errors import look_up
 from backprop_xp.nn.activations import Activation
 
 Generator = Any  # numpy.random.Generator, which this module uses without importing it
@@ -18,7 +18,7 @@ HostArray = Any
 
 
 class Initializer(NamedTuple):
-    """How the parameters of one layer are drawn.
+    """The distribution of the initial parameters of a layer.
 
     Attributes
     ----------
@@ -76,7 +76,8 @@ INITIALIZERS: dict[str, Initializer] = {
             lambda n_in, n_out: math.sqrt(1.0 / n_in),
             _standard_bias,
         ),
-        # Glorot and Bengio (2010): keeps the variance forward and backward; for tanh and sigmoid.
+        # Glorot and Bengio (2010): keeps the variance of activations and errors from layer to
+        # layer; for tanh and sigmoid.
         _normal(
             "glorot_normal",
             "N(0, 2/(n_in + n_out))",
@@ -87,7 +88,7 @@ INITIALIZERS: dict[str, Initializer] = {
             "U(±√(6/(n_in + n_out)))",
             lambda n_in, n_out: math.sqrt(6.0 / (n_in + n_out)),
         ),
-        # He and others (2015): twice the variance, since ReLU silences half of its inputs.
+        # He and others (2015): twice the variance, because ReLU sets half of its inputs to 0.
         _normal("he_normal", "N(0, 2/n_in)", lambda n_in, n_out: math.sqrt(2.0 / n_in)),
         _uniform("he_uniform", "U(±√(6/n_in))", lambda n_in, n_out: math.sqrt(6.0 / n_in)),
         # LeCun and others (1998), "Efficient BackProp".
@@ -98,27 +99,23 @@ INITIALIZERS: dict[str, Initializer] = {
 
 
 def get_initializer(initializer: str | Initializer) -> Initializer:
-    """Return the initializer of that name (a record of one's own is returned as it is).
+    """Return the initializer with the given name; an `Initializer` is returned unchanged.
 
     Raises
     ------
     ConfigurationError
-        If there is none of that name; the message suggests the nearest.
+        If the name is unknown; the hint suggests the nearest one.
 
     Examples
     --------
     >>> get_initializer("he_normal").formula
     'N(0, 2/n_in)'
     """
-    if isinstance(initializer, Initializer):
-        return initializer
-    if initializer not in INITIALIZERS:
-        raise unknown_name("initializer", initializer, [*INITIALIZERS, "auto"])
-    return INITIALIZERS[initializer]
+    return look_up("initializer", initializer, INITIALIZERS, Initializer, also="auto")
 
 
 def initializer_for(activation: Activation) -> Initializer:
-    """Return the usual initializer of a layer: He for ReLU and its relatives, else Glorot.
+    """Return the usual initializer for an activation: He for ReLU and its variants, else Glorot.
 
     Examples
     --------

@@ -1,9 +1,9 @@
-"""Losses: how wrong the outputs are, and the error they send back, dL/dz at the output layer.
+"""Losses: how wrong the outputs are, and the error δ = dL/dz where backpropagation starts.
 
-Every loss is a sum, or where its formula says 1/n a mean, over the n outputs of one sample, and a
-mean over the samples of a batch.
-The error at the output is equation (BP1), δ = ∇_a L ⊙ f'(z); where the product of a loss and
-an output activation has a simpler and stabler form, the loss owns that form too.
+The loss of one sample is a sum over its n outputs, or a mean where the formula has 1/n; the loss
+of a batch is the mean over its samples. The error at the output layer is equation (BP1),
+δ = ∇_a L ⊙ f'(z). With some output activations this product has a simpler and more stable form,
+the fused form, which the loss provides as well.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from backprop_xp.errors import ConfigurationError, look_up
 from backprop_xp.nn.activations import ACTIVATIONS, Activation
 
 LossTerms = tuple[Array, Array]
-"""The loss terms, shape (batch, n_outputs), and their derivative, of the same shape."""
+"""The loss terms and their derivative, both of shape (batch, n_outputs)."""
 
 
 class Loss(NamedTuple):
@@ -32,7 +32,7 @@ class Loss(NamedTuple):
     value_and_gradient : callable ``(a, y, xp) -> (terms, dL/da)``
         The loss from the outputs ``a`` and the targets ``y``, for any output activation.
     fused : mapping of activation name to callable ``(z, a, y, xp) -> (terms, dL/dz)``
-        The stable form from the logits ``z`` for the activations it belongs to.
+        The stable form from the logits ``z``, for each activation that has one.
     needs_probabilities : bool
         True if outputs and targets must lie between 0 and 1.
     needs_positive : bool
@@ -70,7 +70,7 @@ def loss_and_delta(
     ----------
     loss : Loss
     activation : Activation
-        That of the output layer.
+        The activation of the output layer.
     z, a, y : array, shape (batch, n_outputs)
         Weighted inputs, outputs and targets.
     sample_weight : array, shape (batch,), optional
@@ -82,9 +82,9 @@ def loss_and_delta(
     Returns
     -------
     value : array, shape ()
-        The mean of the loss over the batch. It stays on the device.
+        The mean loss of the batch, on the device.
     delta : array, shape (batch, n_outputs)
-        dL/dz of that mean, times ``loss_scale``.
+        dL/dz of the mean loss, times ``loss_scale``.
 
     Examples
     --------
@@ -111,18 +111,18 @@ def loss_and_delta(
 
 
 def fused_form(loss: Loss, activation: Activation) -> Callable[..., LossTerms] | None:
-    """Return the form of a loss that is fused with an output activation, where there is one."""
-    # A custom activation may have the name of a built-in one, and must not use its fused form.
+    """Return the fused form of a loss with an output activation, or None if there is none."""
+    # A custom activation may have the name of a built-in one but must not use its fused form.
     return loss.fused.get(activation.name) if activation in ACTIVATIONS.values() else None
 
 
-# --- squared errors, one function in the four conventions that are in use -------------------
+# --- squared errors: one function in four common conventions --------------------------------
 
 
 def _squared(
     name: str, factor: float, formula: str, derivative_formula: str, *, over_outputs: bool
 ) -> Loss:
-    """Return the loss ``factor * Σ_j (a_j - y_j)²``, divided by the number of outputs or not."""
+    """Return the loss ``factor * Σ_j (a_j - y_j)²``, a mean over the outputs or a sum."""
 
     def value_and_gradient(a: Array, y: Array, xp: Namespace) -> LossTerms:
         scale = factor / a.shape[-1] if over_outputs else factor
@@ -136,31 +136,31 @@ def _squared(
     return Loss(name, formula, value_and_gradient, {}, False, derivative_formula=derivative_formula)
 
 
-# --- absolute errors: less ruled by outliers than squared ones -------------------------------
+# --- absolute errors: outliers affect them less than squared errors --------------------------
 
 
 def _absolute(
     name: str, above: float, below: float, formula: str, derivative_formula: str = ""
 ) -> Loss:
-    """Return the loss that grows by ``above`` or ``below`` for each unit that an output lies
-    above or below its target, a mean over the outputs; where it is met the subgradient is 0."""
+    """Return a loss that grows by ``above`` or ``below`` per unit that an output is above or below
+    its target, averaged over the outputs; where they are equal, the subgradient is 0."""
 
     def value_and_gradient(a: Array, y: Array, xp: Namespace) -> LossTerms:
         n = a.shape[-1]
         difference = a - y
-        slope = xp.astype(difference > 0.0, a.dtype)
-        slope *= above / n
-        slope -= xp.astype(difference < 0.0, a.dtype) * (below / n)
-        return slope * difference, slope
+        derivative = xp.astype(difference > 0.0, a.dtype)
+        derivative *= above / n
+        derivative -= xp.astype(difference < 0.0, a.dtype) * (below / n)
+        return derivative * difference, derivative
 
     return Loss(name, formula, value_and_gradient, {}, False, derivative_formula=derivative_formula)
 
 
 def quantile(q: float) -> Loss:
-    """Return the pinball loss: its minimum over constants is the quantile ``q`` of the targets.
+    """Return the pinball loss, ``1/n Σ_j max(q (y_j - a_j), (1 - q) (a_j - y_j))``.
 
-    ``1/n Σ_j max(q (y_j - a_j), (1 - q) (a_j - y_j))``. With ``q`` = 0.5, for the median, it is
-    half of ``mean_absolute_error``; so there is none in `LOSSES`.
+    The constant output that minimizes it is the quantile ``q`` of the targets. For the median,
+    ``q`` = 0.5, it is half of ``mean_absolute_error``.
 
     Source: Koenker and Bassett (1978), "Regression quantiles".
 
@@ -182,7 +182,7 @@ def quantile(q: float) -> Loss:
 
 
 def huber(delta: float = 1.0) -> Loss:
-    """Return Huber's loss: half the squared error up to ``delta``, and beyond it a straight line.
+    """Return Huber's loss: half the squared error up to ``delta``, and a straight line beyond it.
 
     ``1/n Σ_j h(a_j - y_j)`` with ``h(d) = ½ d² if |d| <= delta else delta (|d| - ½ delta)``, a mean
     over the outputs as in PyTorch.
@@ -205,15 +205,15 @@ def huber(delta: float = 1.0) -> Loss:
         raise ConfigurationError(f"delta is {delta}", "give a number above 0")
 
     def value_and_gradient(a: Array, y: Array, xp: Namespace) -> LossTerms:
-        share = 1.0 / a.shape[-1]
+        factor = 1.0 / a.shape[-1]
         difference = a - y
-        slope = xp.minimum(xp.maximum(difference, -delta), delta)
-        difference -= 0.5 * slope
-        terms = slope * difference  # d (d - ½ d), or ±δ (d ∓ ½ δ)
-        if share != 1.0:
-            terms *= share
-            slope *= share
-        return terms, slope
+        derivative = xp.minimum(xp.maximum(difference, -delta), delta)
+        difference -= 0.5 * derivative
+        terms = derivative * difference  # d (d - ½ d), or ±δ (d ∓ ½ δ)
+        if factor != 1.0:
+            terms *= factor
+            derivative *= factor
+        return terms, derivative
 
     return Loss(
         "huber",
@@ -227,7 +227,7 @@ def huber(delta: float = 1.0) -> Loss:
 
 # --- cross-entropies ------------------------------------------------------------------------
 
-# Keeps log and 1/x finite where an output is exactly 0 or 1; far below float32's resolution of 1.
+# Keeps log and 1/x finite for outputs of exactly 0 or 1; far below the float32 resolution at 1.
 _FLOOR = 1e-12
 
 
@@ -244,7 +244,7 @@ def _binary_cross_entropy_of_sigmoid(z: Array, a: Array, y: Array, xp: Namespace
     terms = xp.log1p(xp.exp(-xp.abs(z)))
     terms += xp.maximum(z, 0.0)
     terms -= y * z
-    return terms, a - y  # the slope σ'(z) has cancelled: no slow start from a saturated output
+    return terms, a - y  # σ'(z) has canceled, so a saturated output does not slow down learning
 
 
 def _cross_entropy(a: Array, y: Array, xp: Namespace) -> LossTerms:
@@ -255,19 +255,19 @@ def _cross_entropy(a: Array, y: Array, xp: Namespace) -> LossTerms:
 
 
 def _cross_entropy_of_softmax(z: Array, a: Array, y: Array, xp: Namespace) -> LossTerms:
-    # log a_j = z_j - log Σ exp(z). The largest output is at least 1/n, so its logarithm is safe
-    # and gives log Σ exp(z) = max(z) - log max(a) without another exponential.
+    # log a_j = z_j - log Σ exp(z). The largest output is at least 1/n, so its logarithm is finite,
+    # and log Σ exp(z) = max(z) - log max(a) needs no further exponential.
     log_sum = xp.max(z, axis=-1, keepdims=True) - xp.log(xp.max(a, axis=-1, keepdims=True))
     terms = log_sum - z
     terms *= y
-    delta = a * xp.sum(y, axis=-1, keepdims=True)  # Σ_j y_j (a_i - δ_ij); mostly the sum is 1
+    delta = a * xp.sum(y, axis=-1, keepdims=True)  # Σ_j y_j (a_i - δ_ij); the sum is usually 1
     delta -= y
     return terms, delta
 
 
-# --- Poisson's likelihood, of counts and rates ----------------------------------------------
+# --- the Poisson likelihood: targets are counts, outputs are their rates ---------------------
 
-# Makes 1 of the quotient of two numbers that are both about exp(z) and both 0 for z << 0.
+# Added to both sides of a quotient of two numbers near exp(z), which is 1 where both underflow.
 _TINY = 1e-30
 
 
@@ -280,17 +280,17 @@ def _poisson(a: Array, y: Array, xp: Namespace) -> LossTerms:
 
 
 def _poisson_of_softplus(z: Array, a: Array, y: Array, xp: Namespace) -> LossTerms:
-    # For z << 0, a = log(1 + exp(z)) is exp(z) and underflows, but its logarithm is z:
+    # For z << 0, a = log(1 + exp(z)) is about exp(z) and underflows, but its logarithm is about z:
     # log a = min(z, 0) + log(a / exp(min(z, 0))).
     low = xp.minimum(z, 0.0)
     terms = xp.log((a + _TINY) / (xp.exp(low) + _TINY))
     terms += low
     terms *= -y
     terms += a
-    slope = -xp.expm1(-a)  # σ(z) = 1 - exp(-a)
-    delta = (slope + _TINY) / (a + _TINY)
+    derivative = -xp.expm1(-a)  # σ(z) = 1 - exp(-a)
+    delta = (derivative + _TINY) / (a + _TINY)
     delta *= -y
-    delta += slope
+    delta += derivative
     return terms, delta
 
 
@@ -348,25 +348,26 @@ LOSSES: dict[str, Loss] = {
 
 
 def get_loss(loss: str | Loss) -> Loss:
-    """Return the loss of that name (a record of one's own is returned as it is).
+    """Return the loss with the given name; a `Loss` is returned unchanged.
 
     Raises
     ------
     ConfigurationError
-        If there is none of that name; the message suggests the nearest.
+        If the name is unknown; the hint suggests the nearest one.
 
     Examples
     --------
     >>> get_loss("squared_error").formula
     'Σ_j (a_j - y_j)²'
     """
-    return loss if isinstance(loss, Loss) else look_up("loss", loss, LOSSES)
+    return look_up("loss", loss, LOSSES, Loss)
 
 
 def default_loss(activation: Activation) -> Loss:
-    """Return the loss that belongs to an output activation.
+    """Return the usual loss for an output activation.
 
-    That of probabilities is the cross-entropy with which it has a stable form together.
+    It is the cross-entropy that has a fused form with the activation, otherwise half the squared
+    error.
 
     Examples
     --------
@@ -374,43 +375,41 @@ def default_loss(activation: Activation) -> Loss:
     >>> [default_loss(f).name for f in (SOFTMAX, SIGMOID, TANH)]
     ['cross_entropy', 'binary_cross_entropy', 'half_squared_error']
     """
-    belongs = [
-        loss
-        for loss in LOSSES.values()
-        if loss.needs_probabilities and activation.name in loss.fused
-    ]
-    return belongs[0] if belongs else LOSSES["half_squared_error"]
+    for loss in LOSSES.values():
+        if loss.needs_probabilities and activation.name in loss.fused:
+            return loss
+    return LOSSES["half_squared_error"]
 
 
 def check_pair(loss: Loss, activation: Activation) -> None:
-    """Refuse an output activation whose values a loss can make no sense of.
+    """Raise an error for an output activation whose values a loss cannot use.
 
     Raises
     ------
     ConfigurationError
-        If the loss is one of probabilities and the outputs may leave [0, 1], or one of rates and
-        they may be 0 or negative.
+        If the loss needs probabilities and the outputs may leave [0, 1], or if it needs positive
+        outputs and they may be 0 or negative.
     """
     low, high = activation.output_range
     if loss.needs_probabilities and (low < 0.0 or high > 1.0):
         raise ConfigurationError(
             f"the loss {loss.name!r} needs outputs between 0 and 1, "
-            f"and {activation.name!r} gives values from {low:g} to {high:g}",
-            "take the output 'sigmoid' or 'softmax', or the loss 'half_squared_error'",
+            f"but {activation.name!r} gives values from {low:g} to {high:g}",
+            "use the output 'sigmoid' or 'softmax', or the loss 'half_squared_error'",
         )
-    # Others come near to 0; these two are 0 for every z below it.
+    # Other activations only come close to 0; these two are exactly 0 for every z below 0.
     if loss.needs_positive and (low < 0.0 or activation.name in ("step", "relu")):
         raise ConfigurationError(
             f"the loss {loss.name!r} needs outputs above 0, "
-            f"and {activation.name!r} gives values from {low:g} to {high:g}",
-            "take the output 'exp' or 'softplus', or the loss 'half_squared_error'",
+            f"but {activation.name!r} gives values from {low:g} to {high:g}",
+            "use the output 'exp' or 'softplus', or the loss 'half_squared_error'",
         )
 
 
 def check_targets(
     y: Array, loss: Loss, *, xp: Namespace, what: str = "the data", first: int = 0
 ) -> None:
-    """Raise an error for targets that a loss of probabilities or of rates cannot use.
+    """Raise an error for targets outside the range that a loss needs.
 
     Parameters
     ----------
@@ -428,10 +427,10 @@ def check_targets(
         For a target below 0, or above 1 where it must be a probability (with row and column).
     """
     if loss.needs_probabilities:
-        wrong, wanted = xp.logical_or(y < 0.0, y > 1.0), "between 0 and 1"
+        wrong, allowed = xp.logical_or(y < 0.0, y > 1.0), "between 0 and 1"
     elif loss.needs_positive:
-        wrong, wanted = y < 0.0, "from 0 up"
+        wrong, allowed = y < 0.0, "from 0 up"
     else:
         return
-    hint = f"the loss {loss.name!r} needs targets {wanted}; fix them, or choose another loss"
+    hint = f"the loss {loss.name!r} needs targets {allowed}; fix them, or choose another loss"
     reject_entries(wrong, y, xp, f"the targets of {what}", hint, first)

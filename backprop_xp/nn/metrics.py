@@ -1,4 +1,4 @@
-"""Metrics: what a person asks of predictions, counted on the device."""
+"""Metrics: the number of correct predictions, counted on the device."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from backprop_xp.backend.arrays import Array, Namespace
 
 
 def correct(outputs: Array, targets: Array, *, xp: Namespace) -> Array:
-    """Count the samples whose class is predicted right.
+    """Return the number of samples whose class is predicted correctly.
 
-    With several outputs the class is that of the largest; with a single output it is 1 from
-    one half on, else 0.
+    With several outputs the class is the index of the largest one; with a single output it is 1
+    if the output is at least one half, else 0.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""The network: its description, the forward pass with its tape, and backpropagation.
+"""The network: a description of its layers, and their weights and biases.
 
-Everything is a pure function of plain data. Parameters are a list of `Layer`, the forward
-pass leaves a `Tape` of all it computed, and the backward pass reads it.
+A `Network` has the sizes and the activation functions of the layers. It does not hold weights:
+these are a separate list of `Layer`, so that all computations are functions of plain data.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Layer(NamedTuple):
     Attributes
     ----------
     weights : array, shape (n_out, n_in)
-        ``weights[j, k]`` leads from neuron k of the layer before to neuron j of this one.
+        ``weights[j, k]`` connects neuron k of the previous layer to neuron j of this one.
     bias : array, shape (n_out,), or None
     """
 
@@ -51,8 +51,8 @@ class Network:
     Raises
     ------
     ConfigurationError
-        If a size is not a positive integer, an activation is unknown, or their number is
-        not that of the layers.
+        If a size is not a positive integer, an activation is unknown, or the number of
+        activations does not match the number of layers.
 
     Examples
     --------
@@ -75,12 +75,12 @@ class Network:
         if len(sizes) < 2:
             raise ConfigurationError(
                 f"a network of the sizes {sizes} has no layer of weights",
-                "give at least the numbers of inputs and outputs",
+                "give at least the number of inputs and the number of outputs",
             )
-        for place, size in enumerate(sizes):
+        for index, size in enumerate(sizes):
             if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
                 raise ConfigurationError(
-                    f"layer {place} has the size {size!r}",
+                    f"layer {index} has the size {size!r}",
                     "every layer needs at least one neuron",
                 )
         if isinstance(activations, (str, Activation)):
@@ -102,7 +102,7 @@ class Network:
 
     @property
     def largest_layer(self) -> int:
-        """The number of weights of the largest layer."""
+        """The number of weights in the largest layer."""
         pairs = zip(self.sizes[:-1], self.sizes[1:], strict=True)
         return max(n_out * n_in for n_in, n_out in pairs)
 
@@ -116,16 +116,16 @@ def initial_parameters(
     dtype: Any,
     device: Any = None,
 ) -> Parameters:
-    """Draw the parameters of a network: the same numbers on every backend for the same seed.
+    """Draw the parameters of a network; the same seed gives the same numbers on every backend.
 
     Parameters
     ----------
     network : Network
     seed : int
     initializer : name or `Initializer`
-        ``"auto"`` takes He's for ReLU and its relatives, and Glorot's for the others.
+        ``"auto"`` is He's for ReLU and its variants, and Glorot's for other activations.
     xp, dtype, device
-        The library, its data type and the device on which the parameters shall live.
+        The array library, the data type and the device of the parameters.
 
     Raises
     ------
@@ -140,18 +140,18 @@ def initial_parameters(
     [(3, 2), (1, 3)]
     """
     rng = random.generator(seed, random.INITIAL_WEIGHTS)
-    drawn = []
-    for place, activation in enumerate(network.activations):
-        n_in, n_out = network.sizes[place], network.sizes[place + 1]
+    layers = []
+    for index, activation in enumerate(network.activations):
+        n_in, n_out = network.sizes[index], network.sizes[index + 1]
         chosen = (
             initializer_for(activation) if initializer == "auto" else get_initializer(initializer)
         )
         weights = chosen.weights(rng, n_out, n_in)
-        drawn.append(Layer(weights, chosen.bias(rng, n_out) if network.bias else None))
-    # Rounded to the wanted type on the host: one way of rounding for every backend.
+        layers.append(Layer(weights, chosen.bias(rng, n_out) if network.bias else None))
+    # Rounded to the data type on the host, so that every backend rounds in the same way.
     precision = "float64" if dtype == xp.float64 else "float32"
     return map_arrays(
-        lambda p: xp.asarray(p.astype(precision), dtype=dtype, device=device, copy=True), drawn
+        lambda p: xp.asarray(p.astype(precision), dtype=dtype, device=device, copy=True), layers
     )
 
 
@@ -164,12 +164,12 @@ def map_arrays(function: Callable[[Array], Array], parameters: Parameters) -> Pa
 
 
 def check_parameters(network: Network, parameters: Parameters) -> None:
-    """Refuse parameters whose number or shapes are not those of the network.
+    """Raise an error for parameters whose number or shapes do not fit the network.
 
     Raises
     ------
     ConfigurationError
-        Names the first layer that does not fit.
+        The message names the first layer that does not fit.
 
     Examples
     --------
@@ -181,16 +181,15 @@ def check_parameters(network: Network, parameters: Parameters) -> None:
     n_layers = len(network.sizes) - 1
     if len(parameters) != n_layers:
         raise ConfigurationError(f"{len(parameters)} layers of weights for a network of {n_layers}")
-    for place, (weights, bias) in enumerate(parameters):
-        shape = network.sizes[place + 1], network.sizes[place]
+    for number, (weights, bias) in enumerate(parameters, start=1):
+        shape = network.sizes[number], network.sizes[number - 1]
         if tuple(weights.shape) != shape:
             raise ConfigurationError(
-                f"the weights of layer {place + 1} have the shape {tuple(weights.shape)}, "
-                f"not {shape}"
+                f"the weights of layer {number} have the shape {tuple(weights.shape)}, not {shape}"
             )
-        wanted = shape[:1] if network.bias else None
-        given = None if bias is None else tuple(bias.shape)
-        if given != wanted:
+        expected = shape[:1] if network.bias else None
+        actual = None if bias is None else tuple(bias.shape)
+        if actual != expected:
             raise ConfigurationError(
-                f"the bias of layer {place + 1} has the shape {given}, not {wanted}"
+                f"the bias of layer {number} has the shape {actual}, not {expected}"
             )

@@ -1,12 +1,12 @@
-"""Optimizers: the rules by which gradients change parameters.
+"""Optimizers: the rules by which gradients change the parameters.
 
-A rule works on one array of parameters. It consumes what it is given: on NumPy, CuPy and
-PyTorch it works in place, on JAX the same lines rebind, so callers use what is returned.
-Numbers that are the same for all parameters of a step (learning rate, bias corrections) are
-computed once a step as Python floats, exactly, and handed to the rule.
+A rule updates one array of parameters at a time and consumes its arguments: NumPy, CuPy and
+PyTorch change arrays in place, JAX makes new ones, so callers use the returned arrays. Numbers
+that are the same for all arrays in a step (learning rate, bias corrections) are computed once a
+step as Python floats and passed to the rule as its scalars.
 
-A rule that is linear in the gradient g is given η g in its place. Backpropagation is linear too,
-so a training step multiplies the error δ of the outputs by η, instead of every gradient.
+A rule that is linear in the gradient g receives η g instead of g. Backpropagation is linear too,
+so a training step multiplies the error δ of the outputs by η instead of every gradient.
 """
 
 from __future__ import annotations
@@ -17,37 +17,38 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from backprop_xp.backend.arrays import Array, Namespace
-from backprop_xp.errors import ConfigurationError, unknown_name
+from backprop_xp.errors import ConfigurationError, look_up
 from backprop_xp.nn.network import Layer, Parameters
 
 Slots = tuple[Array, ...]
-Scalars = tuple[Any, ...]  # Python floats, or 0-d arrays where these are faster
+Scalars = tuple[Any, ...]  # Python floats, or arrays of shape () where these are faster
 
 
 class Optimizer(NamedTuple):
-    """A rule that changes parameters, with the state it carries from step to step.
+    """A rule that changes parameters, with the state that it keeps from step to step.
 
     Attributes
     ----------
     name : str
         Its key in `OPTIMIZERS`.
     learning_rate : float
-        The usual learning rate, taken where the user gives none.
+        The default learning rate.
     slots : tuple of str
-        Names of the arrays, of a parameter's shape, that the rule keeps; all start at zero.
+        Names of the arrays that the rule keeps for every parameter array, with its shape; all
+        start at zero.
     scalars : callable ``(learning_rate, step) -> tuple of float``
         The numbers of one step; ``step`` counts from 1.
     rule : callable ``(p, g, slots, scalars, xp) -> (p, slots)``
-        The update of one array ``p`` with the gradient ``g``, or with η g if the rule is
-        ``linear``; all its arrays are consumed.
+        The update of one array ``p`` with the gradient ``g``, or with η g if
+        ``linear_in_gradient``; all arrays are consumed.
     formula : str
-        The rule as textbooks write it: assignments, separated by commas; that of ``p`` comes last.
+        The rule in textbook notation: assignments separated by commas, with that of ``p`` last.
     hyperparameters : mapping of str to float
     linear_in_gradient : bool
-        Whether the rule takes η g for the gradient; η is then the first of the scalars.
+        Whether the rule receives η g as its gradient; η is then the first of the scalars.
     symbols : callable ``step -> mapping of str to (str, float)``, optional
-        How the symbols of the formula are computed from the slots after a step: a slot's name and
-        the factor that its array is multiplied by. The state comes first, with one symbol for each
+        The symbols of the formula, computed from the slots after a step: for each symbol, the name
+        of a slot and the factor on its array. The state comes first, with one symbol for each
         slot, then values derived from it, such as m̂. By default the slots are the symbols.
     """
 
@@ -62,7 +63,7 @@ class Optimizer(NamedTuple):
     symbols: Callable[[int], Mapping[str, tuple[str, float]]] | None = None
 
     def textbook(self, step: int) -> dict[str, tuple[str, float]]:
-        """Return how the symbols of the formula are computed from the slots after a step.
+        """Return the symbols of the formula, each as the name of a slot and a factor on it.
 
         Examples
         --------
@@ -102,8 +103,8 @@ def sgd() -> Optimizer:
 def momentum(momentum: float = 0.9) -> Optimizer:
     """Return gradient descent with momentum, ``v ← μ v - η g``, ``p ← p + v``.
 
-    The learning rate is inside the velocity, as in Polyak (1964) and Sutskever and others
-    (2013); with a constant learning rate this equals PyTorch's form, which has it outside.
+    The learning rate is part of the velocity, as in Polyak (1964) and Sutskever and others
+    (2013). With a constant learning rate this equals PyTorch's form, ``p ← p - η v``.
     """
     _check_fraction("momentum", momentum)
 
@@ -133,10 +134,10 @@ def nesterov(momentum: float = 0.9) -> Optimizer:
     """Return Nesterov's momentum, ``v ← μ v - η g``, ``p ← p + μ v - η g``.
 
     Source: Sutskever and others (2013), "On the importance of initialization and momentum in
-    deep learning", in the form that evaluates the gradient at the point that is kept.
+    deep learning", with the point at which the gradient is evaluated as ``p``.
     """
     _check_fraction("momentum", momentum)
-    # With μ = 0 the slot is 0 whatever v is, so it is shown as it is.
+    # With μ = 0 the slot is always 0 and v cannot be computed from it, so μ v is shown.
     symbol, factor = ("v", 1.0 / momentum) if momentum else ("μ v", 1.0)
 
     def rule(
@@ -214,10 +215,10 @@ def adam(beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Opt
 def adamw(
     beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, weight_decay: float = 0.01
 ) -> Optimizer:
-    """Return AdamW: Adam, and ``p ← p - η λ p`` apart from it.
+    """Return AdamW: Adam with ``p ← p - η λ p``, separate from the gradient.
 
     Source: Loshchilov and Hutter (2019), "Decoupled weight decay regularization". As in
-    PyTorch, the decay falls on all parameters that are handed to the rule.
+    PyTorch, all parameters decay, biases included.
     """
     return _adam("adamw", beta1, beta2, epsilon, weight_decay)
 
@@ -229,9 +230,9 @@ def _adam(name: str, beta1: float, beta2: float, epsilon: float, weight_decay: f
     _check_positive("weight_decay", weight_decay, zero=True)
 
     def scalars(learning_rate: float, step: int) -> tuple[float, ...]:
-        # The slots hold M = m / (1 - β₁) and V = v / (1 - β₂), which saves a product each.
-        # η m̂ / (√v̂ + ε) with all factors drawn out of the arrays: [η r (1 - β₁) / (1 - β₁ᵗ)] M /
-        # (√V + ε r) with r = √((1 - β₂ᵗ) / (1 - β₂))
+        # The slots hold M = m / (1 - β₁) and V = v / (1 - β₂), which saves a product each. With
+        # all factors moved out of the arrays, η m̂ / (√v̂ + ε) is
+        # [η r (1 - β₁) / (1 - β₁ᵗ)] M / (√V + ε r) with r = √((1 - β₂ᵗ) / (1 - β₂)).
         root = math.sqrt((1.0 - beta2**step) / (1.0 - beta2))
         eta = learning_rate * root * (1.0 - beta1) / (1.0 - beta1**step)
         return beta1, beta2, eta, epsilon * root, 1.0 - learning_rate * weight_decay
@@ -281,7 +282,7 @@ def _adam(name: str, beta1: float, beta2: float, epsilon: float, weight_decay: f
 
 
 def gradient_scale(optimizer: Optimizer, scalars: Scalars) -> Any:
-    """Return the factor on every gradient that the optimizer's rule expects.
+    """Return the factor on the gradients that the optimizer's rule receives: η or 1.
 
     Examples
     --------
@@ -313,12 +314,14 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 
 def get_optimizer(optimizer: str | Optimizer, **hyperparameters: float) -> Optimizer:
-    """Return the optimizer of that name with the given hyperparameters.
+    """Return the optimizer with the given name and hyperparameters.
+
+    An `Optimizer` is returned unchanged.
 
     Raises
     ------
     ConfigurationError
-        For an unknown name, an unknown hyperparameter, or one out of range.
+        If the name or a hyperparameter is unknown, or a hyperparameter is out of range.
 
     Examples
     --------
@@ -328,26 +331,24 @@ def get_optimizer(optimizer: str | Optimizer, **hyperparameters: float) -> Optim
     if isinstance(optimizer, Optimizer):
         if hyperparameters:
             raise ConfigurationError(
-                f"{', '.join(hyperparameters)} cannot be set for an optimizer that is made already",
-                "give them where it is made, or give its name",
+                f"{', '.join(hyperparameters)} cannot be set for an existing optimizer",
+                "set them when creating it, or give its name instead",
             )
         return optimizer
-    if optimizer not in OPTIMIZERS:
-        raise unknown_name("optimizer", optimizer, OPTIMIZERS)
+    make = look_up("optimizer", optimizer, OPTIMIZERS)
     known = hyperparameters_of(optimizer)
     for name in hyperparameters:
-        if name not in known:
-            if not known:
-                raise ConfigurationError(
-                    f"the optimizer {optimizer!r} has no hyperparameter {name!r}",
-                    "it takes a learning rate alone",
-                )
-            raise unknown_name(f"hyperparameter of the optimizer {optimizer!r}", name, known)
-    return OPTIMIZERS[optimizer](**hyperparameters)
+        if not known:
+            raise ConfigurationError(
+                f"the optimizer {optimizer!r} has no hyperparameter {name!r}",
+                "it has only a learning rate",
+            )
+        look_up(f"hyperparameter of the optimizer {optimizer!r}", name, known)
+    return make(**hyperparameters)
 
 
 def hyperparameters_of(optimizer: str) -> dict[str, float]:
-    """Return the hyperparameters of the optimizer of that name and their defaults.
+    """Return the hyperparameters of the optimizer with the given name, with their defaults.
 
     Examples
     --------
@@ -377,7 +378,7 @@ def _check_positive(name: str, value: float, *, zero: bool = False) -> None:
 
 
 def initial_slots(optimizer: Optimizer, parameters: Parameters, *, xp: Namespace) -> list[Slots]:
-    """Return the optimizer's arrays before the first step: zeros, for every parameter array."""
+    """Return the arrays that the optimizer keeps, before the first step: zeros for every slot."""
     return [
         tuple(xp.zeros_like(p) for _ in optimizer.slots)
         for layer in parameters
@@ -401,9 +402,9 @@ def update(
     ----------
     optimizer : Optimizer
     parameters, gradients : list of Layer
-        The gradients times η where the rule is linear.
+        The gradients times their `gradient_scale`.
     slots : list of tuple of arrays
-        From `initial_slots`, or from the step before.
+        From `initial_slots`, or from the previous step.
     scalars : tuple
         From ``optimizer.scalars(learning_rate, step)``.
     xp : namespace
@@ -418,8 +419,8 @@ def update(
         arrays = []
         for p, g in zip(layer, gradient, strict=True):
             if p is not None:
-                p, kept = optimizer.rule(p, g, next(remaining), scalars, xp)
-                new_slots.append(kept)
+                p, slots_of_p = optimizer.rule(p, g, next(remaining), scalars, xp)
+                new_slots.append(slots_of_p)
             arrays.append(p)
         new_layers.append(Layer(*arrays))
     return new_layers, new_slots

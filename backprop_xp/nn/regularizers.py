@@ -1,4 +1,4 @@
-"""Regularizers: penalties on large weights, a bound on their norms, and a bound on gradients."""
+"""Regularizers: a penalty on large weights, and limits on the norms of weights and gradients."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Penalty(NamedTuple):
     Attributes
     ----------
     l1, l2 : float
-        The coefficients in this formula. The convention of the notes and of
-        Nielsen's book divides λ by the number n of training samples; the trainer does that.
+        The coefficients in this formula. In Nielsen's book they are λ divided by the number n of
+        training samples; the training settings do this division.
     biases : bool
-        Whether biases are penalized as well; usually they are not.
+        Whether biases are penalized too; usually they are not.
     per_batch : bool
-        scikit-learn's convention: the penalty is divided by the size of each batch, or by the
-        total weight of its samples, and is part of the reported loss.
+        Whether to follow scikit-learn: the penalty is divided by the size of each batch, or by
+        the total weight of its samples, and is part of the reported loss.
     """
 
     l1: float = 0.0
@@ -33,7 +33,7 @@ class Penalty(NamedTuple):
 
 
 def penalty_value(penalty: Penalty, parameters: Parameters, *, xp: Namespace) -> Array | float:
-    """Return the penalty of the parameters, shape (), on the device.
+    """Return the penalty for the parameters, shape (), on the device.
 
     Examples
     --------
@@ -62,10 +62,10 @@ def add_penalty(
     *,
     xp: Namespace,
 ) -> Parameters:
-    """Add the penalty's gradient, ``l2 w + l1 sign(w)``; the gradients are consumed.
+    """Add the gradient of the penalty, ``factor * (l2 w + l1 sign(w))``, to the gradients.
 
-    At w = 0 the L1 term has the subgradient 0. ``factor`` multiplies both: a number, or an
-    array of shape ().
+    At w = 0 the L1 term has the subgradient 0. ``factor`` is a number, or an array of shape ().
+    The gradients are consumed.
 
     Examples
     --------
@@ -120,7 +120,7 @@ def clip_by_norm(
 ) -> Parameters:
     """Shrink all gradients together to a norm of at most ``limit``; they are consumed.
 
-    The result is multiplied by ``scale``, at no extra cost.
+    The result is multiplied by ``scale`` at no extra cost.
 
     Source: Pascanu, Mikolov and Bengio (2013), "On the difficulty of training recurrent neural
     networks".

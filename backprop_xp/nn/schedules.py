@@ -28,7 +28,7 @@ def linear(progress: float) -> float:
 
 
 def step(progress: float) -> float:
-    """Return ``0.1 ** floor(3 progress)``: a tenth after each third of the training.
+    """Return ``0.1 ** floor(3 progress)``: a tenth of the rate after each third of the training.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def exponential(progress: float) -> float:
 
 
 def cosine(progress: float) -> float:
-    """Return ``½ (1 + cos(π progress))``.
+    """Return ``½ (1 + cos(π progress))``: half a period of a cosine, from 1 down to 0.
 
     Source: Loshchilov and Hutter (2017), "SGDR", without restarts.
 
@@ -63,7 +63,9 @@ def cosine(progress: float) -> float:
 
 
 def one_cycle(progress: float) -> float:
-    """Return a rise from 1/25 to 1 over the first 30 %, then a fall to 1/250,000, by cosines.
+    """Return a factor that rises from 1/25 to 1 over the first 30 %, then falls to 1/250,000.
+
+    Both parts are half a period of a cosine.
 
     Source: Smith and Topin (2018), "Super-convergence", with the usual parameters.
 
@@ -84,44 +86,43 @@ SCHEDULES: dict[str, Schedule] = {
 
 
 def get_schedule(schedule: str | Schedule) -> Schedule:
-    """Return the schedule of that name (a function of one's own is returned as it is).
+    """Return the schedule with the given name; a function is returned unchanged.
 
     Raises
     ------
     ConfigurationError
-        If there is none of that name; the message suggests the nearest.
+        If the name is unknown; the hint suggests the nearest one.
 
     Examples
     --------
     >>> get_schedule("linear")(1.0)
     0.0
     """
-    return schedule if callable(schedule) else look_up("schedule", schedule, SCHEDULES)
+    return look_up("schedule", schedule, SCHEDULES, Callable)
 
 
-def warm_up(at: int, steps: int) -> float:
-    """Return the factor of a linear warm-up at step ``at``, counted from 1: ``at / steps``, at
-    most 1.
+def warm_up(step: int, steps: int) -> float:
+    """Return the factor of a linear warm-up: ``step / steps``, at most 1; steps count from 1.
 
     Examples
     --------
     >>> warm_up(1, 4), warm_up(8, 4), warm_up(1, 0)
     (0.25, 1.0, 1.0)
     """
-    return min(1.0, at / steps) if steps else 1.0
+    return min(1.0, step / steps) if steps else 1.0
 
 
 def plateau_factor(values: Sequence[float], patience: int, factor: float = 0.5) -> float:
-    """Return the factor after a history of losses: lower each time they stop falling.
+    """Return the factor on the learning rate after some epochs, lower each time the loss stalls.
 
-    It is a function of the history alone, so a training that is taken up again goes on the same.
+    It depends on the history alone, so a run that is continued has the same learning rates.
 
     Parameters
     ----------
     values : sequence of float
         The loss after each epoch so far.
     patience : int
-        Epochs without a new lowest loss after which the factor is applied once more.
+        Epochs without a new lowest loss after which ``factor`` is applied once more.
     factor : float
 
     Examples
