@@ -1,4 +1,4 @@
-"""Numbers and arrays as JSON can hold them, and counts in words."""
+"""Formatting: data for JSON, and counts with their nouns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def json_safe(value: Any) -> Any:
-    """Return the data with None in place of each number that is not finite, as JSON requires.
+    """Return the data with None for every number that is not finite, which JSON cannot hold.
 
     Examples
     --------
@@ -22,7 +22,7 @@ def json_safe(value: Any) -> Any:
 
 
 def to_json(x: Any) -> Any:
-    """Return a number or a host array as Python floats, with None for what is not finite.
+    """Return a float, list or host array as Python floats, with None if not finite.
 
     Examples
     --------
@@ -33,7 +33,7 @@ def to_json(x: Any) -> Any:
     if isinstance(x, (list, float)):
         return json_safe(x)
     if x.dtype == "float32":
-        x = x.astype("U").astype("float64")  # the shortest decimals that tell its numbers apart
+        x = x.astype("U").astype("float64")  # the shortest decimals that identify each float32
     return json_safe(x.tolist())
 
 

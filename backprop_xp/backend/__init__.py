@@ -1,1 +1,1 @@
-"""The array libraries: which one computes, on which device, and the random numbers they share."""
+"""The array libraries and their devices, and random numbers that are the same on all of them."""

@@ -1,7 +1,7 @@
-"""The one door to the array libraries: namespaces, devices, and the way to and from NumPy.
+"""The interface to the array libraries: namespaces, devices, and conversion from and to NumPy.
 
-No other module imports `array_api_compat`. Everything above this floor is handed
-a namespace ``xp`` and uses only the Python array API standard.
+No other module imports `array_api_compat`. All others receive a namespace ``xp`` and use only the
+Python array API standard.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ Array = Any
 """Any array that follows the Python array API standard (there is no common base class)."""
 
 Namespace = Any
-"""A module of array functions: the ``xp`` of the array API standard."""
+"""A module of array functions, the ``xp`` of the array API standard."""
 
 BACKENDS = ("numpy", "cupy", "jax", "torch", "array_api_strict")
 
 _WRAPPED = {"cupy", "torch"}
-"""The libraries that array_api_compat has to help. NumPy follows the standard by itself since 2.1,
+"""The libraries that need array_api_compat to follow the standard. NumPy has followed it since 2.1,
 and a wrapper around each of its functions was measured to cost a small network 4 % of a step."""
 
 
 def backend_namespace(backend: str) -> Namespace:
-    """Return the array API namespace of a library, named as in `BACKENDS`.
+    """Return the array API namespace of one of the libraries in `BACKENDS`.
 
     Raises
     ------
@@ -59,47 +59,47 @@ def backend_name(xp: Namespace) -> str:
 
 @functools.cache
 def _backend_of(name: str) -> str:
-    parts = name.split(".")  # "jax.numpy" is JAX, so NumPy is asked for last
+    parts = name.split(".")  # "jax.numpy" is JAX, so NumPy is checked last
     return next((backend for backend in BACKENDS[1:] if backend in parts), "numpy")
 
 
 _NAMESPACES: dict[type, Namespace] = {}
-"""The namespaces that are known, by the types of their arrays."""
+"""The namespaces already determined, by the types of their arrays."""
 
 
 def namespace(*arrays: Array | None) -> Namespace:
-    """Return the namespace that the given arrays share (``None`` is passed over).
+    """Return the common namespace of some arrays; ``None`` is ignored.
 
     Raises
     ------
     TypeError
-        If they are no arrays, or of more than one library.
+        If they are not arrays, or belong to more than one library.
     """
     kinds = {type(x) for x in arrays}
     kind = kinds.pop() if len(kinds) == 1 else None
-    if kind in _NAMESPACES:  # to ask takes 5 µs, and a prediction of one row asks ten times
+    if kind in _NAMESPACES:  # otherwise it takes 5 µs, ten times in the prediction of one row
         return _NAMESPACES[kind]
     xp = array_api_compat.array_namespace(*arrays)
     if backend_name(xp) == "numpy":
         xp = backend_namespace("numpy")
         _NAMESPACES[type(xp.empty(0))] = xp
-    elif kind is not None and kind.__module__ != "numpy":  # JAX knows empty arrays of NumPy's type
+    elif kind is not None and kind.__module__ != "numpy":  # JAX also has empty arrays of that type
         _NAMESPACES[kind] = xp
     return xp
 
 
 def is_array(x: object) -> bool:
-    """Say whether ``x`` is an array of some library that follows the standard."""
+    """Return whether ``x`` is an array of a library that follows the standard."""
     return array_api_compat.is_array_api_obj(x)
 
 
 def device(x: Array) -> Any:
-    """Return the device on which ``x`` lives."""
+    """Return the device of ``x``."""
     return array_api_compat.device(x)
 
 
 def to_numpy(x: Array) -> Any:
-    """Return ``x`` as a NumPy array on the host; the one way back from a device.
+    """Return ``x`` as a NumPy array on the host.
 
     Examples
     --------
@@ -113,7 +113,7 @@ def to_numpy(x: Array) -> Any:
     if array_api_compat.is_torch_array(x):
         return x.detach().cpu().numpy()
     if type(x).__module__.startswith("array_api_strict"):
-        xp = namespace(x)  # it lends its memory only from its CPU_DEVICE
+        xp = namespace(x)  # only arrays on its CPU_DEVICE can be converted
         x = x.to_device(xp.Device("CPU_DEVICE"))
     return np.asarray(x)
 
@@ -121,40 +121,39 @@ def to_numpy(x: Array) -> Any:
 def asarray(
     x: Any, *, xp: Namespace, dtype: Any = None, device: Any = None, copy: bool | None = None
 ) -> Array:
-    """Return ``x`` as an array of ``xp`` on ``device``; copied only where it must be.
+    """Return ``x`` as an array of ``xp`` on ``device``, copied only if necessary.
 
     Parameters
     ----------
     x : array_like
         A nested sequence, a NumPy array, or an array of any other library.
     xp : namespace
-        The library wanted.
     dtype : dtype of ``xp``, optional
-        The data type wanted; by default that of ``x``.
+        By default that of ``x``.
     device : device of ``xp``, optional
-        Where the result shall live; by default the library's own choice.
+        By default chosen by the library.
     copy : bool, optional
-        True for a result with memory of its own in any case.
+        True to copy in any case.
     """
     if is_array(x) and backend_name(namespace(x)) != backend_name(xp):
         x = to_numpy(x)
     if backend_name(xp) == "jax" and not copy and type(x).__module__ == "numpy" and x.ndim:
-        import jax  # its asarray makes a second copy of the whole on the way
+        import jax  # its asarray makes a second, temporary copy
 
         return jax.device_put(x if dtype is None else x.astype(dtype, copy=False), device)
     return xp.asarray(x, dtype=dtype, device=device, copy=copy)
 
 
 def index_dtype(xp: Namespace) -> Any:
-    """Return the integer type in which ``xp`` counts positions (JAX: 32 bits unless told)."""
+    """Return the integer type of indices in ``xp`` (in JAX 32 bits unless configured)."""
     return xp.__array_namespace_info__().default_dtypes()["indexing"]
 
 
 def on_device_of(x: Array) -> AbstractContextManager[Any]:
-    """Return a context in which new arrays are made on the device of ``x``.
+    """Return a context in which new arrays are created on the device of ``x``.
 
-    CuPy makes them on its current device, whatever ``device=`` says, so every public function
-    that makes arrays enters this first. The other libraries need no context.
+    CuPy creates them on its current device, whatever ``device=`` says, so every public function
+    that creates arrays enters this context first. The other libraries do not need it.
     """
     if array_api_compat.is_cupy_array(x):
         context: AbstractContextManager[Any] = x.device
@@ -163,7 +162,7 @@ def on_device_of(x: Array) -> AbstractContextManager[Any]:
 
 
 def compiled(function: Callable[..., Any], xp: Namespace) -> Callable[..., Any]:
-    """Return a pure function of arrays as it is run best: compiled on JAX, else as it is."""
+    """Return a pure function of arrays, compiled on JAX and unchanged elsewhere."""
     if backend_name(xp) != "jax":
         return function
     import jax

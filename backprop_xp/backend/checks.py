@@ -7,7 +7,7 @@ from backprop_xp.errors import DataError
 
 
 def reject_entries(wrong: Array, x: Array, xp: Namespace, what: str, hint: str, first: int) -> None:
-    """Raise an error that names the first entry marked as wrong, if there is one.
+    """Raise an error that names the first wrong entry, if there is one.
 
     Parameters
     ----------
@@ -22,6 +22,7 @@ def reject_entries(wrong: Array, x: Array, xp: Namespace, what: str, hint: str, 
     Raises
     ------
     DataError
+        If an entry is wrong.
     """
     if bool(xp.any(wrong)):
         rows, columns = xp.nonzero(wrong)

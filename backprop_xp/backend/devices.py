@@ -1,4 +1,4 @@
-"""The device selector: which array library computes, on which device, and why not on another."""
+"""The selection of the array library and the device, and the list of what is available."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ _CPU_DEVICES = {"cupy": (), "array_api_strict": ("cpu", "device1")}  # the other
 
 
 class Placement(NamedTuple):
-    """Which array library computes, on which device, and in which data type.
+    """The array library, the device and the data type of a computation.
 
     Attributes
     ----------
     backend, name : str
-        The library, as in `backprop_xp.backend.arrays.BACKENDS`; the device as people write it.
+        The library, as in `backprop_xp.backend.arrays.BACKENDS`, and the device as text, such as
+        ``"cuda:0"``.
     xp : namespace
         The library's array functions.
     device : object
-        The device as the library knows it, for ``device=`` of ``xp.asarray``. CuPy's devices are
-        not hashable: use `name` as a key.
+        The library's device object, for ``device=`` of ``xp.asarray``. CuPy's devices are not
+        hashable: use `name` as a key.
     dtype : object
         The library's data type for all real numbers.
     note : str
@@ -56,7 +57,7 @@ class Placement(NamedTuple):
         ...     select_device("cpu").xp.zeros(2)
         array([0., 0.])
         """
-        # A fresh device for each use: contexts may be nested, and used by several threads.
+        # A new device object for each use: contexts may be nested, and used by several threads.
         cuda = importlib.import_module("cupy").cuda if self.backend == "cupy" else None
         return cuda.Device(self.device.id) if cuda else nullcontext()
 
@@ -85,7 +86,7 @@ class Placement(NamedTuple):
         ----------
         x : array_like
         copy : bool, optional
-            True for a result with memory of its own; by default ``x`` is copied only if needed.
+            True to copy in any case; by default ``x`` is copied only if necessary.
         """
         return arrays.asarray(x, xp=self.xp, dtype=self.dtype, device=self.device, copy=copy)
 
@@ -95,18 +96,18 @@ class Placement(NamedTuple):
 
 
 class DeviceReport(NamedTuple):
-    """One row of the list of devices: a device of a library, or why it has none.
+    """One row of the list of devices: a device of a library, or why the library cannot be used.
 
     Attributes
     ----------
     backend, version : str
-        The library, as in `backprop_xp.backend.arrays.BACKENDS`; its version, None where not known.
+        The library, as in `backprop_xp.backend.arrays.BACKENDS`, and its version, None if unknown.
     device, name : str
-        The device as people write it, ``"-"`` where there is none; the name of the hardware.
+        The device as text, ``"-"`` if there is none, and the name of the hardware.
     usable : bool
-        Whether `select_device` would take it.
+        Whether `select_device` accepts it.
     reason, remedy : str
-        Why it cannot be used, and what would change that; empty if it can.
+        Why it cannot be used, and how to fix that; empty if it can be used.
     """
 
     backend: str
@@ -118,7 +119,7 @@ class DeviceReport(NamedTuple):
     remedy: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the row as ``--json`` prints it, with the remedy under its key ``mend``."""
+        """Return the row with the keys of ``--json``, where the remedy is called ``mend``."""
         return {
             ("mend" if key == "remedy" else key): value for key, value in self._asdict().items()
         }
@@ -127,38 +128,38 @@ class DeviceReport(NamedTuple):
 def select_device(
     device: str = "auto", backend: str | None = None, *, dtype: str = "float32"
 ) -> Placement:
-    """Return the device and the library to compute with.
+    """Return the placement for a device and a library.
 
     Parameters
     ----------
     device : str
-        ``"auto"`` takes a usable GPU, else the CPU. ``"cpu"``, ``"cuda"`` (short for ``"cuda:0"``)
-        and ``"cuda:N"`` take exactly that, ``"device1"`` the second device of array_api_strict.
+        ``"auto"`` is a usable GPU, or else the CPU. ``"cpu"``, ``"cuda"`` (short for ``"cuda:0"``)
+        and ``"cuda:N"`` are exactly that, ``"device1"`` is the second device of array_api_strict.
     backend : str, optional
         The library, as in `backprop_xp.backend.arrays.BACKENDS`; by default CuPy on a GPU and
-        NumPy on the CPU. A library that is named is never replaced by another.
-    dtype : str
-        The data type that will be used: JAX has to be told of ``"float64"`` beforehand.
+        NumPy on the CPU. A library given by name is never replaced by another.
+    dtype : {"float32", "float64"}
+        The data type of all real numbers.
 
     Raises
     ------
     ConfigurationError
-        If a name is unknown, or the library cannot compute on such a device at all.
+        If a name is unknown, or the library does not support this kind of device.
     DeviceError
-        If a library or device was asked for by name and cannot be used here.
+        If a library or device was requested by name and cannot be used here.
 
     Examples
     --------
     >>> placement = select_device("cpu")
     >>> placement.backend, placement.name, placement.note
-    ('numpy', 'cpu', 'device: cpu (NumPy); asked for')
+    ('numpy', 'cpu', 'device: cpu (NumPy); requested')
     """
     if dtype not in DTYPES:
         raise unknown_name("dtype", dtype, DTYPES)
     if backend is not None and backend not in BACKENDS:
         raise unknown_name("backend", backend, BACKENDS)
     name = _device_name(device, backend)
-    asked = "asked for" if device != "auto" else "chosen by auto"
+    asked = "requested" if device != "auto" else "chosen by auto"
     if name in ("cpu", "device1") or backend in _CPU_ONLY:
         placement = _on_cpu(backend or "numpy", "cpu" if name == "auto" else name, asked)
     else:
@@ -172,14 +173,14 @@ def select_device(
 
     if placement.backend == "jax":
         jax = importlib.import_module("jax")
-        jax.config.update("jax_default_matmul_precision", "highest")  # no TF32: parity first
-        if dtype == "float64":  # else JAX makes float32 of it, and says nothing
+        jax.config.update("jax_default_matmul_precision", "highest")  # no TF32: same results first
+        if dtype == "float64":  # otherwise JAX silently uses float32
             jax.config.update("jax_enable_x64", True)
     return placement.with_dtype(dtype)
 
 
 def list_devices() -> list[DeviceReport]:
-    """Return one row per device of each library, usable or not; never raises.
+    """Return one row for each device of each library, usable or not, without raising an error.
 
     Examples
     --------
@@ -188,20 +189,21 @@ def list_devices() -> list[DeviceReport]:
     ('numpy', 'cpu', True)
     """
     rows: list[DeviceReport] = []
-    # JAX comes last: at its first use it takes most of a GPU's memory for itself.
+    # JAX comes last: when first used, it reserves most of a GPU's memory.
     for backend in sorted(BACKENDS, key=lambda name: name == "jax"):
-        found: list[tuple[str, str]] = []
+        devices: list[tuple[str, str]] = []
         missing = None
         try:
             with plain_errors(backend):
                 load_library(backend)
-                found += [(name, "") for name in _CPU_DEVICES.get(backend, ("cpu",))]
+                devices += [(name, "") for name in _CPU_DEVICES.get(backend, ("cpu",))]
                 if backend not in _CPU_ONLY:
-                    found += [(f"cuda:{i}", name) for i, (_, name) in enumerate(list_gpus(backend))]
+                    gpus = enumerate(list_gpus(backend))
+                    devices += [(f"cuda:{i}", name) for i, (_, name) in gpus]
         except DeviceError as error:
             missing = error
-            found.append(("-", ""))
-        for device, hardware in found:
+            devices.append(("-", ""))
+        for device, hardware in devices:
             fault = missing if device == "-" else _fault(backend, device)
             why = (fault.message, fault.hint or "") if fault else ("", "")
             rows.append(
@@ -219,7 +221,7 @@ def _fault(backend: str, device: str) -> DeviceError | None:
 
 
 def _device_name(device: str, backend: str | None) -> str:
-    """Return auto, cpu, cuda:N or device1, or say what is wrong with what was asked for."""
+    """Return auto, cpu, cuda:N or device1, or raise an error for an invalid device."""
     if device == "device1" and backend == "array_api_strict":
         return device
     match = re.fullmatch(r"auto|cpu|cuda(:(?P<index>[0-9]{1,9}))?", str(device))
@@ -239,9 +241,9 @@ def _device_name(device: str, backend: str | None) -> str:
     return f"cuda:{int(match['index'] or 0)}" if device.startswith("cuda") else device
 
 
-@functools.cache  # an estimator asks at every prediction
+@functools.cache  # estimators call it at every prediction
 def _on_cpu(backend: str, name: str, why: str = "") -> Placement:
-    """Return the CPU for a library that computes there."""
+    """Return the placement on the CPU for a library."""
     with plain_errors(backend):
         library = load_library(backend)
         device: Any = "cpu"
@@ -258,7 +260,7 @@ def _on_cpu(backend: str, name: str, why: str = "") -> Placement:
 
 @functools.cache
 def _on_gpu(backend: str, name: str, why: str = "") -> Placement:
-    """Return a GPU that has computed something, and rightly, when it was first asked for."""
+    """Return the placement on a GPU, which is tested on the first call."""
     with plain_errors(backend):
         load_library(backend)
         gpus = dict(enumerate(list_gpus(backend)))
@@ -275,10 +277,10 @@ def _on_gpu(backend: str, name: str, why: str = "") -> Placement:
 
 
 def _probe(placement: Placement) -> None:
-    """Compute something tiny, because a broken CUDA installation shows only then.
+    """Compute something tiny, because only this shows that a CUDA installation is broken.
 
-    An element-wise operation needs the compiler and its headers, a matrix product cuBLAS. Whole
-    numbers this small come out exactly in every mode of precision.
+    An elementwise operation needs the compiler and its headers, a matrix product cuBLAS. Results
+    on whole numbers this small are exact in every precision mode.
     """
     xp = placement.xp
     with placement.activate():
@@ -287,22 +289,22 @@ def _probe(placement: Placement) -> None:
     if squares != [[1, 4], [9, 16]] or product != [[7, 10], [15, 22]]:
         raise DeviceError(
             f"wrong results: for x = [[1, 2], [3, 4]], x * x = {squares} and x @ x = {product}",
-            "reinstall the NVIDIA driver and the library; if it stays so, the GPU is faulty",
+            "reinstall the NVIDIA driver and the library; if that does not help, the GPU is faulty",
         )
 
 
 def placement_of(
     inputs: Any, device: str | Placement | None = None, dtype: str | None = None
 ) -> Placement:
-    """Return where to compute with some inputs: where they are, unless a device is given.
+    """Return the placement for computations on some inputs: theirs, unless a device is given.
 
     Parameters
     ----------
     inputs : array_like
     device : str or Placement, optional
-        By default the device of ``inputs``, and the CPU for inputs that are not arrays.
+        By default the device of ``inputs``, or the CPU for inputs that are not arrays.
     dtype : {"float32", "float64"}, optional
-        By default that of real ``inputs`` that stay where they are; otherwise that of a given
+        By default that of real ``inputs`` that stay on their device; otherwise that of a given
         `Placement`, or float32.
 
     Raises

@@ -1,4 +1,4 @@
-"""NumPy's functions without the detours through Python that cost a small network time."""
+"""NumPy's functions without their Python wrappers, which cost time in small networks."""
 
 from __future__ import annotations
 
@@ -9,25 +9,23 @@ from typing import Any
 from backprop_xp.backend.arrays import Array, Namespace, backend_name
 
 _SMALL = 8_192
-"""Numbers in a product so small that its calculation is not all there is to a call."""
-
+"""Entries of a matrix product up to which the overhead of the call matters."""
 
 _IN_CACHE = 65_536
-"""Numbers in an array that is made for one use; a larger one was measured to cost more than it
-saves."""
+"""Entries up to which an array is filled for one use; larger ones were measured to cost more than
+they save."""
 
 
 @functools.cache
 def fast_namespace(xp: Namespace) -> Namespace:
-    """Return a namespace for the inside of a step: NumPy's without the detours of its functions.
+    """Return a namespace with faster versions of some of NumPy's functions, for use in a step.
 
-    Some functions of NumPy are written in Python around a method in C that does the work: 2 µs
-    a call, which was measured to be a quarter of a step of a small network. Here the methods
-    are called. Small products are left to the method dot, which takes half the time, and a
-    fifth for the product of a column and a row. And maximum and minimum of an array and a number
-    go entry by entry, four times slower than those of two arrays; here the number is made an
-    array first, where that one stays in cache. The results are the same to the last bit. Other
-    namespaces are returned as they are.
+    Some functions of NumPy are Python wrappers around a method in C. They cost 2 µs a call, which
+    was measured to be a quarter of a step of a small network, so the methods are called directly.
+    Small products use the method dot, which takes half the time, and a fifth for the product of a
+    column and a row. Maximum and minimum of an array and a number are four times slower than of
+    two arrays, so the number becomes an array first, if it fits into the cache. The results are
+    the same to the last bit. Other namespaces are returned unchanged.
 
     Examples
     --------
@@ -58,9 +56,9 @@ def fast_namespace(xp: Namespace) -> Namespace:
         return extremum
 
     def matmul(x: Array, y: Array) -> Array:
-        if type(x) is not type(y):  # sparse rows, which know how they are multiplied
+        if type(x) is not type(y):  # sparse rows have their own product
             return x @ y
-        # dot fills its result with zeros before, which a large one should be spared.
+        # dot first fills its result with zeros, which takes time if it is large.
         if x.ndim == y.ndim == 2 and (x.shape[0] * y.shape[1] <= _SMALL or y.shape[0] == 1):
             return x.dot(y)
         return xp.matmul(x, y)

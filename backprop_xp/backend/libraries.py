@@ -1,4 +1,4 @@
-"""The array libraries: importing them, their GPUs, and their failures in plain words."""
+"""The array libraries: how they are imported, their GPUs, and what their errors mean."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ INSTALL = {
 }
 
 
-# Looked up by name: reading the metadata of every package on the path takes far longer.
+# Looked up by name, because reading the metadata of all installed packages takes far longer.
 _CUPY_PACKAGES = (
     *("cupy", "cupy-rocm-4-3", "cupy-rocm-5-0", "cupy-rocm-7-0"),
     *(f"cupy-cuda{version}" for version in ("11x", "12x", "13x", "14x", *range(110, 118))),
 )
 
 
-# What a library says when a GPU fails, what that means, and the mend. The first pattern found in
-# the exception's class names or text counts: to name the classes would need the libraries.
+# Patterns of errors when a GPU fails, with their reason and remedy. The first pattern found in the
+# class names or the text of the exception counts: the classes themselves would need the libraries.
 _FAILURES = (
     (
         r"MemoryError|OutOfMemory|MemoryAllocation|out of memory|RESOURCE_EXHAUSTED",
         "the GPU has no memory left for even a tiny array",
-        "end other programs that use the GPU (nvidia-smi lists them), or take another device",
+        "end other programs that use the GPU (nvidia-smi lists them), or use another device",
     ),
     (
         r"InsufficientDriver|driver version is insufficient|driver on your system is too old",
         "the NVIDIA driver is too old for the CUDA version of this {title}",
-        "update the NVIDIA driver, or replace {title} by its package for an older CUDA",
+        "update the NVIDIA driver, or replace {title} with its package for an older CUDA version",
     ),
     (
         r"ErrorNoDevice|no CUDA-capable device|No CUDA GPUs|No visible GPU"
@@ -64,7 +64,7 @@ _FAILURES = (
     (
         r"ImportError|OSError|CompileException|NVRTCError|LibNotFound|failed to load"
         r"|cannot open s|lib(nvrtc|cublas|cudart)",
-        "libraries or headers that {title} needs are missing or do not fit",
+        "libraries or headers that {title} needs are missing or do not fit its version",
         "reinstall it together with its libraries: {install}",
     ),
     (r"", "{title} failed", "check that nvidia-smi works, and reinstall: {install}"),
@@ -72,12 +72,18 @@ _FAILURES = (
 
 
 def list_gpus(backend: str) -> list[tuple[Any, str]]:
-    """Return the GPUs that a library sees, at least one, with the names of their hardware."""
+    """Return the GPUs that a library sees, with the names of the hardware.
+
+    Raises
+    ------
+    DeviceError
+        If it sees none.
+    """
     library = importlib.import_module(backend)
     if backend == "jax":
         gpus = [(gpu, str(gpu.device_kind)) for gpu in library.devices("gpu")]
     elif backend == "torch":
-        library.cuda.init()  # raises where there is no GPU, and says why
+        library.cuda.init()  # raises an error with the reason if there is no GPU
         indices = range(library.cuda.device_count())
         gpus = [(library.device("cuda", i), library.cuda.get_device_name(i)) for i in indices]
     else:
@@ -90,7 +96,13 @@ def list_gpus(backend: str) -> list[tuple[Any, str]]:
 
 
 def load_library(backend: str) -> Any:
-    """Import a library, after a look at what would make that fail or mislead."""
+    """Import a library, after checks for the problems whose errors would mislead.
+
+    Raises
+    ------
+    DeviceError
+        If it is not installed, or CuPy is installed twice or without a driver.
+    """
     if importlib.util.find_spec(backend) is None:
         raise DeviceError(f"{TITLES[backend]} is not installed", INSTALL[backend])
     if backend == "cupy":
@@ -105,17 +117,17 @@ def load_library(backend: str) -> Any:
         except OSError as error:
             raise DeviceError(
                 f"the NVIDIA driver is not installed ({error})",
-                "install the NVIDIA driver; in a container, pass the GPUs to it at its start; "
+                "install the NVIDIA driver; start a container with access to the GPUs; "
                 "without an NVIDIA GPU, use --device cpu",
             ) from error
     return importlib.import_module(backend)
 
 
 def cupy_packages() -> dict[str, str]:
-    """Return the installed packages that own the module `cupy`, with their versions."""
+    """Return the installed packages that provide the module `cupy`, with their versions."""
     packages: dict[str, str] = {}
     for package in _CUPY_PACKAGES:
-        with suppress(Exception):  # not installed, or its metadata is damaged
+        with suppress(Exception):  # not installed, or with damaged metadata
             packages[package] = importlib.metadata.version(package)
     return packages
 
@@ -124,21 +136,21 @@ def version_of(backend: str) -> str | None:
     """Return the installed version of a library, or None if it is unknown."""
     if backend == "cupy":
         return next(iter(cupy_packages().values()), None)
-    with suppress(Exception):  # array-api-strict's package is found by its module's name, too
+    with suppress(Exception):  # array_api_strict also finds the package array-api-strict
         return importlib.metadata.version(backend)
     return None
 
 
 def gpu_hint() -> str:
-    """Return advice for a library that sees no GPU."""
-    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
-    where = "" if shown is None else f" (CUDA_VISIBLE_DEVICES is {shown!r} and can hide it)"
+    """Return the hint for a library that sees no GPU."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    where = "" if visible is None else f" (CUDA_VISIBLE_DEVICES is {visible!r} and can hide it)"
     return f"check that nvidia-smi lists the GPU{where}"
 
 
 @contextmanager
 def plain_errors(backend: str) -> Iterator[None]:
-    """Silence a library's warnings, and turn whatever it raises into a `DeviceError`."""
+    """Silence a library's warnings, and turn every error into a `DeviceError`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -150,14 +162,14 @@ def plain_errors(backend: str) -> Iterator[None]:
 
 
 def explain_failure(error: BaseException, backend: str) -> DeviceError:
-    """Return what a library's exception means and how to mend it, on one line each."""
-    # CuPy wraps what failed at its import in a long banner; the cause says it shorter.
+    """Return the error that explains a library's exception and how to fix it, on one line each."""
+    # CuPy wraps an error of its import in a long banner; the cause is shorter.
     while isinstance(error, ImportError) and error.__cause__ is not None:
         error = error.__cause__
     kinds = " ".join(kind.__name__ for kind in type(error).__mro__)
-    for pattern, reason, mend in _FAILURES:  # noqa: B007  (the last pattern always matches)
+    for pattern, reason, remedy in _FAILURES:  # noqa: B007  (the last pattern always matches)
         if re.search(pattern, f"{kinds} {error}", re.IGNORECASE):
             break
-    said = textwrap.shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
+    original = textwrap.shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
     facts = {"title": TITLES[backend], "install": INSTALL[backend], "visible": gpu_hint()}
-    return DeviceError(f"{reason.format(**facts)} ({said})", mend.format(**facts))
+    return DeviceError(f"{reason.format(**facts)} ({original})", remedy.format(**facts))

@@ -1,9 +1,9 @@
-"""Randomness that follows from the seed alone, the same numbers on every backend.
+"""Random numbers that depend on the seed alone and are the same on every backend.
 
-What is drawn once (initial weights, the order of an epoch) comes from NumPy's PCG64 on the host
-and is moved to the device. What is drawn in every step (dropout, data augmentation) is computed
-where it is used, by a counter-based generator. No generator is ever kept: which numbers are drawn
-depends on (seed, purpose, counter), so a training can stop anywhere and go on.
+Initial weights and the order of each epoch are drawn by NumPy's PCG64 on the host and moved to
+the device. The draws of every step (dropout, data augmentation) are computed on the device by a
+counter-based generator. No generator is kept: the numbers depend on (seed, purpose, counter), so
+a training run can stop anywhere and continue.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from backprop_xp.backend.arrays import Array, Namespace
 
 INITIAL_WEIGHTS, SHUFFLE, SPLIT, CHECK, DROPOUT, AUGMENTATION, DIAGNOSTICS = range(7)
-"""The purposes; a new one is added at the end, so that the draws of the others stay."""
+"""The purposes; a new one is added at the end, so that the draws of the others do not change."""
 
 
 def generator(seed: int, purpose: int, counter: int = 0) -> Any:
@@ -43,7 +43,7 @@ def permutation(seed: int, epoch: int, n: int) -> Any:
 
 
 def draw_seed() -> int:
-    """Return a seed from the operating system's entropy, for users who give none.
+    """Return a seed from the operating system's entropy, for runs without a given seed.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def key_of(seed: int, purpose: int, stream: int = 0) -> tuple[int, int]:
 
 
 def bits(key: tuple[int, int], n: int, step: Any, *, xp: Namespace, device: Any = None) -> Array:
-    """Return ``n`` random 32-bit words as signed integers, for one step of a training.
+    """Return ``n`` random 32-bit words as signed integers, for one step of a training run.
 
     Threefry-2x32 with 20 rounds on the counters ``(i, step)``. Source: Salmon and others (2011),
     "Parallel random numbers: as easy as 1, 2, 3".
@@ -83,9 +83,9 @@ def bits(key: tuple[int, int], n: int, step: Any, *, xp: Namespace, device: Any 
         From `key_of`.
     n : int
     step : int, or integer array of shape ()
-        An array where a step is compiled.
+        An array in compiled steps.
     xp, device
-        Where the words shall be.
+        The array library and the device of the words.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def bits(key: tuple[int, int], n: int, step: Any, *, xp: Namespace, device: Any 
 def uniform(
     key: tuple[int, int], n: int, step: Any, *, xp: Namespace, dtype: Any, device: Any = None
 ) -> Array:
-    """Return ``n`` numbers drawn evenly from [-1, 1), exact multiples of 2⁻²³, as `bits` does.
+    """Return ``n`` uniform random numbers from [-1, 1), exact multiples of 2⁻²³; see `bits`.
 
     Examples
     --------
@@ -123,8 +123,8 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 def _threefry(key: tuple[int, int], a: Array, b: Array) -> tuple[Array, Array]:
     """Encrypt pairs of counters; ``a`` and ``b`` are int32 arrays and are consumed.
 
-    int32 with masked shifts is the one form that every library has: PyTorch lacks uint32
-    arithmetic, and JAX has no 64 bits unless told.
+    Every library supports int32 with masked shifts: PyTorch lacks uint32 arithmetic, and JAX has
+    no 64-bit integers unless configured.
     """
     keys = (*key, _signed((key[0] ^ key[1] ^ 0x1BD11BDA) & 0xFFFFFFFF))
     a += keys[0]
@@ -133,8 +133,8 @@ def _threefry(key: tuple[int, int], a: Array, b: Array) -> tuple[Array, Array]:
         for rotation in _ROTATIONS[group % 2]:
             a += b
             left = b << rotation
-            b = b >> (32 - rotation)  # drags the sign along,
-            b &= (1 << rotation) - 1  # which is masked off here
+            b = b >> (32 - rotation)  # copies the sign bit,
+            b &= (1 << rotation) - 1  # so it is masked here
             b |= left
             b ^= a
         a += keys[(group + 1) % 3]

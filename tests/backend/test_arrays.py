@@ -1,4 +1,4 @@
-"""The door to the array libraries: what goes in comes out, in place and type."""
+"""The interface to the array libraries: conversions keep values, devices and data types."""
 
 import numpy as np
 import pytest

@@ -26,7 +26,7 @@ from backprop_xp.errors import ConfigurationError, DeviceError
 
 machine = pytest.fixture(imitated, name="machine")
 
-# What is broken, and the words that must stand in the reason and in the mend.
+# Broken machines, with patterns that the reason and the remedy must match.
 BROKEN = {
     "no CuPy": (
         {"installed": False, "packages": ()},
@@ -103,11 +103,11 @@ BROKEN = {
         "reinstall the NVIDIA driver",
     ),
 }
-broken = pytest.mark.parametrize(("faults", "reason", "mend"), BROKEN.values(), ids=BROKEN)
+broken = pytest.mark.parametrize(("faults", "reason", "remedy"), BROKEN.values(), ids=BROKEN)
 
 
 @broken
-def test_auto_falls_back_to_the_cpu_and_notes_why(machine, faults, reason, mend):
+def test_auto_falls_back_to_the_cpu_and_notes_why(machine, faults, reason, remedy):
     machine(**faults)
     placement = devices.select_device("auto")
     assert (placement.backend, placement.name, placement.device) == ("numpy", "cpu", "cpu")
@@ -119,23 +119,23 @@ def test_auto_falls_back_to_the_cpu_and_notes_why(machine, faults, reason, mend)
 @broken
 @pytest.mark.parametrize("asked", [("cuda", None), ("cuda:0", "cupy"), ("auto", "cupy")])
 def test_what_was_asked_for_by_name_fails_with_reason_and_mend(
-    machine, faults, reason, mend, asked
+    machine, faults, reason, remedy, asked
 ):
     machine(**faults)
     with pytest.raises(DeviceError, match=reason) as failure:
         devices.select_device(*asked)
     assert failure.value.message.startswith("cuda:0 cannot be used: ")
-    assert re.search(mend, failure.value.hint)
+    assert re.search(remedy, failure.value.hint)
     assert failure.value.exit_code == 6
 
 
 @broken
-def test_the_list_says_why_cupy_cannot_be_used(machine, faults, reason, mend):
+def test_the_list_says_why_cupy_cannot_be_used(machine, faults, reason, remedy):
     machine(**faults)
     (row,) = (row for row in devices.list_devices() if row.backend == "cupy")
     assert not row.usable
     assert re.search(reason, row.reason)
-    assert re.search(mend, row.remedy)
+    assert re.search(remedy, row.remedy)
 
 
 def test_hidden_gpus_are_traced_to_the_environment_variable(machine, monkeypatch):
@@ -167,7 +167,7 @@ def test_a_gpu_is_taken_by_its_number(machine, device, index):
     machine(gpus=2)
     placement = devices.select_device(device)
     assert (placement.name, placement.device.id) == (f"cuda:{index}", index)
-    assert placement.note == f"device: cuda:{index} (CuPy, NVIDIA Imaginary); asked for"
+    assert placement.note == f"device: cuda:{index} (CuPy, NVIDIA Imaginary); requested"
 
 
 def test_a_number_out_of_range_says_how_many_gpus_there_are(machine):

@@ -1,4 +1,4 @@
-"""The random draws: they follow from seed, purpose and counter, and from nothing else."""
+"""The random numbers: they depend on seed, purpose and counter, and on nothing else."""
 
 import pytest
 from hypothesis import given

@@ -69,7 +69,7 @@ def test_pictures_are_augmented_as_in_training():
 
 def test_the_curve_is_shown_on_stderr_unless_quiet():
     note, seed, *curve = done(*DIGITS).err.splitlines()
-    assert note == "device: cpu (NumPy); asked for"
+    assert note == "device: cpu (NumPy); requested"
     assert seed == "seed: 0"
     assert 10 < len(curve) < 30
     assert curve[0].startswith("rate 1.0e-06  loss ")

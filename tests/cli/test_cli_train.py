@@ -23,9 +23,10 @@ from command_line import (
 )
 
 from backprop_xp import DivergenceError, RunSettings, load_model, prepare_run
-from backprop_xp.cli.output import Progress
+from backprop_xp.cli.output import Output
 from backprop_xp.cli.train import command
 from backprop_xp.data.mnist import FILES
+from backprop_xp.training.state import TrainState
 
 SHORT = ("--epochs", 2, "--seed", 0, "--device", "cpu")
 RUN = {"config.toml", "history.jsonl", "model.safetensors", "outcome.json"}
@@ -61,7 +62,7 @@ def test_the_result_for_people_is_two_lines():
 
 def test_progress_is_plain_lines_where_there_is_no_terminal():
     note, seed, *epochs = done("train", *SHORT).err.splitlines()
-    assert note == "device: cpu (NumPy); asked for"
+    assert note == "device: cpu (NumPy); requested"
     assert seed == "seed: 0"
     assert [line.split("  ")[0] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
     assert "validation accuracy" in epochs[0]
@@ -72,8 +73,11 @@ def test_progress_is_a_bar_on_a_terminal():
         def isatty(self):
             return True
 
-    with contextlib.redirect_stderr(Terminal()) as shown, Progress(7, quiet=False) as progress:
-        progress.epoch({"epoch": 1, "loss": 0.25, "validation_accuracy": 0.5})
+    record = {"epoch": 1, "loss": 0.25, "validation_accuracy": 0.5}
+    state = TrainState([], [], epoch=1, step=1, seed=0, history=(record,))
+    console = Output(json=False, quiet=False)
+    with contextlib.redirect_stderr(Terminal()) as shown, console.progress(7) as on_epoch:
+        on_epoch(state)
     assert "1/7" in shown.getvalue()
     assert "loss 0.25  validation accuracy 50.00%" in shown.getvalue()
     assert "epoch 1/7" not in shown.getvalue()
