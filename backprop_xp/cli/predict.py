@@ -29,7 +29,7 @@ def command(
     from backprop_xp.runs.run import read_rows
 
     loaded = open_model(model, device, backend, console)
-    inputs, _ = read_rows(loaded, data, split=split, data_dir=data_dir, label=label, labelled=False)
+    inputs, _ = read_rows(loaded, data, split=split, data_dir=data_dir, label=label, labeled=False)
     values = loaded.outputs(inputs)
     predictions, rows = loaded.names(values), values.tolist()
     console.result(

@@ -1,1 +1,1 @@
-"""Data: the readers of files, the bundled digits, the named data sets, splits and scaling."""
+"""Data: loading, splitting, scaling and augmentation of data sets, and moving them to a device."""

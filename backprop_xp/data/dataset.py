@@ -1,4 +1,4 @@
-"""The records of a data set: a part (inputs with their targets), and the parts of the whole."""
+"""Data sets: training, validation and test splits, each with inputs and targets."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from backprop_xp.backend.arrays import Array
 from backprop_xp.data.memory_map import MemoryMap
 
 NAMED = ("digits", "mnist")
-"""Data sets that are called by a name instead of a path."""
+"""The data sets that are loaded by name instead of by path."""
 
 TASKS = ("classification", "regression")
-"""What targets can be: classes, or numbers."""
+"""The kinds of targets: classes, or numbers."""
 
 
 class Split(NamedTuple):
-    """The rows of one part of a data set, on the host.
+    """The rows of one split of a data set, on the host.
 
     Attributes
     ----------
     inputs : array, shape (n, n_inputs)
-        As stored: uint8 for images, floating point for tables. `MemoryMap` where they stay in
-        a file that is too large to be loaded.
+        As stored: uint8 for images, floating point for tables. A `MemoryMap` if the file is
+        too large to be loaded.
     targets : array
         Class indices, int64 of shape (n,); for regression float64 of shape (n, n_outputs).
 
     Examples
     --------
     >>> import numpy as np
-    >>> part = Split(np.zeros((3, 2)), np.asarray([0, 1, 1]))
-    >>> part.size, part.take(np.asarray([2, 0])).targets
+    >>> split = Split(np.zeros((3, 2)), np.asarray([0, 1, 1]))
+    >>> split.size, split.take(np.asarray([2, 0])).targets
     (3, array([1, 0]))
     """
 
@@ -43,8 +43,10 @@ class Split(NamedTuple):
         return int(self.inputs.shape[0])
 
     def take(self, rows: Array) -> Split:
-        """Return the part that holds the given rows: a view for a slice, a copy for indices;
-        `MemoryMap` inputs stay in their file."""
+        """Return a split with some of the rows: a view for a slice, a copy for indices.
+
+        `MemoryMap` inputs stay in their file.
+        """
         inputs = self.inputs
         inputs = inputs.pick(rows) if isinstance(inputs, MemoryMap) else inputs[rows]
         return Split(inputs, self.targets[rows])
@@ -52,22 +54,23 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set, split, as it was stored: nothing is scaled yet.
+    """A data set with its splits, as stored: the inputs are not scaled.
 
     Attributes
     ----------
     name : str
-        The name of the set or of its file.
-    train, validation, test : Split
-        ``None`` where the set has no such part.
+        The name of the data set or of its file.
+    train : Split
+    validation, test : Split or None
+        None if the data set has no such split.
     classes : tuple of str or None
-        The name of each class index; ``None`` for regression.
+        The name of each class index; None for regression.
     features : tuple of str or None
-        The name of each input column, where the source gives names.
+        The name of each input column, if the source has names.
     image_shape : tuple of int or None
-        Height and width, where each row is an image.
+        The height and width of the images, if each row is an image.
     default_scaling : str
-        What `backprop_xp.data.scaling.scaling_for` is to be told unless the user says otherwise.
+        The default scaling, as for `backprop_xp.data.scaling.scaling_for`.
     """
 
     name: str
@@ -86,5 +89,5 @@ class Dataset:
 
     @property
     def n_outputs(self) -> int:
-        """The number of classes, or for regression of target columns."""
+        """The number of classes, or of target columns for regression."""
         return int(self.train.targets.shape[1]) if self.classes is None else len(self.classes)

@@ -22,13 +22,13 @@ class DeviceData(NamedTuple):
     ----------
     x : array, shape (n, n_inputs)
     y : array, shape (n, n_outputs)
-    labelled : bool
+    labeled : bool
         Whether the targets were given as class indices.
     """
 
     x: Array
     y: Array
-    labelled: bool
+    labeled: bool
 
     @property
     def n(self) -> int:
@@ -83,11 +83,11 @@ def to_device(
     """
     inputs, targets = data
     x = inputs_to_device(inputs, n_inputs, placement, what=what, first=first, checked=checked)
-    y, labelled = _targets(targets, n_outputs, placement, what, first, checked)
+    y, labeled = _targets(targets, n_outputs, placement, what, first, checked)
     check_lengths(x, y, what)
     if not checked:
         _check_finite(y, placement.xp, f"the targets of {what}", first)
-    return DeviceData(x, y, labelled)
+    return DeviceData(x, y, labeled)
 
 
 def inputs_to_device(

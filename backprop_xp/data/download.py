@@ -1,4 +1,4 @@
-"""The download of named files: checked by SHA-256, and whole or not at all."""
+"""Downloads: files that are checked by SHA-256, and stored completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from backprop_xp.errors import DataError
 
 
 def cache_folder() -> Path:
-    """Return the folder where downloads are kept unless the user names one."""
+    """Return the default folder of downloads."""
     try:
         pooch = import_module("pooch")
-    except ImportError:  # then nothing can be downloaded, but files put there are still found
+    except ImportError:  # nothing can be downloaded then, but files in this folder are still read
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return Path(base) / "backprop_xp"
     return Path(pooch.os_cache("backprop_xp"))
@@ -27,17 +27,17 @@ def download_files(folder: Path, registry: Mapping[str, str], urls: Sequence[str
     Parameters
     ----------
     folder : Path
-        Made if it is not there.
+        Created if it does not exist.
     registry : mapping of str to str
-        The SHA-256 of each file wanted, by its name.
+        The SHA-256 of each file, by file name.
     urls : sequence of str
-        The addresses under which the files lie, tried in this order for each file.
+        The addresses of the servers, tried in this order for each file.
 
     Raises
     ------
     DataError
-        If pooch is not installed, the folder cannot be written, or no address gives a file
-        with the right content. Such a file is then not in the folder; those before it are.
+        If pooch is not installed, the folder cannot be written to, or no server has a file
+        with the right content. Files that were downloaded before stay in the folder.
     """
     by_hand = f"put {', '.join(registry)} into {folder}"
     try:
@@ -57,7 +57,7 @@ def download_files(folder: Path, registry: Mapping[str, str], urls: Sequence[str
         for name, sha256 in registry.items():
             _download(pooch.retrieve, folder, name, sha256, urls, by_hand)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be written: {error}", "name another folder") from error
+        raise DataError(f"{folder}: cannot be written: {error}", "choose another folder") from error
     finally:
         logger.setLevel(level)
 
@@ -74,12 +74,12 @@ def _download(
     for url in urls:
         address = f"{url.rstrip('/')}/{name}"
         try:
-            # pooch writes to a temporary file of the same folder, and moves it when it is right.
+            # pooch writes to a temporary file in the same folder, and moves it once it is checked.
             retrieve(address, known_hash=f"sha256:{sha256}", fname=name, path=folder)
-        except (OSError, ValueError) as error:  # those of requests are OSErrors
+        except (OSError, ValueError) as error:  # the errors of requests are OSErrors
             failures.append(f"{address}: {_reason(error)}")
         else:
-            # A temporary file is the owner's alone; a shared folder is to be read by others.
+            # Only the owner may read a temporary file, but others may use a shared folder.
             (folder / name).chmod(0o644)
             return
     raise DataError(
@@ -89,6 +89,6 @@ def _download(
 
 
 def _reason(error: Exception) -> str:
-    """Return what went wrong, without the layers that requests wraps around it."""
+    """Return the reason for an error, without the layers that requests wraps around it."""
     inner = getattr(error.args[0] if error.args else None, "reason", None)
     return " ".join(str(inner or error).split())

@@ -1,4 +1,4 @@
-"""Targets: labels as class indices, and the `y` of an array file as labels or as numbers."""
+"""Labels: conversion to class indices, and checks of the targets of a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backprop_xp.data.scaling import check_finite
 from backprop_xp.errors import DataError
 
 _INTEGER = re.compile(r"[+-]?\d{1,18}")
-_LISTED = 20  # as many classes as an error message names
+_MAX_LISTED = 20  # the most classes that an error message lists
 
 
 def encode_labels(
@@ -21,29 +21,29 @@ def encode_labels(
     *,
     where: Callable[[int], str] = "row {}".format,
 ) -> tuple[Array, tuple[str, ...]]:
-    """Return labels as class indices, with the names of the classes.
+    """Convert labels to class indices.
 
     Parameters
     ----------
-    labels : sequence of str, or array of integers or text, shape (n,)
-        One label per row.
+    labels : array or list of integers or text, shape (n,)
     classes : sequence of str, optional
-        The classes of a trained network. By default those that occur, in numerical order
-        if all of them are integers, else alphabetically.
-    where : callable, optional
-        Says where a row stands, for the error; by default ``row 3``, counting from 0.
+        The classes of a trained network. By default those of the labels, in numerical order
+        if all of them are integers, otherwise in alphabetical order.
+    where : callable ``(row) -> str``, optional
+        Returns the location of a row for the error message; by default ``row 3``, counting
+        from 0.
 
     Returns
     -------
     indices : array, shape (n,), int64
-        The index into ``classes`` of each label.
+        The index of each label in ``classes``.
     classes : tuple of str
         The names of the classes.
 
     Raises
     ------
     DataError
-        If a label is not among the given ``classes``.
+        If a label is not in ``classes``.
 
     Examples
     --------
@@ -57,9 +57,9 @@ def encode_labels(
     unknown = [code for code, name in enumerate(names) if name not in index]
     if unknown:
         row = int(np.argmax(np.isin(codes, unknown)))
-        known = ", ".join(classes[:_LISTED]) + (", ..." if len(classes) > _LISTED else "")
+        known = ", ".join(classes[:_MAX_LISTED]) + (", ..." if len(classes) > _MAX_LISTED else "")
         raise DataError(
-            f"{where(row)}: the label {names[int(codes[row])]!r} is none of the known classes",
+            f"{where(row)}: the label {names[int(codes[row])]!r} is not a known class",
             f"the classes are: {known}",
         )
     indices = np.asarray([index[name] for name in names], dtype=np.int64)
@@ -67,12 +67,18 @@ def encode_labels(
 
 
 def class_labels(y: Array, what: str) -> Array:
-    """Return the ``y`` of an array file as labels: integers or text, shape (n,).
+    """Return the targets of a file as labels, integers or text of shape (n,).
+
+    Parameters
+    ----------
+    y : array, shape (n,) or (n, 1)
+    what : str
+        The name of the targets in error messages.
 
     Raises
     ------
     DataError
-        If it is not one label per row, or holds numbers that are not whole.
+        If there is not one label per row, or a number is not an integer.
 
     Examples
     --------
@@ -84,30 +90,36 @@ def class_labels(y: Array, what: str) -> Array:
         y = y[:, 0]
     if y.ndim != 1:
         raise DataError(
-            f"{what}: shape {y.shape}, where one class per row is expected",
-            "of one-hot rows take the argmax; for real numbers say --task regression",
+            f"{what}: the shape is {y.shape}, but one class per row is expected",
+            "convert one-hot rows with argmax; for real numbers, use --task regression",
         )
     if y.dtype.kind in "biuU":
         return y
     if y.dtype.kind != "f":
-        raise DataError(f"{what}: type {y.dtype}", "classes are integers or text")
+        raise DataError(f"{what}: the type is {y.dtype}", "classes must be integers or text")
     broken = ~(np.isfinite(y) & (y == np.floor(y)) & (np.abs(y) < 2**53))
     if broken.any():
         row = int(np.argmax(broken))
         raise DataError(
-            f"{what}, row {row}: {y[row]} is no class",
-            "classes are whole numbers or text; for real numbers say --task regression",
+            f"{what}, row {row}: {y[row]} is not a class",
+            "classes must be integers or text; for real numbers, use --task regression",
         )
     return y.astype(np.int64)
 
 
 def regression_targets(y: Array, what: str) -> Array:
-    """Return the ``y`` of an array file as float64 targets of shape (n, n_outputs).
+    """Return the targets of a file as numbers, float64 of shape (n, n_outputs).
+
+    Parameters
+    ----------
+    y : array, shape (n,) or (n, n_outputs)
+    what : str
+        The name of the targets in error messages.
 
     Raises
     ------
     DataError
-        If it holds anything but finite numbers, or has more than two dimensions.
+        If a target is not a finite number, or there are more than two dimensions.
 
     Examples
     --------
@@ -118,16 +130,16 @@ def regression_targets(y: Array, what: str) -> Array:
     """
     if y.dtype.kind not in "biuf":
         raise DataError(
-            f"{what}: type {y.dtype}, but regression needs numbers",
-            "for classes say --task classification",
+            f"{what}: the type is {y.dtype}, but regression needs numbers",
+            "for classes, use --task classification",
         )
     if y.ndim not in (1, 2) or 0 in y.shape:
         raise DataError(
-            f"{what}: shape {y.shape}, where (n,) or (n, n_outputs) is expected",
+            f"{what}: the shape is {y.shape}, but (n,) or (n, n_outputs) is expected",
             "give one row of numbers per row of x",
         )
     targets = y.astype(np.float64).reshape(y.shape[0], -1)
-    check_finite(targets, what=what)
+    check_finite(targets, what)
     return targets
 
 

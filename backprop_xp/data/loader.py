@@ -108,8 +108,8 @@ class DataLoader:
         """Return rows with the weights of their classes, and with smoothed labels."""
         y = rows.y
         if self._class_weights is not None:
-            of_classes = sample_weights_from_classes(y, self._class_weights, xp=self.placement.xp)
-            weights = of_classes if weights is None else weights * of_classes
+            by_class = sample_weights_from_classes(y, self._class_weights, xp=self.placement.xp)
+            weights = by_class if weights is None else weights * by_class
         if self._label_smoothing:
             y = smooth_labels(y, self._label_smoothing)
         return rows.x, y, weights

@@ -1,23 +1,24 @@
-"""Scaling: the shift and the divisor of each input column, found on the training rows."""
+"""Scaling: the offset and the divisor of each input column, computed from the training rows."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from backprop_xp.backend.arrays import Array
+from backprop_xp.backend.checks import reject_entries
 from backprop_xp.data.memory_map import MemoryMap, as_memory_map
 from backprop_xp.errors import ConfigurationError, DataError
 
-_SLAB_ELEMENTS = 1 << 20  # how much is looked at in one go: 8 MB of float64
+_BLOCK_ENTRIES = 1 << 20  # the entries that are processed at a time: 8 MB of float64
 
 
 class Scaling(NamedTuple):
-    """What turns stored inputs x into what a network is fed: (x - offset) / divisor.
+    """The scaling of stored inputs x to the inputs of a network, (x - offset) / divisor.
 
     Attributes
     ----------
@@ -29,26 +30,27 @@ class Scaling(NamedTuple):
     divisor: Array
 
     def apply(self, inputs: Array, dtype: str = "float32") -> Array:
-        """Return scaled inputs, as a new array that lies row by row in memory.
+        """Return scaled inputs.
 
-        Rows of a memory-mapped file are not read: they are scaled when they are.
+        Rows of a memory-mapped file are not read here: they are scaled when they are read.
 
         Parameters
         ----------
         inputs : array, shape (n, n_inputs)
-            Any real type; never changed.
+            Of any real data type; not modified.
         dtype : {"float32", "float64"}
-            The type of the result.
+            The data type of the result.
 
         Returns
         -------
         array, shape (n, n_inputs)
-            The only copy that is made.
+            A new array in C order, the only copy that is made; a `MemoryMap` for a
+            memory-mapped file.
 
         Raises
         ------
         DataError
-            If the number of columns is another one, or a value is too large for ``dtype``.
+            If the number of columns is different, or a value is too large for ``dtype``.
 
         Examples
         --------
@@ -58,7 +60,7 @@ class Scaling(NamedTuple):
         """
         if inputs.ndim != 2 or inputs.shape[1] != self.offset.size:
             raise DataError(
-                f"the inputs have shape {tuple(inputs.shape)}, where (n, {self.offset.size}) "
+                f"the inputs have the shape {tuple(inputs.shape)}, but (n, {self.offset.size}) "
                 "is expected",
                 "give the columns that the network was trained on",
             )
@@ -68,8 +70,8 @@ class Scaling(NamedTuple):
         try:
             with np.errstate(over="raise", divide="raise"):
                 if self.offset.any():
-                    # The difference is taken in float64 and rounded as it is stored: a column
-                    # far from 0 (a year, a time stamp) would lose its digits in float32.
+                    # The difference is computed in float64 and rounded when it is stored: a
+                    # column far from 0 (a year, a timestamp) would lose its digits in float32.
                     scaled = np.empty(inputs.shape, dtype=dtype)
                     np.subtract(inputs, self.offset, out=scaled, casting="same_kind")
                 else:
@@ -79,30 +81,35 @@ class Scaling(NamedTuple):
         except FloatingPointError as error:
             raise DataError(
                 f"an input is too large for {dtype}: {error}",
-                "choose --dtype float64, or bring the column to another unit",
+                "use --dtype float64, or rescale the column",
             ) from error
         return scaled
 
 
 def scaling_for(spec: str, train_inputs: Array) -> Scaling:
-    """Return the scaling that a name or a number asks for.
+    """Compute the scaling of the inputs.
 
     Parameters
     ----------
     spec : str
-        ``"none"``; ``"standard"``, which gives each column mean 0 and standard deviation 1
-        over the training rows (a column that never changes is only shifted); or a positive
-        number by which everything is divided, such as ``"255"``.
+        - ``"none"``: inputs are used as they are.
+        - ``"standard"``: each column is scaled to mean 0 and standard deviation 1 over the
+          training rows; a constant column is only shifted.
+        - a positive number, such as ``"255"``: inputs are divided by it.
     train_inputs : array, shape (n, n_inputs)
-        The training rows, and no others: what is learned from the rest would flatter the
-        figures measured on it.
+        The inputs of the training rows. Do not include other rows: the results measured on
+        them would be too good.
+
+    Returns
+    -------
+    Scaling
 
     Raises
     ------
     ConfigurationError
-        If ``spec`` is none of these.
+        If ``spec`` is not one of these.
     DataError
-        If ``"standard"`` meets values that are not finite, or too large to be squared.
+        If a column cannot be standardized because its values are not finite or too large.
 
     Examples
     --------
@@ -119,24 +126,19 @@ def scaling_for(spec: str, train_inputs: Array) -> Scaling:
     return Scaling(np.zeros(n_inputs), np.full(n_inputs, divisor))
 
 
-def check_finite(
-    inputs: Array, features: Sequence[str] | None = None, what: str = "the inputs"
-) -> None:
-    """Refuse inputs that hold a NaN or an infinity.
+def check_finite(inputs: Array, what: str = "the inputs") -> None:
+    """Raise an error if inputs contain NaN or infinity.
 
     Parameters
     ----------
-    inputs : array, shape (n, n_inputs)
-        Numbers.
-    features : sequence of str, optional
-        The names of the columns.
+    inputs : array of numbers, shape (n, n_inputs)
     what : str
-        What is looked at, for the error.
+        The name of the inputs in the error message.
 
     Raises
     ------
     DataError
-        Names the first bad row, counting from 0, and the column.
+        With the row and column of the first such value.
 
     Examples
     --------
@@ -145,37 +147,30 @@ def check_finite(
     """
     if inputs.dtype.kind != "f":
         return
-    for start, slab in _slabs(inputs):
-        bad = ~np.isfinite(slab)
-        if bad.any():
-            row, column = np.argwhere(bad)[0].tolist()
-            name = column if features is None else repr(features[column])
-            raise DataError(
-                f"{what}: {slab[row, column]} at row {start + row}, column {name} "
-                "(counting from 0)",
-                "fill in the value or leave the row out",
-            )
+    for start, block in _blocks(inputs):
+        hint = "fill in the value or remove the row"
+        reject_entries(~np.isfinite(block), block, np, what, hint, start)
 
 
 def _standard(inputs: Array) -> Scaling:
-    """Return the mean and standard deviation of each column, taken in two passes."""
+    """Return the scaling by the mean and standard deviation of each column, in two passes."""
     n = inputs.shape[0]
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = sum(np.sum(slab, axis=0, dtype=np.float64) for _, slab in _slabs(inputs)) / n
+        mean = sum(np.sum(block, axis=0, dtype=np.float64) for _, block in _blocks(inputs)) / n
         squares = np.zeros_like(mean)
-        for _, slab in _slabs(inputs):
-            squares += np.sum(np.square(slab - mean), axis=0)
+        for _, block in _blocks(inputs):
+            squares += np.sum(np.square(block - mean), axis=0)
         deviation = np.sqrt(squares / n)
     broken = ~(np.isfinite(mean) & np.isfinite(deviation))
     if broken.any():
         raise DataError(
-            f"column {int(np.argmax(broken))} (counting from 0) cannot be standardised: its values "
+            f"column {int(np.argmax(broken))} (counting from 0) cannot be standardized: its values "
             "are too large or not finite",
-            "bring the column to another unit",
+            "rescale the column",
         )
-    # Rounding of the mean can leave a constant column a tiny deviation: ask the values.
+    # A constant column can have a tiny deviation, as its mean is rounded: compare the values.
     first = inputs[:1]
-    constant = np.all([np.all(slab == first, axis=0) for _, slab in _slabs(inputs)], axis=0)
+    constant = np.all([np.all(block == first, axis=0) for _, block in _blocks(inputs)], axis=0)
     return Scaling(mean, np.where(constant | (deviation == 0), 1.0, deviation))
 
 
@@ -187,13 +182,13 @@ def _positive_number(spec: str) -> float:
     if not 0 < number < math.inf:
         raise ConfigurationError(
             f"unknown scaling {spec!r}",
-            "There are: none, standard, or a positive number to divide by, such as 255",
+            "use none, standard, or a positive number to divide by, such as 255",
         )
     return number
 
 
-def _slabs(inputs: Array) -> Iterator[tuple[int, Array]]:
-    """Yield the rows in blocks, each with the number of its first row."""
-    rows = max(1, _SLAB_ELEMENTS // max(1, inputs.shape[1]))
+def _blocks(inputs: Array) -> Iterator[tuple[int, Array]]:
+    """Yield blocks of rows, each with the index of its first row."""
+    rows = max(1, _BLOCK_ENTRIES // max(1, inputs.shape[1]))
     for start in range(0, inputs.shape[0], rows):
         yield start, inputs[start : start + rows]

@@ -1,4 +1,4 @@
-"""The one door to data: a named set, a folder of IDX or .npy files, a .csv or an .npz file."""
+"""Loading of data sets by name, or from a folder of IDX or .npy files, a .csv or an .npz file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from backprop_xp.errors import ConfigurationError, DataError, unknown_name
 SOURCES = (*NAMED, "a folder of IDX files or of x.npy and y.npy", "a .csv file", "an .npz file")
 SPLITS = ("train", "validation", "test")
 
-_FILES = (".csv", ".npz", "folder of .npy files")
+_ROW_FILES = (".csv", ".npz", "folder of .npy files")
 _Path = os.PathLike[str] | str
 
 
@@ -36,35 +36,40 @@ def load_dataset(
     validation_fraction: float = 0.15,
     seed: int = 0,
 ) -> Dataset:
-    """Return a data set to train on.
+    """Load a data set for training.
 
     Parameters
     ----------
     source : str
-        ``"digits"``, ``"mnist"``, or the path of a folder of IDX files or of ``x.npy`` and
-        ``y.npy``, a .csv or an .npz.
+        ``"digits"``, ``"mnist"``, or the path of a .csv file, an .npz file, a folder of IDX
+        files, or a folder with ``x.npy`` and ``y.npy``.
     data_dir : path, optional
-        Where MNIST is kept.
+        The folder of the MNIST files.
     label : str, optional
-        The column of a .csv that holds the label or target; required there.
+        The column of a .csv with the label or target; required for a .csv.
     task : {"classification", "regression"}
-        What the targets of a .csv, .npz or .npy are: class labels, or numbers.
+        Whether the targets of a .csv, .npz or .npy are class labels or numbers.
     validation : path, optional
-        A file of the same kind as a .csv or .npz with the rows to validate on. Nothing is
-        then split off.
+        A file with the validation rows, of the same kind as the source, which must be a .csv,
+        .npz or folder of .npy files.
     validation_fraction : float
-        The share of the rows of a .csv or .npz that is split off to validate on, class by
-        class for a classification; 0 for none. Not used for sets that bring such a part.
+        The fraction of the rows that is split off for validation, stratified by class for
+        classification; 0 for none. Not used if there is a validation file, or the data set
+        has a validation split.
     seed : int
-        The seed of that split.
+        The seed of this split.
+
+    Returns
+    -------
+    Dataset
 
     Raises
     ------
     ConfigurationError
-        If the source or the task is unknown, the fraction is not in [0, 1), or an option has
-        no meaning for this source.
+        If the source or the task is unknown, the fraction is not in [0, 1), or an option does
+        not apply to the source.
     DataError
-        If the data are missing, damaged, or not fit to train on.
+        If the data is missing, damaged, or not suitable for training.
 
     Examples
     --------
@@ -78,16 +83,16 @@ def load_dataset(
         raise ConfigurationError(
             f"validation fraction {validation_fraction}: must be at least 0 and below 1"
         )
-    if kind in _FILES:
+    if kind in _ROW_FILES:
         if label is not None and kind != ".csv":
-            raise ConfigurationError(f"{source}: only a .csv file has a label column to be named")
+            raise ConfigurationError(f"{source}: only a .csv file has a label column")
         if validation is not None and _kind_of_file(validation) != kind:
             raise ConfigurationError(f"{validation}: the validation file must be a {kind} too")
-        return _from_file(source, label, task, validation, validation_fraction, seed)
+        return _load_row_file(source, kind, label, task, validation, validation_fraction, seed)
 
     if label is not None or validation is not None or task != "classification":
         raise ConfigurationError(
-            f"{source!r} is a set of labelled images with parts of its own",
+            f"{source!r} is a set of labeled images with a validation split",
             "a label column, a validation file and regression are for .csv and .npz files",
         )
     return _load_images(source, data_dir)
@@ -103,39 +108,39 @@ def load_rows(
     features: Sequence[str] | None = None,
     task: str = "classification",
 ) -> tuple[Array, Array | None]:
-    """Return rows for a trained network to be evaluated on, or to predict.
+    """Load rows for the evaluation or the predictions of a trained network.
 
     Parameters
     ----------
     source : str
         As for `load_dataset`.
     split : {"train", "validation", "test"}
-        Which part of a set that has parts; a .csv, or an .npz with one part, is taken whole.
+        The split of the data set. All rows of a file without splits are loaded.
     data_dir : path, optional
-        Where MNIST is kept.
+        The folder of the MNIST files.
     label : str, optional
-        The column of a .csv that holds the label or target. By default none is read, and
-        without ``features`` every column is an input.
+        The column of a .csv with the label or target. By default there are no targets, and
+        without ``features`` all columns are inputs.
     classes : sequence of str, optional
         The classes of the network; by default those of the source.
     features : sequence of str, optional
-        The input columns of the network, by which those of a .csv are picked.
+        The input columns of the network, which are selected from a .csv by name.
     task : {"classification", "regression"}
-        What the targets are.
+        Whether the targets are class labels or numbers.
 
     Returns
     -------
     inputs : array, shape (n, n_inputs)
-        As stored.
+        The inputs as stored.
     targets : array or None
-        As in `backprop_xp.data.dataset.Split`; ``None`` where the file has none.
+        As in `backprop_xp.data.dataset.Split`; None if the file has none.
 
     Raises
     ------
     ConfigurationError
         If the source, the split or the task is unknown.
     DataError
-        If the data are missing or damaged, have no such part, or hold an unknown label.
+        If the data is missing or damaged, has no such split, or contains an unknown label.
 
     Examples
     --------
@@ -147,41 +152,40 @@ def load_rows(
     _check_task(task)
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
-    if kind in _FILES:
-        rows = _read(source, label, features, task).pick(split)
-        known = None if classes is None else tuple(classes)
-        return rows.inputs, None if rows.y is None else rows.targets(task, known)[0]
+    if kind in _ROW_FILES:
+        rows = _read(source, kind, label, features, task).pick(split)
+        return rows.inputs, None if rows.y is None else rows.targets(task, classes)[0]
 
     if task != "classification":
-        raise ConfigurationError(f"{source!r} is a set of labelled images, not for regression")
+        raise ConfigurationError(f"{source!r} is a set of labeled images, not for regression")
     dataset = _load_images(source, data_dir)
-    part: Split | None = getattr(dataset, split)
-    if part is None:
-        raise DataError(f"{source}: has no {split} part", "choose another part")
+    loaded: Split | None = getattr(dataset, split)
+    if loaded is None:
+        raise DataError(f"{source}: has no {split} split", "choose another split")
     if classes is None or tuple(classes) == dataset.classes:
-        return part.inputs, part.targets
-    names = np.asarray(dataset.classes)[part.targets]
-    return part.inputs, encode_labels(names, classes, where=f"{source}, row {{}}".format)[0]
+        return loaded.inputs, loaded.targets
+    names = np.asarray(dataset.classes)[loaded.targets]
+    return loaded.inputs, encode_labels(names, classes, where=f"{source}, row {{}}".format)[0]
 
 
 def _kind(source: str) -> str:
-    """Return the named set, ``"folder"``, or the ending of a file of rows."""
+    """Return the name of a named data set, one of `_ROW_FILES`, or ``"folder"`` for IDX files."""
     if source in NAMED:
         return source
     path = Path(source)
-    if (kind := _kind_of_file(path)) in _FILES:
+    if (kind := _kind_of_file(path)) in _ROW_FILES:
         return kind
     if path.is_dir():
         return "folder"
     if path.exists():
-        raise DataError(f"{source} is no data set", f"data is one of: {', '.join(SOURCES)}")
-    if os.path.basename(source) != source:  # a path, no misspelt name
+        raise DataError(f"{source} is not a data set", f"give one of: {', '.join(SOURCES)}")
+    if os.path.basename(source) != source:  # a path, not a misspelled name
         raise DataError(f"{source}: there is no such file or folder", "check the path")
     raise unknown_name("data", source, SOURCES)
 
 
 def _kind_of_file(path: _Path) -> str:
-    return _FILES[2] if is_npy_folder(path) else Path(path).suffix.lower()
+    return _ROW_FILES[2] if is_npy_folder(path) else Path(path).suffix.lower()
 
 
 def _check_task(task: str) -> None:
@@ -195,49 +199,53 @@ def _load_images(source: str, data_dir: _Path | None) -> Dataset:
     return load_mnist(data_dir) if source == "mnist" else read_idx_folder(source)
 
 
-def _read(path: _Path, label: str | None, features: Sequence[str] | None, task: str) -> RowFile:
-    if Path(path).suffix.lower() == ".csv":
+def _read(
+    path: _Path, kind: str, label: str | None, features: Sequence[str] | None, task: str
+) -> RowFile:
+    if kind == ".csv":
         return read_csv(path, label=label, features=features, task=task)
-    return read_npy_folder(path) if is_npy_folder(path) else read_npz(path)
+    return read_npz(path) if kind == ".npz" else read_npy_folder(path)
 
 
-def _from_file(
+def _load_row_file(
     source: str,
+    kind: str,
     label: str | None,
     task: str,
     validation: _Path | None,
     validation_fraction: float,
     seed: int,
 ) -> Dataset:
-    if label is None and _kind(source) == ".csv":
+    if label is None and kind == ".csv":
         columns = ", ".join(column_names(source))
         raise DataError(
-            f"{source}: which column holds the label? There are: {columns}", "say --label NAME"
+            f"{source}: which column is the label? The columns are: {columns}", "use --label NAME"
         )
-    file = _read(source, label, None, task)
-    if "train" not in file.parts:
-        raise DataError(f"{source}: has no rows to train on, only: {', '.join(file.parts)}")
-    rows = file.parts["train"]
+    file = _read(source, kind, label, None, task)
+    rows = file.splits.get("train")
+    if rows is None:
+        raise DataError(f"{source}: has no train split, only: {', '.join(file.splits)}")
     targets, classes = rows.targets(task)
     train = Split(rows.inputs, targets)
     if classes is not None and len(classes) < 2:
         raise DataError(
-            f"{source}: every row is of the class {classes[0]!r}", "give rows of two classes"
+            f"{source}: every row has the class {classes[0]!r}", "give rows of at least two classes"
         )
 
-    given = None if validation is None else _read(validation, label, file.features, task)
-    validation_rows = file.parts.get("validation") if given is None else given.pick("validation")
-    held_out = _part_like(train, validation_rows, task, classes)
+    validation_rows = file.splits.get("validation")
+    if validation is not None:
+        validation_rows = _read(validation, kind, label, file.features, task).pick("validation")
+    held_out = _matching_split(train, validation_rows, task, classes)
     if held_out is None and validation_fraction > 0:
         train, held_out = _split_off(train, validation_fraction, seed, classes)
-    test_rows = file.parts.get("test")
+    test_rows = file.splits.get("test")
     if test_rows is not None and test_rows.y is None:
-        test_rows = None  # rows to predict, as competitions hand them out: nothing to test on
+        test_rows = None  # rows to predict, as in competitions: there are no targets to test on
     return Dataset(
         name=Path(source).name,
         train=train,
         validation=held_out,
-        test=_part_like(train, test_rows, task, classes),
+        test=_matching_split(train, test_rows, task, classes),
         classes=classes,
         features=file.features,
         image_shape=file.image_shape,
@@ -245,21 +253,21 @@ def _from_file(
     )
 
 
-def _part_like(
+def _matching_split(
     train: Split, rows: Rows | None, task: str, classes: tuple[str, ...] | None
 ) -> Split | None:
-    """Return rows as a part with the columns and the classes of the training part."""
+    """Return rows as a split with the classes of the training split, and check their columns."""
     if rows is None:
         return None
-    part = Split(rows.inputs, rows.targets(task, classes)[0])
-    for what, here, there in zip(("inputs", "targets"), part, train, strict=True):
-        if here.shape[1:] != there.shape[1:]:
+    split = Split(rows.inputs, rows.targets(task, classes)[0])
+    for what, array, train_array in zip(("inputs", "targets"), split, train, strict=True):
+        if array.shape[1:] != train_array.shape[1:]:
             raise DataError(
-                f"{rows.name}: {what} of shape {here.shape}, but those to train on have shape "
-                f"{there.shape}",
-                "all parts need the same columns",
+                f"{rows.name}: the {what} have the shape {array.shape}, but those of the train "
+                f"split have the shape {train_array.shape}",
+                "all splits need the same columns",
             )
-    return part
+    return split
 
 
 def _split_off(
@@ -267,7 +275,7 @@ def _split_off(
 ) -> tuple[Split, Split]:
     fractions = (1 - fraction, fraction)
     if classes is None:
-        kept, given = random_split(train.size, fractions, seed)
+        rows, held_out = random_split(train.size, fractions, seed)
     else:
-        kept, given = stratified_split(train.targets, fractions, seed, classes=classes)
-    return train.take(kept), train.take(given)
+        rows, held_out = stratified_split(train.targets, fractions, seed, classes=classes)
+    return train.take(rows), train.take(held_out)

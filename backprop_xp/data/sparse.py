@@ -36,10 +36,8 @@ class SparseRows:
         """Return some rows: sparse for NumPy, where the time of a product is proportional to the
         number of nonzero entries, and dense for other libraries."""
         rows = rows if isinstance(rows, slice) else arrays.to_numpy(rows)
-        part = self.matrix[rows]
-        if not self.made_dense:
-            return part
-        return self._placement.asarray(part.toarray())
+        taken = self.matrix[rows]
+        return self._placement.asarray(taken.toarray()) if self.made_dense else taken
 
     def first_not_finite(self) -> tuple[int, Array] | None:
         """Return the index of the first row with an infinite entry, and that row, dense."""

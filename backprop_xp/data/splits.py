@@ -1,4 +1,4 @@
-"""Splits: which rows go into which part, drawn from a seed."""
+"""Splits: which rows are used for training, validation and testing, drawn from a seed."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ def stratified_split(
     *,
     classes: Sequence[str] | None = None,
 ) -> tuple[Array, ...]:
-    """Deal rows out into parts so that every class keeps its share in each of them.
+    """Split rows at random so that every class has the same proportions in each split.
 
     Parameters
     ----------
     labels : array, shape (n,)
         The class of each row.
     fractions : sequence of float
-        The share of each part; together 1. A part of share 0 stays empty.
+        The fraction of the rows in each split; together 1. A split of fraction 0 is empty.
     seed : int
-        The same seed gives the same parts.
+        The same seed gives the same splits.
     classes : sequence of str, optional
-        The name of each class index, for the error; by default the label itself.
+        The name of each class index, for error messages; by default the label itself.
 
     Returns
     -------
-    tuple of array, each of shape (n_part,), int64
-        The rows of each part, in rising order; every row is in exactly one part.
+    tuple of array, each of shape (n_split,), int64
+        The rows of each split, in ascending order; every row is in exactly one split.
 
     Raises
     ------
     ConfigurationError
-        If the fractions are negative or do not add up to 1.
+        If a fraction is negative, or the fractions do not add up to 1.
     DataError
-        If a class has too few rows to give one to every part.
+        If a class has fewer rows than there are splits.
 
     Examples
     --------
@@ -50,91 +50,89 @@ def stratified_split(
     >>> train, test
     (array([0, 2, 5]), array([1, 3, 4]))
     """
-    _check_fractions(fractions)
+    n_splits = _check_fractions(fractions)
     labels = np.asarray(labels)
-    rng = np.random.Generator(np.random.PCG64(seed))
-    parts: list[list[Array]] = [[] for _ in fractions]
+    groups = []
     for value in np.unique(labels):
         rows = np.flatnonzero(labels == value)
-        try:
-            sizes = _sizes(rows.size, fractions)
-        except DataError as error:
+        if rows.size < n_splits:
             name = value if classes is None else classes[int(value)]
             raise DataError(
-                f"the class {str(name)!r} cannot be split: {error.message}",
-                "merge the class with another, leave it out, or give a validation file; "
-                "where the labels are numbers to be predicted, say --task regression",
-            ) from None
-        _deal(parts, rng.permutation(rows), sizes)
-    return tuple(_sorted(part) for part in parts)
+                f"the class {str(name)!r} cannot be split: {rows.size} row(s) for {n_splits} "
+                "splits",
+                "merge the class with another, remove it, or give a validation file; "
+                "if the labels are numbers to predict, use --task regression",
+            )
+        groups.append(rows)
+    return _split(groups, fractions, seed)
 
 
 def random_split(n: int, fractions: Sequence[float], seed: int) -> tuple[Array, ...]:
-    """Deal ``n`` rows out into parts at random.
+    """Split ``n`` rows at random.
 
     Parameters
     ----------
     n : int
         The number of rows.
-    fractions : sequence of float
-        The share of each part; together 1. A part of share 0 stays empty.
-    seed : int
-        The same seed gives the same parts.
+    fractions, seed
+        As for `stratified_split`.
 
     Returns
     -------
-    tuple of array, each of shape (n_part,), int64
-        The rows of each part, in rising order; every row is in exactly one part.
+    tuple of array, each of shape (n_split,), int64
+        The rows of each split, in ascending order; every row is in exactly one split.
 
     Raises
     ------
     ConfigurationError
-        If the fractions are negative or do not add up to 1.
+        If a fraction is negative, or the fractions do not add up to 1.
     DataError
-        If there are too few rows to give one to every part.
+        If there are fewer rows than splits.
 
     Examples
     --------
-    >>> [part.size for part in random_split(10, [0.8, 0.2], seed=0)]
+    >>> [rows.size for rows in random_split(10, [0.8, 0.2], seed=0)]
     [8, 2]
     """
-    _check_fractions(fractions)
-    sizes = _sizes(n, fractions)
-    parts: list[list[Array]] = [[] for _ in fractions]
-    _deal(parts, np.random.Generator(np.random.PCG64(seed)).permutation(n), sizes)
-    return tuple(_sorted(part) for part in parts)
+    n_splits = _check_fractions(fractions)
+    if n < n_splits:
+        raise DataError(
+            f"the data cannot be split: {n} row(s) for {n_splits} splits", "give more rows"
+        )
+    return _split([np.arange(n)], fractions, seed)
 
 
-def _check_fractions(fractions: Sequence[float]) -> None:
+def _check_fractions(fractions: Sequence[float]) -> int:
+    """Return the number of splits that are not empty."""
     if not fractions or not all(fraction >= 0 for fraction in fractions):
         raise ConfigurationError(f"fractions {list(fractions)}: none may be negative")
     if not math.isclose(math.fsum(fractions), 1.0, abs_tol=1e-9):
         raise ConfigurationError(f"fractions {list(fractions)}: they must add up to 1")
+    return sum(fraction > 0 for fraction in fractions)
+
+
+def _split(groups: list[Array], fractions: Sequence[float], seed: int) -> tuple[Array, ...]:
+    """Split each group of rows at random, and join the groups of each split."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    splits = [[np.empty(0, dtype=np.int64)] for _ in fractions]
+    for rows in groups:
+        ends = np.cumsum(_sizes(rows.size, fractions))[:-1]
+        for split, drawn in zip(splits, np.split(rng.permutation(rows), ends), strict=True):
+            split.append(drawn)
+    return tuple(np.sort(np.concatenate(split)) for split in splits)
 
 
 def _sizes(n: int, fractions: Sequence[float]) -> list[int]:
-    """Share ``n`` rows out by largest remainder, at least one to each part with a share."""
-    wanted = [index for index, fraction in enumerate(fractions) if fraction > 0]
-    if n < len(wanted):
-        raise DataError(f"{n} row(s) for {len(wanted)} parts", "give more rows")
+    """Divide ``n`` rows by the largest-remainder method, with at least one row for each split of
+    a positive fraction."""
+    nonempty = [index for index, fraction in enumerate(fractions) if fraction > 0]
     quotas = [n * fraction for fraction in fractions]
     sizes = [math.floor(quota) for quota in quotas]
-    by_remainder = sorted(wanted, key=lambda index: sizes[index] - quotas[index])
+    by_remainder = sorted(nonempty, key=lambda index: sizes[index] - quotas[index])
     for index in by_remainder[: n - sum(sizes)]:
         sizes[index] += 1
-    for index in wanted:
+    for index in nonempty:
         if sizes[index] == 0:
             sizes[sizes.index(max(sizes))] -= 1
             sizes[index] = 1
     return sizes
-
-
-def _deal(parts: list[list[Array]], rows: Array, sizes: Sequence[int]) -> None:
-    start = 0
-    for part, size in zip(parts, sizes, strict=True):
-        part.append(rows[start : start + size])
-        start += size
-
-
-def _sorted(part: list[Array]) -> Array:
-    return np.sort(np.concatenate([np.empty(0, dtype=np.int64), *part]))

@@ -41,7 +41,7 @@ class StreamedData(NamedTuple):
         The targets as they were given.
     to_device : callable ``((inputs, targets)) -> DeviceData``
         Moves rows that were checked before.
-    labelled : bool
+    labeled : bool
         Whether the targets are class indices.
     dtype : str
         The data type in which rows are read.
@@ -52,7 +52,7 @@ class StreamedData(NamedTuple):
     x: MemoryMap
     y: Array
     to_device: Callable[[tuple[Any, Any]], DeviceData]
-    labelled: bool
+    labeled: bool
     dtype: str
     chunk_bytes: int = CHUNK_BYTES
 
@@ -149,11 +149,11 @@ def load_data(
     if y.ndim != 1 or y.dtype.kind not in "iu":
         check_columns(y, n_outputs, what)
     check_lengths(x, y, what)
-    labelled = False
+    labeled = False
     for rows in _slices(x.shape[0], size):
         read = x.read(rows, precision), np.array(y[rows])
-        labelled = move_unchecked(read, rows.start).labelled
-    return StreamedData(x, y, move, labelled, precision, chunk_bytes)
+        labeled = move_unchecked(read, rows.start).labeled
+    return StreamedData(x, y, move, labeled, precision, chunk_bytes)
 
 
 def read_chunks(inputs: Any, dtype: str) -> Iterator[tuple[int, Any]]:

@@ -37,12 +37,12 @@ def one_hot(labels: Array, n_classes: int, *, dtype: object, xp: Namespace) -> A
 
 
 def check_sample_weight(weights: Any, n: int, placement: Placement) -> Array:
-    """Return the weights of ``n`` samples on the device.
+    """Check the weights of ``n`` samples, and move them to the device.
 
     Raises
     ------
     DataError
-        If there are not ``n``, one is negative or not finite, or all are 0.
+        If there are not ``n`` of them, one is negative or not finite, or all are 0.
     """
     xp, w = placement.xp, placement.asarray(weights)
     if w.ndim != 1 or w.shape[0] != n:
@@ -54,10 +54,10 @@ def check_sample_weight(weights: Any, n: int, placement: Placement) -> Array:
     if bool(xp.any(wrong)):
         row = int(xp.nonzero(wrong)[0][0])
         raise DataError(
-            f"the sample weight in row {row} is {float(w[row])}", "give numbers from 0 up"
+            f"the sample weight in row {row} is {float(w[row])}", "give finite numbers from 0 up"
         )
     if not bool(xp.any(w > 0.0)):
-        raise DataError("all sample weights are 0", "give at least one sample a weight")
+        raise DataError("all sample weights are 0", "give at least one sample a positive weight")
     return w
 
 
@@ -71,8 +71,8 @@ def class_weights(
     data : DeviceData or StreamedData
         With class indices as targets.
     class_weight : "balanced" or mapping
-        Inverse to the frequencies of the classes, ``n / (classes * count)``; or from class
-        index to weight, where a class without an entry has weight 1.
+        "balanced" for weights inverse to the frequencies of the classes,
+        ``n / (n_classes * count)``; or the weights by class index, 1 for a class without entry.
     xp : namespace
 
     Raises
@@ -90,7 +90,7 @@ def class_weights(
     >>> class_weights(data, "balanced", xp=np)
     [0.6666666666666666, 2.0]
     """
-    if not data.labelled:
+    if not data.labeled:
         raise DataError(
             "class weights need class indices as targets", "give sample weights instead"
         )
@@ -104,8 +104,8 @@ def class_weights(
     for name in class_weight:
         if name not in range(len(counts)):
             raise DataError(
-                f"class_weight names the class {name!r}",
-                f"there are the classes 0 to {len(counts) - 1}",
+                f"class_weight has the class {name!r}",
+                f"the classes are 0 to {len(counts) - 1}",
             )
     return [float(class_weight.get(k, 1.0)) for k in range(len(counts))]
 
@@ -119,8 +119,8 @@ def sample_weights_from_classes(y: Array, weights: list[float], *, xp: Namespace
     >>> sample_weights_from_classes(np.asarray([[1.0, 0.0], [0.0, 1.0]]), [0.5, 2.0], xp=np)
     array([0.5, 2. ])
     """
-    of_class = xp.asarray(weights, dtype=y.dtype, device=arrays.device(y))
-    return xp.matmul(_by_class(y, xp), of_class)
+    weight_of_class = xp.asarray(weights, dtype=y.dtype, device=arrays.device(y))
+    return xp.matmul(_by_class(y, xp), weight_of_class)
 
 
 def _by_class(y: Array, xp: Namespace) -> Array:

@@ -165,9 +165,9 @@ def collect(
             validation_losses=[
                 record["validation_loss"] for record in state.history if "validation_loss" in record
             ],
-            counts=_counts(known.y, xp) if known.labelled else [],
+            counts=_counts(known.y, xp) if known.labeled else [],
             predicted=(
-                _counts(predict(network, parameters, known.x), xp) if known.labelled else []
+                _counts(predict(network, parameters, known.x), xp) if known.labeled else []
             ),
             layers=describe(measure(network, step, parameters, [0.0] * len(parameters), xp=xp)),
             measured_steps=[record["layers"] for record in state.history if "layers" in record],

@@ -182,7 +182,7 @@ def read_rows(
     split: str,
     data_dir: str | None = None,
     label: str | None = None,
-    labelled: bool = True,
+    labeled: bool = True,
 ) -> tuple[Any, Any]:
     """Read the inputs and targets of a data set for a trained model.
 
@@ -191,7 +191,7 @@ def read_rows(
     model : Model
     data, split, data_dir, label
         As for `backprop_xp.data.sources.load_rows`.
-    labelled : bool
+    labeled : bool
         Whether targets are required; otherwise they may be None.
 
     Raises
@@ -208,7 +208,7 @@ def read_rows(
         features=model.features,
         task="regression" if model.classes is None else "classification",
     )
-    if labelled and targets is None:
+    if labeled and targets is None:
         raise DataError(
             f"{data} has no labels to compare with",
             "name the column of a .csv with --label, or add the array y to an .npz",

@@ -65,7 +65,7 @@ def prepared(**settings):
         ({"validation_fraction": 1.5}, "--validation-fraction 1.5", "validation_fraction is 1.5"),
         ({"loss": "cross_entropy", "output": "tanh"}, "--loss cross_entropy --output tanh", ""),
         ({"momentum": 0.5}, "--momentum 0.5", "momentum"),
-        ({"task": "regression"}, "--task regression", "labelled images"),
+        ({"task": "regression"}, "--task regression", "labeled images"),
     ],
     ids=lambda value: value.replace(" ", "_") if isinstance(value, str) else "",
 )
@@ -158,20 +158,20 @@ WHOLE = idx(np.zeros((120, 3, 3), np.uint8))
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        (IMAGES, WHOLE[:-7], "promises 1080 bytes (120 x 3 x 3), the file holds 1073"),
-        (IMAGES, WHOLE[:9], "the header is cut off: it needs 16 bytes, the file holds 9"),
+        (IMAGES, WHOLE[:-7], "promises 1080 bytes (120 x 3 x 3), but the file holds 1073"),
+        (IMAGES, WHOLE[:9], "the header is cut off: it needs 16 bytes, but the file holds 9"),
         (IMAGES, b"", "the header is cut off"),
-        (IMAGES, gzip.compress(WHOLE)[:-9], "gzip packing is damaged"),
-        (IMAGES, b"\x89PNG" + WHOLE, "no IDX file: it begins with 0x89504e47"),
+        (IMAGES, gzip.compress(WHOLE)[:-9], "gzip data is damaged"),
+        (IMAGES, b"\x89PNG" + WHOLE, "not an IDX file: it begins with 0x89504e47"),
         (IMAGES, b"\0\0\x0d" + WHOLE[3:], "type code 0x0d (32-bit floats)"),
         (IMAGES, struct.pack(">HBB3I", 0, 8, 3, 121, 3, 3) + WHOLE[16:], "promises 1089 bytes"),
-        (IMAGES, struct.pack(">HBB3I", 0, 8, 3, 119, 3, 3) + WHOLE[16:], "bytes follow after"),
+        (IMAGES, struct.pack(">HBB3I", 0, 8, 3, 119, 3, 3) + WHOLE[16:], "more bytes follow"),
         (IMAGES, struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3) + WHOLE[16:], "promises 7922"),
         (IMAGES, struct.pack(">HBB3I", 0, 8, 3, 0, 3, 3), "size 0"),
         (LABELS, idx(np.zeros(119, np.uint8)), "120 images"),
-        (LABELS, WHOLE, "are the names exchanged?"),
-        (FILES[3], idx(np.full(30, 7, np.uint8)), "the label '7' is none of the known classes"),
-        (FILES[2], idx(np.zeros((30, 2, 2), np.uint8)), "must be of one set"),
+        (LABELS, WHOLE, "are the file names swapped?"),
+        (FILES[3], idx(np.full(30, 7, np.uint8)), "the label '7' is not a known class"),
+        (FILES[2], idx(np.zeros((30, 2, 2), np.uint8)), "must belong to one data set"),
     ],
     ids=lambda value: value if isinstance(value, str) else f"{len(value)}_bytes",
 )
@@ -183,7 +183,7 @@ def test_a_folder_of_idx_files_that_is_damaged_is_refused(name, content, said, t
         *("train", folder, "--out", tmp_path / "new" / "out"),
     )
     assert said in text
-    assert str(folder / name) in text or "must be of one set" in text
+    assert str(folder / name) in text or "must belong to one data set" in text
     assert not (tmp_path / "new").exists()
 
 
@@ -192,11 +192,11 @@ def test_a_folder_of_idx_files_that_is_damaged_is_refused(name, content, said, t
     [
         ("1,,cat", "line 62, column 'width': the value is missing"),
         ("1,2,", "line 62, column 'kind': the value is missing"),
-        ("1,wide,cat", "line 62, column 'width': 'wide' is no number"),
+        ("1,wide,cat", "line 62, column 'width': 'wide' is not a number"),
         ("1,2", "line 62: 2 cells, but the header names 3 columns"),
         ("1,2,cat,3", "line 62: 4 cells"),
-        ("nan,2,cat", "line 62, column 'height': nan is no finite number"),
-        ("1,-inf,cat", "line 62, column 'width': -inf is no finite number"),
+        ("nan,2,cat", "line 62, column 'height': nan is not a finite number"),
+        ("1,-inf,cat", "line 62, column 'width': -inf is not a finite number"),
         ("1,2,dodo", "the class 'dodo' cannot be split: 1 row"),
         ('1,2,"cat', "line 61"),
     ],
@@ -214,12 +214,12 @@ def test_a_table_with_a_bad_row_is_refused_with_its_place(row, said, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"x": [[1.0, 2.0], [3.0, np.nan], [5.0, 6.0]]}, "nan at row 1, column 1"),
-        ({"x": [[1.0, 2.0], [3.0, 4.0], [np.inf, 6.0]]}, "inf at row 2, column 0"),
-        ({"y": [0, 1]}, "'x' has 3 rows, 'y' has shape (2,)"),
-        ({"y": [0.5, 1.5, 2.5]}, "row 0: 0.5 is no class"),
+        ({"x": [[1.0, 2.0], [3.0, np.nan], [5.0, 6.0]]}, "nan is in row 1, column 1"),
+        ({"x": [[1.0, 2.0], [3.0, 4.0], [np.inf, 6.0]]}, "inf is in row 2, column 0"),
+        ({"y": [0, 1]}, "'x' has 3 rows, but 'y' has the shape (2,)"),
+        ({"y": [0.5, 1.5, 2.5]}, "row 0: 0.5 is not a class"),
         ({"y": np.asarray([None, 1, 2])}, "holds Python objects, which are never loaded"),
-        ({"x": [1.0, 2.0, 3.0]}, "has shape (3,)"),
+        ({"x": [1.0, 2.0, 3.0]}, "has the shape (3,)"),
     ],
     ids=["nan", "infinity", "unequal", "fractions", "objects", "flat"],
 )
@@ -244,7 +244,7 @@ def test_a_label_that_the_model_does_not_know_is_refused_with_its_line(tmp_path)
     save_model(small_model((2, 2), "softmax", **known), model)
     table = written(tmp_path / "a.csv", "\n".join(animals(3)))
     message, hint = refused(3, "data", "evaluate", model, table, "--label", "kind")
-    assert message == f"{table}, line 4: the label 'cat' is none of the known classes"
+    assert message == f"{table}, line 4: the label 'cat' is not a known class"
     assert hint == "the classes are: ant, bee"
 
 
@@ -279,7 +279,7 @@ def test_data_with_other_columns_than_the_model_s_is_refused(command, tmp_path):
         *(DataError, lambda: model.predict(np.ones((4, 5)))),
         *(command, tmp_path / "m.safetensors", tmp_path / "a.npz"),
     )
-    assert "shape (4, 5), where (n, 2) is expected" in text
+    assert "shape (4, 5), but (n, 2) is expected" in text
 
 
 def test_a_table_without_a_column_of_the_model_is_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""Tests of the readers of .csv and .npz files, and of the encoding of labels."""
+"""The readers of .csv and .npz files, and the encoding of labels."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def npz_file(tmp_path):
 
 
 def read_rows(path, **options):
-    return read_csv(path, **options).parts["train"]
+    return read_csv(path, **options).splits["train"]
 
 
 # --- CSV ---
@@ -44,7 +44,7 @@ def read_rows(path, **options):
 
 def test_a_label_column_may_stand_anywhere(csv_file):
     table = read_csv(csv_file("a,kind,b\n1,x,2\n3,y,4\n"), label="kind")
-    rows = table.parts["train"]
+    rows = table.splits["train"]
     assert table.features == ("a", "b")
     assert rows.y.tolist() == ["x", "y"]
     assert rows.inputs.dtype == np.float64
@@ -90,18 +90,18 @@ def test_a_byte_order_mark_spaces_quotes_and_blank_lines_do_no_harm(csv_file):
     [
         ("a,b,y\n1,2,p\n3,,q\n", r"line 3, column 'b': the value is missing"),
         ("a,b,y\n1,2,p\n3,  ,q\n", r"line 3, column 'b': the value is missing"),
-        ("a,b,y\n1,2,p\n\n3,red,q\n", r"line 4, column 'b': 'red' is no number"),
-        ("a,b,y\n1,nan,p\n", r"line 2, column 'b': nan is no finite number"),
-        ("a,b,y\n1,2,p\n-inf,2,p\n", r"line 3, column 'a': -inf is no finite number"),
+        ("a,b,y\n1,2,p\n\n3,red,q\n", r"line 4, column 'b': 'red' is not a number"),
+        ("a,b,y\n1,nan,p\n", r"line 2, column 'b': nan is not a finite number"),
+        ("a,b,y\n1,2,p\n-inf,2,p\n", r"line 3, column 'a': -inf is not a finite number"),
         ("a,b,y\n1,2,p\n3,4, \n", r"line 3, column 'y': the value is missing"),
         ("a,b,y\n1,2,p\n3,4\n", r"line 3: 2 cells, but the header names 3 columns"),
         ("a,a,y\n1,2,p\n", r"two columns are named 'a'"),
         ("a,,y\n1,2,p\n", r"column 2 has no name"),
         ("", r"the file is empty"),
-        ("a,b,y\n", r"a header, but no rows"),
+        ("a,b,y\n", r"has a header, but no rows"),
         ("y\np\n", r"no column is left for the inputs"),
         ('a,b,y\n1,2,p\n1,"2"x,p\n', r"after line 2"),
-        (b"a,b,y\n1,2,p\n3,4,\xff\n", r"line 3: no UTF-8 text"),
+        (b"a,b,y\n1,2,p\n3,4,\xff\n", r"line 3: not UTF-8 text"),
     ],
 )
 def test_a_mistake_in_a_table_is_named_with_its_place(csv_file, text, message):
@@ -113,7 +113,7 @@ def test_a_mistake_in_a_table_is_named_with_its_place(csv_file, text, message):
 
 
 def test_a_target_that_is_no_number_is_named_with_its_place(csv_file):
-    with pytest.raises(DataError, match=r"line 3, column 'y': 'high' is no number"):
+    with pytest.raises(DataError, match=r"line 3, column 'y': 'high' is not a number"):
         read_csv(csv_file("a,y\n1,2\n1,high\n"), label="y", task="regression")
 
 
@@ -142,7 +142,7 @@ def test_every_finite_number_is_read_back_exactly(tmp_path_factory, values):
 def test_an_archive_of_tables_is_read_as_stored(npz_file):
     x = np.asarray([[1.0, 2.0], [3.0, 4.0]], dtype=np.float32)
     archive = read_npz(npz_file(x=x, y=np.asarray(["p", "q"])))
-    rows = archive.parts["train"]
+    rows = archive.splits["train"]
     assert rows.inputs.dtype == np.float32
     assert rows.inputs.tolist() == x.tolist()
     assert rows.y.tolist() == ["p", "q"]
@@ -153,20 +153,20 @@ def test_pictures_are_flattened_and_their_shape_is_kept(npz_file):
     x = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     archive = read_npz(npz_file(X=x, Y=[0, 1]))
     assert archive.image_shape == (3, 4)
-    assert archive.parts["train"].inputs.dtype == np.uint8
-    assert archive.parts["train"].inputs.tolist() == x.reshape(2, 12).tolist()
+    assert archive.splits["train"].inputs.dtype == np.uint8
+    assert archive.splits["train"].inputs.tolist() == x.reshape(2, 12).tolist()
 
 
 def test_the_parts_of_a_keras_archive_are_told_apart(npz_file):
     x = np.zeros((3, 2))
     archive = read_npz(npz_file(x_train=x, y_train=[0, 1, 0], x_test=x + 1, x_val=x, y_val=x))
-    assert list(archive.parts) == ["train", "validation", "test"]
-    assert archive.parts["test"].y is None
-    assert archive.parts["test"].inputs[0, 0] == 1
+    assert list(archive.splits) == ["train", "validation", "test"]
+    assert archive.splits["test"].y is None
+    assert archive.splits["test"].inputs[0, 0] == 1
 
 
 def test_integers_become_float64(npz_file):
-    inputs = read_npz(npz_file(x=np.asarray([[1, 2]]))).parts["train"].inputs
+    inputs = read_npz(npz_file(x=np.asarray([[1, 2]]))).splits["train"].inputs
     assert inputs.dtype == np.float64
 
 
@@ -177,13 +177,13 @@ X = np.zeros((3, 2))
     ("arrays", "message"),
     [
         ({"a": X, "b": X}, r"neither x nor x_train, only: a, b"),
-        ({"x": X, "y": [0, 1]}, r"'x' has 3 rows, 'y' has shape \(2,\)"),
-        ({"x": X[:0], "y": []}, r"'x' has shape \(0, 2\)"),
-        ({"x": X[:, 0]}, r"'x' has shape \(3,\)"),
-        ({"x": np.asarray([["a"]])}, r"'x' has type <U1"),
-        ({"x": X.astype(complex)}, r"'x' has type complex128"),
-        ({"x": np.asarray([[1.0, 2.0], [3.0, np.nan]])}, r"'x': nan at row 1, column 1"),
-        ({"x": np.asarray([[[np.inf, 2.0]]])}, r"'x': inf at row 0, column 0"),
+        ({"x": X, "y": [0, 1]}, r"'x' has 3 rows, but 'y' has the shape \(2,\)"),
+        ({"x": X[:0], "y": []}, r"'x' has the shape \(0, 2\)"),
+        ({"x": X[:, 0]}, r"'x' has the shape \(3,\)"),
+        ({"x": np.asarray([["a"]])}, r"'x' has the type <U1"),
+        ({"x": X.astype(complex)}, r"'x' has the type complex128"),
+        ({"x": np.asarray([[1.0, 2.0], [3.0, np.nan]])}, r"nan is in row 1, column 1 of .*'x'"),
+        ({"x": np.asarray([[[np.inf, 2.0]]])}, r"inf is in row 0, column 0 of .*'x'"),
         ({"x": X, "X": X}, r"x and X mean the same"),
         ({"x": X, "x_test": X[:, :1]}, r"different shapes: train \(2,\), test \(1,\)"),
     ],
@@ -206,7 +206,7 @@ def test_pickled_objects_are_refused_in_plain_words(npz_file):
 def test_a_file_that_is_no_archive_is_refused(tmp_path, content):
     path = tmp_path / "rows.npz"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"rows\.npz: is no \.npz archive"):
+    with pytest.raises(DataError, match=r"rows\.npz: is not an \.npz archive"):
         read_npz(path)
 
 
@@ -231,7 +231,7 @@ def test_a_flipped_bit_gives_the_data_or_a_data_error(tmp_path_factory, position
     content[int(position * len(content))] ^= 1 << bit
     path.write_bytes(content)
     with contextlib.suppress(DataError):  # any other error fails the test
-        assert read_npz(path).parts["train"].inputs.tolist() == [[0, 1], [2, 3], [4, 5]]
+        assert read_npz(path).splits["train"].inputs.tolist() == [[0, 1], [2, 3], [4, 5]]
 
 
 # --- labels ---
@@ -259,7 +259,7 @@ def test_given_classes_keep_their_order():
 
 
 def test_an_unknown_label_is_named_with_its_row_and_the_known_classes():
-    with pytest.raises(DataError, match="row 2: the label 'bird' is none") as caught:
+    with pytest.raises(DataError, match="row 2: the label 'bird' is not a known class") as caught:
         encode_labels(["cat", "dog", "bird", "ant"], ("cat", "dog"))
     assert "cat, dog" in caught.value.hint
 
@@ -273,23 +273,23 @@ def test_encoded_labels_name_the_labels_they_came_from(labels):
 def test_whole_floats_are_classes_and_others_hint_at_regression():
     assert class_labels(np.asarray([1.0, 3.0]), "y").tolist() == [1, 3]
     for value in (0.5, np.nan, np.inf):
-        with pytest.raises(DataError, match=r"y, row 1: \S+ is no class") as caught:
+        with pytest.raises(DataError, match=r"y, row 1: \S+ is not a class") as caught:
             class_labels(np.asarray([1.0, value]), "y")
         assert "--task regression" in caught.value.hint
 
 
 @pytest.mark.parametrize("y", [np.zeros((3, 2)), np.zeros(3, dtype=complex), np.asarray([b"a"])])
 def test_what_is_no_class_per_row_is_refused(y):
-    with pytest.raises(DataError, match=r"y: (shape|type)"):
+    with pytest.raises(DataError, match=r"y: the (shape|type) is"):
         class_labels(y, "y")
 
 
 def test_targets_of_a_regression_are_columns_of_finite_numbers():
     assert regression_targets(np.asarray([1, 2]), "y").tolist() == [[1.0], [2.0]]
     assert regression_targets(np.ones((2, 3)), "y").shape == (2, 3)
-    with pytest.raises(DataError, match="y: nan at row 1, column 0"):
+    with pytest.raises(DataError, match="nan is in row 1, column 0 of y"):
         regression_targets(np.asarray([1.0, np.nan]), "y")
-    with pytest.raises(DataError, match="type <U1") as caught:
+    with pytest.raises(DataError, match="type is <U1") as caught:
         regression_targets(np.asarray(["a"]), "y")
     assert "--task classification" in caught.value.hint
     with pytest.raises(DataError, match="shape"):

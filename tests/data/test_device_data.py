@@ -1,4 +1,4 @@
-"""A user's data on its device: what is accepted, and where a fault is found."""
+"""Data on its device: what is accepted, and where errors are located."""
 
 import math
 
@@ -17,7 +17,7 @@ from backprop_xp.training.fit import fit
 X = np.arange(12.0).reshape(4, 3)
 
 
-def placed(backend, inputs, targets, n_outputs=2, dtype="float64"):
+def moved(backend, inputs, targets, n_outputs=2, dtype="float64"):
     return to_device(
         (inputs, targets),
         3,
@@ -29,29 +29,29 @@ def placed(backend, inputs, targets, n_outputs=2, dtype="float64"):
 
 def test_class_indices_become_one_hot_rows(library, dtype):
     x = library.array(X, dtype)
-    data = placed(library, x, library.array([1, 0, 1, 0], "index"), 2, dtype)
+    data = moved(library, x, library.array([1, 0, 1, 0], "index"), 2, dtype)
     assert data.x.dtype == data.y.dtype == library.dtype(dtype)
     assert library.numpy(data.x).tolist() == X.tolist()
     assert library.numpy(data.y).tolist() == [[0, 1], [1, 0], [0, 1], [1, 0]]
-    assert data.labelled
+    assert data.labeled
 
 
 def test_for_a_single_output_two_classes_become_0_and_1(library):
-    data = placed(library, X, library.array([1, 0, 1, 0], "index"), 1)
+    data = moved(library, X, library.array([1, 0, 1, 0], "index"), 1)
     assert library.numpy(data.y).tolist() == [[1.0], [0.0], [1.0], [0.0]]
-    assert data.labelled
+    assert data.labeled
 
 
 @pytest.mark.parametrize("targets", [[0.5, 1.5, 2.5, 3.5], [[0.5], [1.5], [2.5], [3.5]]])
 def test_values_for_a_single_output_may_be_a_column_or_a_row(library, targets):
-    data = placed(library, X, library.array(targets), 1)
+    data = moved(library, X, library.array(targets), 1)
     assert library.numpy(data.y).tolist() == [[0.5], [1.5], [2.5], [3.5]]
-    assert not data.labelled
+    assert not data.labeled
 
 
 def test_lists_and_numpy_arrays_are_brought_to_the_device(library, dtype):
     for inputs, targets in ((X.tolist(), [0, 1, 0, 1]), (X, np.asarray([0, 1, 0, 1]))):
-        data = placed(library, inputs, targets, 2, dtype)
+        data = moved(library, inputs, targets, 2, dtype)
         for array in (data.x, data.y):
             assert arrays.backend_name(arrays.namespace(array)) == library.placement.backend
             assert arrays.device(array) == library.placement.device
@@ -63,12 +63,12 @@ def test_a_number_that_is_none_is_found_by_row_and_column(library, bad):
     x = X.copy()
     x[2, 1] = bad
     with pytest.raises(DataError) as failure:
-        placed(library, library.array(x), library.array([0, 1, 0, 1], "index"))
+        moved(library, library.array(x), library.array([0, 1, 0, 1], "index"))
     assert failure.value.message.startswith(f"{bad} is in row 2, column 1 of the inputs of")
     y = np.zeros((4, 2))
     y[3, 0] = bad
     with pytest.raises(DataError) as failure:
-        placed(library, library.array(X), library.array(y))
+        moved(library, library.array(X), library.array(y))
     assert failure.value.message.startswith(f"{bad} is in row 3, column 0 of the targets of")
 
 
@@ -77,7 +77,7 @@ def test_a_class_index_out_of_range_is_found_by_its_row(library, label, n_output
     labels = library.array([0, 1, label, label], "index")
     classes = max(n_outputs, 2)
     with pytest.raises(DataError, match="class index in row 2 of the training data") as failure:
-        placed(library, library.array(X), labels, n_outputs)
+        moved(library, library.array(X), labels, n_outputs)
     assert f"is {label}, and there are {classes} classes" in failure.value.message
     assert f"from 0 to {classes - 1}" in failure.value.hint
 
@@ -104,22 +104,22 @@ def test_a_target_that_a_loss_can_make_no_sense_of_is_found_by_row_and_column(
 
 @pytest.mark.parametrize("loss", sorted(LOSSES))
 def test_targets_that_are_no_probabilities_and_no_rates_are_for_the_other_losses(loss):
-    for y, refused in (
+    for y, rejected in (
         (7.0, LOSSES[loss].needs_probabilities),
         (-7.0, LOSSES[loss].needs_probabilities or LOSSES[loss].needs_positive),
     ):
-        if refused:
+        if rejected:
             with pytest.raises(DataError):
                 check_targets(np.asarray([[y]]), LOSSES[loss], xp=np)
         else:
             assert check_targets(np.asarray([[y]]), LOSSES[loss], xp=np) is None
 
 
-@pytest.mark.parametrize("place", ["the training data", "the validation data"])
-def test_training_refuses_targets_that_its_loss_can_make_no_sense_of(place):
+@pytest.mark.parametrize("name", ["the training data", "the validation data"])
+def test_training_refuses_targets_that_its_loss_can_make_no_sense_of(name):
     good, bad = (X, [0.0, 1.0, 2.0, 3.0]), (X, [0.0, 1.0, -2.0, 3.0])
-    sets = (bad, good) if place == "the training data" else (good, bad)
-    with pytest.raises(DataError, match=rf"-2\.0 is in row 2, column 0 of the targets of {place}"):
+    sets = (bad, good) if name == "the training data" else (good, bad)
+    with pytest.raises(DataError, match=rf"-2\.0 is in row 2, column 0 of the targets of {name}"):
         fit(Network((3, 1), "softplus"), *sets, loss="poisson", epochs=1)
 
 
@@ -132,7 +132,7 @@ def test_evaluation_refuses_targets_that_the_loss_of_its_model_can_make_no_sense
 
 def test_unequal_numbers_of_rows_are_told(library):
     with pytest.raises(DataError, match="4 rows of inputs and 3 of targets"):
-        placed(library, library.array(X), library.array([0, 1, 0], "index"))
+        moved(library, library.array(X), library.array([0, 1, 0], "index"))
 
 
 @pytest.mark.parametrize(
@@ -158,6 +158,6 @@ def test_no_rows_at_all_are_refused():
 
 def test_the_users_arrays_are_not_changed(library):
     x, y = library.array(X), library.array(np.eye(4)[:, :2])
-    placed(library, x, y)
+    moved(library, x, y)
     assert library.numpy(x).tobytes() == X.tobytes()
     assert library.numpy(y).tolist() == np.eye(4)[:, :2].tolist()

@@ -1,4 +1,4 @@
-"""Tests of the bundled digits."""
+"""The bundled digits."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "export_digits.py"
 SPLIT_SHA256 = "ed02edd56b07a74767fa3441b9933ebbd770aa2da4c24a8e4b6dea4e614e766e"
 
 
-def digits_parts(digits):
+def splits_of(digits):
     return digits.train, digits.validation, digits.test
 
 
 def test_the_digits_are_1797_pictures_of_8_by_8():
     digits = load_digits()
-    parts = (digits.train, digits.validation, digits.test)
-    assert [part.size for part in parts] == [1078, 362, 357]
-    for part in parts:
-        assert part.inputs.dtype == np.uint8
-        assert part.inputs.shape == (part.size, 64)
-        assert part.inputs.max() == 16
-        assert part.targets.dtype == np.int64
-        assert part.targets.shape == (part.size,)
+    assert [split.size for split in splits_of(digits)] == [1078, 362, 357]
+    for split in splits_of(digits):
+        assert split.inputs.dtype == np.uint8
+        assert split.inputs.shape == (split.size, 64)
+        assert split.inputs.max() == 16
+        assert split.targets.dtype == np.int64
+        assert split.targets.shape == (split.size,)
     assert digits.classes == tuple("0123456789")
     assert digits.image_shape == (8, 8)
     assert digits.default_scaling == "16"
@@ -39,17 +38,17 @@ def test_the_digits_are_1797_pictures_of_8_by_8():
 
 def test_every_digit_has_its_share_in_every_part():
     digits = load_digits()
-    counts = [Counter(part.targets.tolist()) for part in digits_parts(digits)]
+    counts = [Counter(split.targets.tolist()) for split in splits_of(digits)]
     for digit, count in sum(counts, Counter()).items():
-        for part, fraction in zip(counts, (0.6, 0.2, 0.2), strict=True):
-            assert abs(part[digit] - fraction * count) < 1
+        for in_split, fraction in zip(counts, (0.6, 0.2, 0.2), strict=True):
+            assert abs(in_split[digit] - fraction * count) < 1
 
 
 def test_the_split_is_the_same_for_ever():
-    # Published figures rest on it: a new NumPy must not deal the rows out anew.
+    # Published results depend on it: a new version of NumPy must not change it.
     content = b"".join(
-        part.inputs.tobytes() + part.targets.astype("<i8").tobytes()
-        for part in digits_parts(load_digits())
+        split.inputs.tobytes() + split.targets.astype("<i8").tobytes()
+        for split in splits_of(load_digits())
     )
     assert hashlib.sha256(content).hexdigest() == SPLIT_SHA256
 

@@ -1,4 +1,4 @@
-"""Tests of the IDX reader: round trips, and every way in which a file can be wrong."""
+"""The reader of IDX files: round trips, and every way in which a file can be wrong."""
 
 from __future__ import annotations
 
@@ -73,15 +73,17 @@ def test_packing_is_told_by_the_content_not_by_the_name(write):
 
 def test_an_idx_file_that_is_cut_off_names_both_lengths(write):
     path = write(idx_bytes(np.zeros((2, 3, 3), np.uint8))[:-5])
-    with pytest.raises(DataError, match=r"promises 18 bytes \(2 x 3 x 3\).* holds 13") as caught:
+    with pytest.raises(
+        DataError, match=r"promises 18 bytes \(2 x 3 x 3\), but .* holds 13"
+    ) as caught:
         read_idx(path)
     assert str(path) in caught.value.message
-    assert "fetch it again" in caught.value.hint
+    assert "download it again" in caught.value.hint
 
 
 def test_bytes_after_the_last_one_promised_are_refused(write):
     path = write(idx_bytes(np.zeros((2, 2), np.uint8)) + b"\0")
-    with pytest.raises(DataError, match=r"follow after the 4 \(2 x 2\)"):
+    with pytest.raises(DataError, match=r"more bytes follow the 4 \(2 x 2\)"):
         read_idx(path)
 
 
@@ -101,7 +103,7 @@ def test_a_packed_file_is_unpacked_no_further_than_promised(write):
     path = write(gzip.compress(idx_bytes(np.zeros(1 << 25, np.uint8), shape=(4,))))
     tracemalloc.start()
     try:
-        with pytest.raises(DataError, match="bytes follow"):
+        with pytest.raises(DataError, match="more bytes follow"):
             read_idx(path)
         assert tracemalloc.get_traced_memory()[1] < 2**22
     finally:
@@ -134,7 +136,9 @@ def test_another_type_of_number_is_named(write):
     ("content", "needed", "held"), [(b"", 4, 0), (b"\0\0\x08", 4, 3), (b"\0\0\x08\x03\0\0", 16, 6)]
 )
 def test_a_header_that_is_cut_off_names_both_lengths(write, content, needed, held):
-    with pytest.raises(DataError, match=f"cut off: it needs {needed} bytes, the file holds {held}"):
+    with pytest.raises(
+        DataError, match=f"cut off: it needs {needed} bytes, but the file holds {held}"
+    ):
         read_idx(write(content))
 
 
@@ -146,7 +150,7 @@ def test_a_dimension_of_size_zero_is_refused(write):
 def test_a_damaged_packing_is_refused(write):
     content = bytearray(gzip.compress(idx_bytes(np.arange(250, dtype=np.uint8))))
     content[-8] ^= 1  # the checksum
-    with pytest.raises(DataError, match="gzip packing is damaged"):
+    with pytest.raises(DataError, match="gzip data is damaged"):
         read_idx(write(bytes(content)))
 
 

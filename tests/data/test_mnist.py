@@ -1,4 +1,4 @@
-"""Tests of folders of IDX files, and of the download, against a server on this machine."""
+"""Folders of IDX files, and downloads from a server on this machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from backprop_xp.errors import DataError
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch, tmp_path):
-    """Keep the tests from the user's cache, settings and proxies."""
+    """Isolate the tests from the user's cache, settings and proxies."""
     for name in ("BACKPROP_XP_DATA_DIR", "BACKPROP_XP_MNIST_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -34,21 +34,21 @@ def idx_bytes(array):
 
 
 def small_set(n_train=12, n_test=4, side=2):
-    """Return the content of the four files of a small set, by name."""
+    """Return the contents of the four files of a small data set, by name."""
     rng = np.random.default_rng(0)
-    content = {}
+    contents = {}
     for kind, n in (("train", n_train), ("t10k", n_test)):
         images = rng.integers(0, 256, (n, side, side), dtype=np.uint8)
         labels = (np.arange(n) % 3).astype(np.uint8)
-        content[f"{kind}-images-idx3-ubyte"] = idx_bytes(images)
-        content[f"{kind}-labels-idx1-ubyte"] = idx_bytes(labels)
-    return content
+        contents[f"{kind}-images-idx3-ubyte"] = idx_bytes(images)
+        contents[f"{kind}-labels-idx1-ubyte"] = idx_bytes(labels)
+    return contents
 
 
-def write_set(folder, content, spelling="{}", pack=bytes):
+def write_set(folder, contents, spelling="{}", pack=bytes):
     folder.mkdir(exist_ok=True)
-    for name, held in content.items():
-        (folder / spelling.format(name)).write_bytes(pack(held))
+    for name, content in contents.items():
+        (folder / spelling.format(name)).write_bytes(pack(content))
     return folder
 
 
@@ -58,12 +58,12 @@ def write_set(folder, content, spelling="{}", pack=bytes):
 @pytest.mark.parametrize(("spelling", "pack"), [("{}", bytes), ("{}.gz", gzip.compress)])
 @pytest.mark.parametrize("dotted", [False, True])
 def test_a_folder_is_read_in_each_spelling_of_its_files(tmp_path, spelling, pack, dotted):
-    content = small_set()
+    contents = small_set()
     if dotted:
-        content = {name.replace("-idx", ".idx"): held for name, held in content.items()}
-    dataset = read_idx_folder(write_set(tmp_path / "shapes", content, spelling, pack))
+        contents = {name.replace("-idx", ".idx"): content for name, content in contents.items()}
+    dataset = read_idx_folder(write_set(tmp_path / "shapes", contents, spelling, pack))
     assert dataset.name == "shapes"
-    assert [part.size for part in (dataset.train, dataset.validation, dataset.test)] == [10, 2, 4]
+    assert (dataset.train.size, dataset.validation.size, dataset.test.size) == (10, 2, 4)
     assert dataset.train.inputs.shape == (10, 4)
     assert dataset.train.targets.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
     assert dataset.validation.targets.tolist() == [1, 2]
@@ -80,45 +80,51 @@ def test_the_parts_are_views_of_what_was_read(tmp_path):
 
 
 def test_a_folder_names_every_file_that_is_missing(tmp_path):
-    content = small_set()
-    del content["train-labels-idx1-ubyte"], content["t10k-images-idx3-ubyte"]
-    with pytest.raises(DataError, match="train-labels-idx1-ubyte, t10k-images-idx3-ubyte") as e:
-        read_idx_folder(write_set(tmp_path, content))
-    assert str(tmp_path) in e.value.message
+    contents = small_set()
+    del contents["train-labels-idx1-ubyte"], contents["t10k-images-idx3-ubyte"]
+    with pytest.raises(
+        DataError, match="missing: train-labels-idx1-ubyte, t10k-images-idx3-ubyte"
+    ) as caught:
+        read_idx_folder(write_set(tmp_path, contents))
+    assert str(tmp_path) in caught.value.message
 
 
 def test_pictures_and_labels_of_different_number_name_both_files(tmp_path):
-    content = small_set() | {"train-labels-idx1-ubyte": idx_bytes(np.zeros(9, np.uint8))}
-    with pytest.raises(DataError, match=r"images-idx3-ubyte holds 12 .*idx1-ubyte holds 9 labels"):
-        read_idx_folder(write_set(tmp_path, content))
+    contents = small_set() | {"train-labels-idx1-ubyte": idx_bytes(np.zeros(9, np.uint8))}
+    with pytest.raises(
+        DataError, match=r"idx3-ubyte holds 12 images, but .*idx1-ubyte holds 9 labels"
+    ):
+        read_idx_folder(write_set(tmp_path, contents))
 
 
 def test_files_under_each_other_s_name_are_noticed(tmp_path):
-    content = small_set()
+    contents = small_set()
     first, second, *_ = FILES
-    content[first], content[second] = content[second], content[first]
-    with pytest.raises(DataError, match=r"has 1 dimensions, .* has 3"):
-        read_idx_folder(write_set(tmp_path, content))
+    contents[first], contents[second] = contents[second], contents[first]
+    with pytest.raises(DataError, match=r"has 1 dimensions, and .* has 3"):
+        read_idx_folder(write_set(tmp_path, contents))
 
 
 def test_parts_with_pictures_of_different_size_are_refused(tmp_path):
     other = small_set(side=3)
-    content = small_set() | {name: other[name] for name in FILES[2:]}
-    with pytest.raises(DataError, match=r"shape \(2, 2\), those to test on \(3, 3\)"):
-        read_idx_folder(write_set(tmp_path, content))
+    contents = small_set() | {name: other[name] for name in FILES[2:]}
+    with pytest.raises(
+        DataError, match=r"shape \(2, 2\), but the test images have the shape \(3, 3\)"
+    ):
+        read_idx_folder(write_set(tmp_path, contents))
 
 
 def test_a_label_that_was_never_trained_on_is_named(tmp_path):
-    content = small_set() | {"t10k-labels-idx1-ubyte": idx_bytes(np.full(4, 9, np.uint8))}
+    contents = small_set() | {"t10k-labels-idx1-ubyte": idx_bytes(np.full(4, 9, np.uint8))}
     with pytest.raises(DataError, match="t10k-labels-idx1-ubyte, row 0: the label '9'"):
-        read_idx_folder(write_set(tmp_path, content))
+        read_idx_folder(write_set(tmp_path, contents))
 
 
 def test_mnist_itself_is_read_whole(real_mnist):
     dataset = load_mnist(real_mnist)
     assert dataset.name == "mnist"
-    parts = (dataset.train, dataset.validation, dataset.test)
-    assert [part.size for part in parts] == [50_000, 10_000, 10_000]
+    splits = (dataset.train, dataset.validation, dataset.test)
+    assert [split.size for split in splits] == [50_000, 10_000, 10_000]
     assert dataset.classes == tuple("0123456789")
     assert dataset.train.targets[:5].tolist() == [5, 0, 4, 1, 9]
     assert dataset.test.targets[:5].tolist() == [7, 2, 1, 0, 4]
@@ -130,19 +136,19 @@ def test_mnist_itself_is_read_whole(real_mnist):
 
 
 def test_the_registry_is_that_of_the_files_themselves(real_mnist):
-    for name in FILES[1:]:  # the images to train on are often packed anew
-        packed = (real_mnist / f"{name}.gz").read_bytes()
-        assert hashlib.sha256(packed).hexdigest() == mnist.SHA256[name]
+    for name in FILES[1:]:  # the training images are often compressed again
+        content = (real_mnist / f"{name}.gz").read_bytes()
+        assert hashlib.sha256(content).hexdigest() == mnist.SHA256[name]
 
 
 # --- downloads ---
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """A server of files held in memory; ``cut`` takes bytes off the end of every answer."""
+    """A server of files in memory; ``cut`` removes bytes from the end of every response."""
 
     def __init__(self):
-        self.files, self.cut, self.asked = {}, 0, []
+        self.files, self.cut, self.requests = {}, 0, []
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}/mnist/"
 
@@ -150,7 +156,7 @@ class Server(http.server.ThreadingHTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         name = self.path.removeprefix("/mnist/")
-        self.server.asked.append(name)
+        self.server.requests.append(name)
         content = self.server.files.get(name)
         if content is None:
             self.send_error(404)
@@ -166,14 +172,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    """A server with a small set, which stands in for MNIST's own."""
+    """A server with a small data set in place of MNIST."""
     pytest.importorskip("pooch", reason="pooch is not installed: nothing can be downloaded")
     with Server() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        packed = {name: gzip.compress(held, mtime=0) for name, held in small_set().items()}
-        server.files = {f"{name}.gz": content for name, content in packed.items()}
-        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in packed.items()}
+        for name, content in small_set().items():
+            server.files[f"{name}.gz"] = gzip.compress(content, mtime=0)
+        hashes = {
+            name.removesuffix(".gz"): hashlib.sha256(content).hexdigest()
+            for name, content in server.files.items()
+        }
         monkeypatch.setattr(mnist, "SHA256", hashes)
         monkeypatch.setenv("BACKPROP_XP_MNIST_URL", server.url)
         yield server
@@ -183,7 +192,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def registry(server):
-    return {name: hashlib.sha256(held).hexdigest() for name, held in server.files.items()}
+    return {name: hashlib.sha256(content).hexdigest() for name, content in server.files.items()}
 
 
 def test_what_is_missing_is_downloaded_once(server, tmp_path, capfd):
@@ -192,14 +201,14 @@ def test_what_is_missing_is_downloaded_once(server, tmp_path, capfd):
     assert sorted(path.name for path in folder.iterdir()) == sorted(server.files)
     assert all(path.stat().st_mode & 0o777 == 0o644 for path in folder.iterdir())
     load_mnist(folder)
-    assert len(server.asked) == 4
+    assert len(server.requests) == 4
     assert capfd.readouterr() == ("", "")
 
 
 def test_only_the_missing_files_are_downloaded(server, tmp_path):
     write_set(tmp_path, {name: small_set()[name] for name in FILES[:2]})
     assert load_mnist(tmp_path).test.size == 4
-    assert sorted(server.asked) == sorted(f"{name}.gz" for name in FILES[2:])
+    assert sorted(server.requests) == sorted(f"{name}.gz" for name in FILES[2:])
 
 
 def test_without_a_folder_the_environment_names_it_and_else_the_cache(
@@ -222,7 +231,7 @@ def test_a_file_with_the_wrong_content_is_not_kept(server, registry, tmp_path):
     server.files["t10k-labels-idx1-ubyte.gz"] = b"something else"
     with pytest.raises(DataError, match=r"cannot download t10k-labels-idx1-ubyte\.gz .*hash"):
         download_files(tmp_path, registry, [server.url])
-    # Not under its own name, nor under any other; the files before it are right, and stay.
+    # It is not stored under any name; the correct files before it stay.
     assert {path.name for path in tmp_path.iterdir()} == set(registry) - {
         "t10k-labels-idx1-ubyte.gz"
     }

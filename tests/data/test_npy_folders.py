@@ -1,4 +1,4 @@
-"""Folders of .npy files, and what is read in place where it is too large to be loaded."""
+"""Folders of .npy files, and files that are read in place because they are too large to load."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def folder(tmp_path):
 
 
 def same(one, other):
-    """Say whether two parts of data sets hold the same rows."""
+    """Return whether two splits have the same rows."""
     return (one is None and other is None) or (
         one.inputs[:].tolist() == other.inputs[:].tolist()
         and one.targets.tolist() == other.targets.tolist()
@@ -59,11 +59,11 @@ def test_what_is_read_in_place_is_what_is_loaded(folder, monkeypatch):
     path = folder(x_train=X, y_train=Y, x_test=X[:7], y_test=Y[:7])
     loaded = load_dataset(path)
     monkeypatch.setattr(memory_map, "MAX_LOADED", 0)
-    left = load_dataset(path)
+    mapped = load_dataset(path)
     for name in ("train", "validation", "test"):
-        assert isinstance(getattr(left, name).inputs, MemoryMap)
+        assert isinstance(getattr(mapped, name).inputs, MemoryMap)
         assert not isinstance(getattr(loaded, name).inputs, MemoryMap)
-        assert same(getattr(left, name), getattr(loaded, name))
+        assert same(getattr(mapped, name), getattr(loaded, name))
     inputs, targets = load_rows(path, classes=loaded.classes)
     assert isinstance(inputs, MemoryMap)
     assert same(loaded.test, loaded.test._replace(inputs=inputs, targets=targets))
@@ -81,10 +81,8 @@ def test_a_run_from_files_read_in_place_is_that_from_loaded_ones(folder, monkeyp
     assert isinstance(again.dataset.train.inputs, MemoryMap)
     state = again.train()
     assert bytes_of(state.parameters) == bytes_of(loaded.parameters)
-    part = run.dataset.validation
-    wanted = run.model(loaded).evaluate(part.inputs, part.targets)
-    part = again.dataset.validation
-    assert again.model(state).evaluate(part.inputs, part.targets) == wanted
+    wanted = run.model(loaded).evaluate(*run.dataset.validation)
+    assert again.model(state).evaluate(*again.dataset.validation) == wanted
     assert again.diagnose(state) == run.diagnose(loaded)
 
 
@@ -93,12 +91,14 @@ def test_a_large_plain_idx_file_is_read_in_place(tmp_path, monkeypatch, exact):
     path = image_folder(tmp_path / "set") / "train-images-idx3-ubyte"
     loaded = read_idx(path)
     monkeypatch.setattr(memory_map, "MAX_LOADED", loaded.size if exact else loaded.size - 1)
-    found = read_idx(path)
-    assert isinstance(found, np.memmap) is not exact
-    assert found.tolist() == loaded.tolist()
+    again = read_idx(path)
+    assert isinstance(again, np.memmap) is not exact
+    assert again.tolist() == loaded.tolist()
 
 
-@pytest.mark.parametrize(("change", "message"), [(-1, "the header promises"), (1, "bytes follow")])
+@pytest.mark.parametrize(
+    ("change", "message"), [(-1, "the header promises"), (1, "more bytes follow")]
+)
 def test_a_large_idx_file_of_another_size_is_refused(tmp_path, in_place, change, message):
     path = image_folder(tmp_path / "set") / "train-images-idx3-ubyte"
     content = path.read_bytes()
@@ -111,10 +111,10 @@ def test_a_folder_of_large_idx_files_stays_in_them(tmp_path, monkeypatch):
     folder = str(image_folder(tmp_path / "set"))
     loaded = load_dataset(folder)
     monkeypatch.setattr(memory_map, "MAX_LOADED", 0)
-    left = load_dataset(folder)
-    assert isinstance(left.validation.inputs, MemoryMap)
+    mapped = load_dataset(folder)
+    assert isinstance(mapped.validation.inputs, MemoryMap)
     for name in ("train", "validation", "test"):
-        assert same(getattr(left, name), getattr(loaded, name))
+        assert same(getattr(mapped, name), getattr(loaded, name))
 
 
 @pytest.mark.parametrize(
@@ -122,11 +122,11 @@ def test_a_folder_of_large_idx_files_stays_in_them(tmp_path, monkeypatch):
     [
         ({"x": X}, "has inputs, but no targets"),
         ({"x": X, "y": Y[:-1]}, "'x' has 60 rows"),
-        ({"x": np.array(X, dtype=object), "y": Y}, r"x\.npy: is no \.npy file"),
-        ({"x": np.where(X > 250, np.nan, X), "y": Y}, "'x': nan at row"),
-        ({"x_test": X, "y_test": Y}, "has no rows to train on"),
+        ({"x": np.array(X, dtype=object), "y": Y}, r"x\.npy: is not a complete \.npy file"),
+        ({"x": np.where(X > 250, np.nan, X), "y": Y}, "nan is in row .* of .*'x'"),
+        ({"x_test": X, "y_test": Y}, "has no train split"),
         ({"x": X, "x_train": X, "y": Y}, "x and x_train mean the same"),
-        ({"x": X.astype("U3"), "y": Y}, "'x' has type"),
+        ({"x": X.astype("U3"), "y": Y}, "'x' has the type"),
     ],
 )
 @pytest.mark.parametrize("limit", [0, 1 << 28], ids=["in place", "loaded"])
@@ -140,13 +140,13 @@ def test_a_mistake_in_a_folder_of_arrays_is_named(folder, monkeypatch, limit, ar
 def test_an_array_that_is_cut_off_is_named(folder, keep):
     path = Path(folder(x=X, y=Y), "x.npy")
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(DataError, match=r"x\.npy: is no \.npy file"):
+    with pytest.raises(DataError, match=r"x\.npy: is not a complete \.npy file"):
         read_npy_folder(path.parent)
 
 
 def test_the_validation_set_of_a_folder_is_a_folder(folder):
     rows, held_out = folder(x=X, y=Y), folder(x=X[:9], y=Y[:9])
-    given = load_dataset(rows, validation=held_out)
-    assert (given.train.size, given.validation.size) == (60, 9)
+    dataset = load_dataset(rows, validation=held_out)
+    assert (dataset.train.size, dataset.validation.size) == (60, 9)
     with pytest.raises(ConfigurationError, match=r"must be a folder of \.npy files too"):
         load_dataset(rows, validation="rows.npz")

@@ -1,4 +1,4 @@
-"""Tests of the scaling of inputs."""
+"""The scaling of inputs."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def test_standard_scaling_gives_mean_0_and_deviation_1_or_0(inputs):
 
 
 def test_a_constant_column_is_shifted_but_not_divided():
-    # The mean of many 0.1 is not exactly 0.1: the deviation is tiny, and not 0.
+    # The mean of many 0.1 is not exactly 0.1, so the deviation is tiny, but not 0.
     inputs = np.full((1001, 1), 0.1)
-    found = scaling_for("standard", inputs)
-    assert found.divisor.tolist() == [1.0]
-    assert np.max(np.abs(found.apply(inputs))) < 1e-12
+    computed = scaling_for("standard", inputs)
+    assert computed.divisor.tolist() == [1.0]
+    assert np.max(np.abs(computed.apply(inputs))) < 1e-12
 
 
 def test_many_blocks_of_rows_give_what_one_gives(monkeypatch):
     inputs = np.random.default_rng(0).normal(3.0, 2.0, size=(100, 4))
-    monkeypatch.setattr(scaling, "_SLAB_ELEMENTS", 28)
-    found = scaling_for("standard", inputs)
-    np.testing.assert_allclose(found.offset, inputs.mean(axis=0), rtol=1e-14)
-    np.testing.assert_allclose(found.divisor, inputs.std(axis=0), rtol=1e-14)
+    monkeypatch.setattr(scaling, "_BLOCK_ENTRIES", 28)
+    computed = scaling_for("standard", inputs)
+    np.testing.assert_allclose(computed.offset, inputs.mean(axis=0), rtol=1e-14)
+    np.testing.assert_allclose(computed.divisor, inputs.std(axis=0), rtol=1e-14)
 
 
 def test_pictures_are_divided_by_the_number_asked_for():
@@ -99,7 +99,7 @@ def test_an_unknown_scaling_lists_the_choices(spec):
 
 
 def test_rows_of_another_width_are_refused():
-    with pytest.raises(DataError, match=r"shape \(1, 3\), where \(n, 2\)"):
+    with pytest.raises(DataError, match=r"shape \(1, 3\), but \(n, 2\)"):
         Scaling(np.zeros(2), np.ones(2)).apply(np.zeros((1, 3)))
 
 
@@ -117,10 +117,10 @@ def test_a_column_that_cannot_be_standardised_is_named(value):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_the_first_value_that_is_not_finite_is_named(value, monkeypatch):
-    monkeypatch.setattr(scaling, "_SLAB_ELEMENTS", 6)
+    monkeypatch.setattr(scaling, "_BLOCK_ENTRIES", 6)
     inputs = np.zeros((10, 3))
     inputs[7, 1] = inputs[9, 0] = value
-    with pytest.raises(DataError, match=rf"rows\.csv: {value} at row 7, column 'b'"):
-        check_finite(inputs, ("a", "b", "c"), what="rows.csv")
+    with pytest.raises(DataError, match=rf"{value} is in row 7, column 1 of rows\.csv"):
+        check_finite(inputs, "rows.csv")
     check_finite(inputs[:7])
     check_finite(np.zeros((2, 2), dtype=np.uint8))

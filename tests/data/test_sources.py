@@ -1,4 +1,4 @@
-"""Tests of the one door to data: which source gives which parts, and what it refuses."""
+"""The loading of data sets: the splits of each source, and the errors."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ X = np.arange(40.0).reshape(20, 2)
 Y = np.arange(20) % 2
 
 
-# --- sets to train on ---
+# --- data sets for training ---
 
 
 def test_the_digits_need_nothing_else():
@@ -81,9 +81,9 @@ def test_a_table_is_split_class_by_class(csv_file):
     assert (dataset.n_inputs, dataset.n_outputs) == (2, 2)
     assert np.bincount(dataset.train.targets).tolist() == [8, 8]
     assert np.bincount(dataset.validation.targets).tolist() == [2, 2]
-    # Each row kept its own label: an odd width is an iris.
-    for part in (dataset.train, dataset.validation):
-        assert part.targets.tolist() == (part.inputs[:, 0] % 2 == 0).tolist()
+    # Each row still has its own label: an odd width is an iris.
+    for split in (dataset.train, dataset.validation):
+        assert split.targets.tolist() == (split.inputs[:, 0] % 2 == 0).tolist()
 
 
 def test_the_split_follows_from_the_seed(csv_file):
@@ -125,8 +125,7 @@ def test_a_regression_on_a_table_has_number_targets(csv_file, tmp_path):
 def test_an_archive_may_bring_its_own_parts(npz_file):
     path = npz_file(x_train=X, y_train=Y, x_val=X[:3], y_val=Y[:3], x_test=X[:5], y_test=Y[:5])
     dataset = load_dataset(path)
-    sizes = [part.size for part in (dataset.train, dataset.validation, dataset.test)]
-    assert sizes == [20, 3, 5]
+    assert (dataset.train.size, dataset.validation.size, dataset.test.size) == (20, 3, 5)
     assert dataset.classes == ("0", "1")
 
 
@@ -139,7 +138,7 @@ def test_a_validation_archive_may_be_given(npz_file):
     dataset = load_dataset(path, validation=other)
     assert (dataset.train.size, dataset.validation.size) == (20, 4)
     wide = npz_file("wide.npz", x=np.zeros((4, 3)), y=Y[:4])
-    with pytest.raises(DataError, match=r"wide\.npz.*inputs of shape \(4, 3\)"):
+    with pytest.raises(DataError, match=r"wide\.npz.*the inputs have the shape \(4, 3\)"):
         load_dataset(path, validation=wide)
 
 
@@ -158,13 +157,13 @@ def test_a_regression_on_an_archive_may_have_several_targets(npz_file):
 
 
 def test_real_numbers_as_classes_hint_at_regression(npz_file):
-    with pytest.raises(DataError, match="is no class") as caught:
+    with pytest.raises(DataError, match="is not a class") as caught:
         load_dataset(npz_file(x=X, y=Y + 0.5))
     assert "--task regression" in caught.value.hint
 
 
 def test_a_table_without_a_label_column_named_lists_its_columns(csv_file):
-    with pytest.raises(DataError, match="There are: width, kind, length") as caught:
+    with pytest.raises(DataError, match="The columns are: width, kind, length") as caught:
         load_dataset(csv_file())
     assert "--label NAME" in caught.value.hint
 
@@ -173,8 +172,8 @@ def test_a_table_without_a_label_column_named_lists_its_columns(csv_file):
     ("arrays", "message"),
     [
         ({"x": X}, "has inputs, but no targets"),
-        ({"x": X, "y": Y * 0}, "every row is of the class '0'"),
-        ({"x_test": X, "y_test": Y}, "no rows to train on, only: test"),
+        ({"x": X, "y": Y * 0}, "every row has the class '0'"),
+        ({"x_test": X, "y_test": Y}, "has no train split, only: test"),
         ({"x": X, "y": np.where(np.arange(20) == 7, 2, Y)}, "class '2' cannot be split: 1 row"),
     ],
 )
@@ -222,15 +221,15 @@ def test_options_that_do_not_go_together_are_refused(source, options):
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_a_set_with_parts_gives_the_part_asked_for(split):
     inputs, targets = load_rows("digits", split=split)
-    part = getattr(load_digits(), split)
-    assert inputs.tolist() == part.inputs.tolist()
-    assert targets.tolist() == part.targets.tolist()
+    wanted = getattr(load_digits(), split)
+    assert inputs.tolist() == wanted.inputs.tolist()
+    assert targets.tolist() == wanted.targets.tolist()
 
 
 def test_labels_become_indices_into_the_classes_of_the_network(idx_folder):
     _, targets = load_rows(idx_folder, classes=("2", "1", "0"))
     assert targets.tolist() == [2, 1, 0]
-    with pytest.raises(DataError, match="label '2' is none of the known classes"):
+    with pytest.raises(DataError, match="label '2' is not a known class"):
         load_rows(idx_folder, classes=("0", "1"))
 
 
@@ -258,14 +257,14 @@ def test_a_regression_reads_numbers(csv_file):
 
 
 def test_an_archive_gives_its_test_part_or_all_rows(npz_file):
-    whole = npz_file(x=X, y=Y)
-    assert load_rows(whole)[0].shape == (20, 2)
-    assert load_rows(whole, split="train")[1].tolist() == Y.tolist()
-    parts = npz_file("parts.npz", x_train=X, y_train=Y, x_test=X[:5], y_test=Y[:5])
-    assert load_rows(parts)[0].shape == (5, 2)
-    assert load_rows(parts, split="train")[0].shape == (20, 2)
-    with pytest.raises(DataError, match="no validation part, only: train, test"):
-        load_rows(parts, split="validation")
+    path = npz_file(x=X, y=Y)
+    assert load_rows(path)[0].shape == (20, 2)
+    assert load_rows(path, split="train")[1].tolist() == Y.tolist()
+    split_path = npz_file("split.npz", x_train=X, y_train=Y, x_test=X[:5], y_test=Y[:5])
+    assert load_rows(split_path)[0].shape == (5, 2)
+    assert load_rows(split_path, split="train")[0].shape == (20, 2)
+    with pytest.raises(DataError, match="no validation split, only: train, test"):
+        load_rows(split_path, split="validation")
 
 
 def test_an_archive_without_targets_can_be_predicted(npz_file):

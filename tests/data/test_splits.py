@@ -1,4 +1,4 @@
-"""Tests of the splits: every row once, every class in its share, the same for the same seed."""
+"""Splits: every row once, the fractions of every class, and the same rows for the same seed."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ COUNTS = st.lists(st.integers(3, 30), min_size=1, max_size=5)
 @given(counts=COUNTS, fractions=FRACTIONS, seed=SEEDS)
 def test_every_class_keeps_its_share_in_every_part(counts, fractions, seed):
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
-    parts = stratified_split(labels, fractions, seed)
-    assert sorted(np.concatenate(parts).tolist()) == list(range(labels.size))
-    for rows, fraction in zip(parts, fractions, strict=True):
+    splits = stratified_split(labels, fractions, seed)
+    assert sorted(np.concatenate(splits).tolist()) == list(range(labels.size))
+    for rows, fraction in zip(splits, fractions, strict=True):
         assert np.array_equal(rows, np.sort(rows))
         for label, count in enumerate(counts):
-            held = int(np.sum(labels[rows] == label))
-            assert (held > 0) == (fraction > 0)
-            assert abs(held - count * fraction) < 2
+            in_split = int(np.sum(labels[rows] == label))
+            assert (in_split > 0) == (fraction > 0)
+            assert abs(in_split - count * fraction) < 2
 
 
 @given(n=st.integers(3, 200), fractions=FRACTIONS, seed=SEEDS)
 def test_a_random_split_holds_every_row_once(n, fractions, seed):
-    parts = random_split(n, fractions, seed)
-    assert sorted(np.concatenate(parts).tolist()) == list(range(n))
-    for rows, fraction in zip(parts, fractions, strict=True):
+    splits = random_split(n, fractions, seed)
+    assert sorted(np.concatenate(splits).tolist()) == list(range(n))
+    for rows, fraction in zip(splits, fractions, strict=True):
         assert np.array_equal(rows, np.sort(rows))
         assert (rows.size > 0) == (fraction > 0)
 

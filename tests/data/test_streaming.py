@@ -1,4 +1,4 @@
-"""Training from a file that is never whole in memory, held against training on loaded rows."""
+"""Training on a file that is read in chunks, compared with training on loaded rows."""
 
 import tracemalloc
 from itertools import pairwise
@@ -25,13 +25,14 @@ N = 53
 NETWORK = Network((6, 5, 3), ("tanh", "softmax"))
 X = np.random.default_rng(0).normal(size=(N, 6))
 LABELS = np.arange(N) % 3
+CHUNK_BYTES = 11 * 6 * 8
 SETTINGS = {"optimizer": "momentum", "learning_rate": 0.05, "batch_size": 5, "epochs": 2, "seed": 3}
 
 
 @pytest.fixture(autouse=True)
-def small_windows(monkeypatch):
-    """Windows of 10 or 11 rows of float64, of 20 or 22 of float32: 10 or 20 in a training."""
-    monkeypatch.setattr(streaming, "CHUNK_BYTES", 11 * 6 * 8)
+def small_chunks(monkeypatch):
+    """Make chunks of 11 rows in float64 and 22 in float32; in training, of 10 and 20."""
+    monkeypatch.setattr(streaming, "CHUNK_BYTES", CHUNK_BYTES)
 
 
 @pytest.fixture
@@ -44,8 +45,8 @@ def on_disk(tmp_path):
     return write
 
 
-def whole_order(size):
-    """Return the order of an epoch of streamed windows, as a set in memory may be told it."""
+def streamed_order(size):
+    """Return the order in which rows are streamed, for training on loaded rows."""
     return lambda epoch, n: np.concatenate(list(shuffled_chunks(3, epoch, n, size)))
 
 
@@ -53,19 +54,18 @@ def size_of(dtype):
     return 10 if dtype == "float64" else 20
 
 
-# --- the training is the same ------------------------------------------------------------------
+# --- training ---
 
 
 def test_streamed_training_equals_training_in_memory_in_the_same_order(
     library, dtype, tolerance, on_disk
 ):
-    told = {**SETTINGS, "device": library.placement, "dtype": dtype}
+    settings = {**SETTINGS, "device": library.placement, "dtype": dtype}
     validation = X[::-1].copy(), LABELS[::-1].copy()
-    streamed = fit(
-        NETWORK, (on_disk(X), LABELS), (on_disk(validation[0]), on_disk(validation[1])), **told
-    )
-    order = whole_order(size_of(dtype))
-    loaded = fit(NETWORK, (X, LABELS), validation, shuffle=order, **told)
+    validation_files = on_disk(validation[0]), on_disk(validation[1])
+    streamed = fit(NETWORK, (on_disk(X), LABELS), validation_files, **settings)
+    order = streamed_order(size_of(dtype))
+    loaded = fit(NETWORK, (X, LABELS), validation, shuffle=order, **settings)
     assert errors(streamed.parameters, loaded.parameters) <= tolerance
     for name in ("loss", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"):
         pairs = [[record[name] for record in state.history] for state in (streamed, loaded)]
@@ -80,20 +80,20 @@ def test_streamed_training_equals_training_in_memory_in_the_same_order(
         {"class_weight": {1: 3.0}},
         {"class_weight": "balanced", "sample_weight": np.linspace(0.5, 2.0, N)},
         {"label_smoothing": 0.1},
-        # A window that is a single batch is not put in order, so no batch is left alone here.
+        # A chunk of a single batch is not shuffled again, so every chunk has several batches here.
         {"dropout": (0.5,), "l2": 0.1, "batch_size": 4},
-        {"batch_size": 7},  # windows of 7 rows
-        {"batch_size": 12},  # more than there is room for: a window is one batch
+        {"batch_size": 7},  # chunks of 7 rows
+        {"batch_size": 12},  # more than fits in a chunk: a chunk is one batch
         {"batch_size": N},
         {"schedule": "cosine", "warm_up": 3},
     ],
     ids=str,
 )
 def test_whatever_belongs_to_rows_and_steps_is_the_same(on_disk, options):
-    told = {**SETTINGS, **options}
-    size = max(1, 11 // told["batch_size"]) * told["batch_size"]
-    streamed = fit(NETWORK, (on_disk(X), LABELS), **told)
-    loaded = fit(NETWORK, (X, LABELS), shuffle=whole_order(size), **told)
+    settings = {**SETTINGS, **options}
+    size = max(1, 11 // settings["batch_size"]) * settings["batch_size"]
+    streamed = fit(NETWORK, (on_disk(X), LABELS), **settings)
+    loaded = fit(NETWORK, (X, LABELS), shuffle=streamed_order(size), **settings)
     assert errors(streamed.parameters, loaded.parameters) <= 1e-12
     assert error(streamed.history[-1]["loss"], loaded.history[-1]["loss"]) <= 1e-12
 
@@ -119,8 +119,9 @@ def test_a_streamed_training_goes_on_as_if_it_had_not_stopped(on_disk):
 
 def test_a_target_loss_stops_within_a_later_window(on_disk):
     loaded = fit(NETWORK, (X, LABELS), shuffle=False, **SETTINGS)
-    told = {**SETTINGS, "target_loss": loaded.history[-1]["loss"] * 1.02, "learning_rate": 0.2}
-    states = [fit(NETWORK, (x, LABELS), shuffle=False, **told) for x in (on_disk(X), X)]
+    target_loss = loaded.history[-1]["loss"] * 1.02
+    settings = {**SETTINGS, "target_loss": target_loss, "learning_rate": 0.2, "shuffle": False}
+    states = [fit(NETWORK, (x, LABELS), **settings) for x in (on_disk(X), X)]
     steps, losses = zip(*((s.step, s.history[-1]["loss"]) for s in states), strict=True)
     assert states[0].stopped == "target_loss"
     assert steps[0] == steps[1]
@@ -131,46 +132,46 @@ def test_a_target_loss_stops_within_a_later_window(on_disk):
 
 def test_a_divergence_names_the_same_step(library, on_disk):
     x = X.copy()
-    x[33] = 1e200  # finite, and too much for the weights
+    x[33] = 1e200  # finite, but too large for the weights
     network = Network((6, 5, 3), ("identity", "identity"))
-    told = {**SETTINGS, "loss": "squared_error", "device": library.placement, "dtype": "float64"}
-    found = []
+    settings = {**SETTINGS, "loss": "squared_error", "shuffle": False, "dtype": "float64"}
+    messages = []
     for inputs in (on_disk(x), x):
         with pytest.raises(DivergenceError) as failure:
-            fit(network, (inputs, LABELS), shuffle=False, **told)
-        found.append(failure.value.message)
-    assert found[0] == found[1]
-    assert "at step 7" in found[0]
+            fit(network, (inputs, LABELS), device=library.placement, **settings)
+        messages.append(failure.value.message)
+    assert messages[0] == messages[1]
+    assert "at step 7" in messages[0]
 
 
 def test_a_file_of_one_window_is_trained_on_as_if_it_were_loaded(library, on_disk, monkeypatch):
     monkeypatch.setattr(streaming, "CHUNK_BYTES", N * 6 * 8)
-    told = {**SETTINGS, "device": library.placement, "dtype": "float64"}
-    data = (on_disk(X), on_disk(LABELS)), (X, LABELS)
-    mapped_one, loaded = (fit(NETWORK, both, **told) for both in data)
-    assert bytes_of(mapped_one.parameters) == bytes_of(loaded.parameters)
+    settings = {**SETTINGS, "device": library.placement, "dtype": "float64"}
+    mapped = fit(NETWORK, (on_disk(X), on_disk(LABELS)), **settings)
+    loaded = fit(NETWORK, (X, LABELS), **settings)
+    assert bytes_of(mapped.parameters) == bytes_of(loaded.parameters)
 
 
 def test_bytes_are_scaled_as_they_are_read(on_disk):
     images = np.random.default_rng(1).integers(0, 256, (N, 6), dtype=np.uint8)
     scaling = scaling_for("255", images)
-    lazily = scaling.apply(on_disk(images))
-    assert isinstance(lazily, MemoryMap)
-    told = {**SETTINGS, "dtype": "float32"}
-    streamed = fit(NETWORK, (lazily, LABELS), **told)
-    loaded = fit(NETWORK, (scaling.apply(images), LABELS), shuffle=whole_order(20), **told)
+    mapped = scaling.apply(on_disk(images))
+    assert isinstance(mapped, MemoryMap)
+    settings = {**SETTINGS, "dtype": "float32"}
+    streamed = fit(NETWORK, (mapped, LABELS), **settings)
+    loaded = fit(NETWORK, (scaling.apply(images), LABELS), shuffle=streamed_order(20), **settings)
     assert errors(streamed.parameters, loaded.parameters) <= 1e-5
 
 
 @pytest.mark.parametrize("kind", [np.int16, np.bool_, np.float16, ">f4"])
 def test_files_of_any_numbers_are_cast_as_arrays_are(on_disk, kind):
     x = (X > 0.0).astype(kind)
-    told = {**SETTINGS, "dtype": "float64", "shuffle": False}
-    streamed, loaded = (fit(NETWORK, (rows, LABELS), **told) for rows in (on_disk(x), x))
+    settings = {**SETTINGS, "dtype": "float64", "shuffle": False}
+    streamed, loaded = (fit(NETWORK, (rows, LABELS), **settings) for rows in (on_disk(x), x))
     assert errors(streamed.parameters, loaded.parameters) <= 1e-12
 
 
-# --- the shuffle -------------------------------------------------------------------------------
+# --- the shuffle ---
 
 
 @given(
@@ -182,12 +183,12 @@ def test_files_of_any_numbers_are_cast_as_arrays_are(on_disk, kind):
 def test_every_row_comes_once_in_windows_of_one_size(n, size, seed, epoch):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streaming, "BLOCKS", 4)
-        windows = list(shuffled_chunks(seed, epoch, n, size))
+        chunks = list(shuffled_chunks(seed, epoch, n, size))
         again = list(shuffled_chunks(seed, epoch, n, size))
-    assert sorted(np.concatenate(windows).tolist()) == list(range(n))
-    assert [w.size for w in windows[:-1]] == [size] * (len(windows) - 1)
-    assert 1 <= windows[-1].size <= size
-    assert [w.tolist() for w in again] == [w.tolist() for w in windows]
+    assert sorted(np.concatenate(chunks).tolist()) == list(range(n))
+    assert [chunk.size for chunk in chunks[:-1]] == [size] * (len(chunks) - 1)
+    assert 1 <= chunks[-1].size <= size
+    assert [chunk.tolist() for chunk in again] == [chunk.tolist() for chunk in chunks]
 
 
 def test_epochs_and_seeds_shuffle_differently():
@@ -201,19 +202,19 @@ def test_epochs_and_seeds_shuffle_differently():
 
 def test_a_window_is_gathered_from_blocks_all_over_the_file_and_mixed():
     n, size = 512 * 100, 512
-    window = next(shuffled_chunks(0, 0, n, size))
-    assert len(set((window // (size // BLOCKS)).tolist())) == BLOCKS
-    assert np.histogram(window, bins=4, range=(0, n))[0].min() > size // 8
-    neighbours = sum(abs(a - b) == 1 for a, b in pairwise(window.tolist()))
-    assert neighbours < size // 20  # of 384 that are neighbours in the file
+    chunk = next(shuffled_chunks(0, 0, n, size))
+    assert len(set((chunk // (size // BLOCKS)).tolist())) == BLOCKS
+    assert np.histogram(chunk, bins=4, range=(0, n))[0].min() > size // 8
+    neighbors = sum(abs(a - b) == 1 for a, b in pairwise(chunk.tolist()))
+    assert neighbors < size // 20  # of 384 pairs of neighbors in the file
 
 
-# --- memory ------------------------------------------------------------------------------------
+# --- memory ---
 
 
 def test_training_measuring_and_predicting_keep_to_a_few_windows(tmp_path, monkeypatch):
-    window, n, columns = 1 << 20, 60_000, 100  # 24 MB of float32, 6 MB as they are stored
-    monkeypatch.setattr(streaming, "CHUNK_BYTES", window)
+    chunk_bytes, n, columns = 1 << 20, 60_000, 100  # 24 MB of float32, 6 MB as stored
+    monkeypatch.setattr(streaming, "CHUNK_BYTES", chunk_bytes)
     path = tmp_path / "x.npy"
     stored = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(n, columns))
     stored[:] = np.arange(columns, dtype=np.uint8)
@@ -222,7 +223,7 @@ def test_training_measuring_and_predicting_keep_to_a_few_windows(tmp_path, monke
     x = scaling_for("255", np.zeros((1, columns))).apply(np.load(path, mmap_mode="r"))
     labels = np.zeros(n, dtype=np.uint8)
     network = Network((columns, 4, 2), ("relu", "softmax"))
-    fit(NETWORK, (X, LABELS), **SETTINGS)  # what is imported by the way is not counted
+    fit(NETWORK, (X, LABELS), **SETTINGS)  # so that imports are not measured
     tracemalloc.start()
     try:
         state = fit(network, (x, labels), (x, labels), batch_size=500, epochs=2, seed=0)
@@ -232,8 +233,8 @@ def test_training_measuring_and_predicting_keep_to_a_few_windows(tmp_path, monke
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    # Two windows, one of them being read; 8 bytes for each row where rows are drawn; the outputs.
-    assert window < peak < 3 * window + 16 * n
+    # Two chunks, one of them being read; 8 bytes per row for the drawn rows; the outputs.
+    assert chunk_bytes < peak < 3 * chunk_bytes + 16 * n
 
 
 def model_of(network, state, scaling=None):
@@ -243,12 +244,12 @@ def model_of(network, state, scaling=None):
     return Model(network, state.parameters, loss, scaling, names, None, None, 0, "0", placement)
 
 
-# --- what is wrong with a file is said as it is of an array --------------------------------------
+# --- errors ---
 
 
-def spoiled(place, value, array=X):
+def spoiled(index, value, array=X):
     array = array.copy()
-    array[place] = value
+    array[index] = value
     return array
 
 
@@ -282,13 +283,12 @@ def spoiled(place, value, array=X):
     ],
 )
 def test_an_error_says_the_same_of_a_file_as_of_an_array(on_disk, x, y):
-    told = {**SETTINGS, "dtype": "float32"}
-    found = []
+    texts = []
     for inputs in (on_disk(x), x):
         with np.errstate(over="ignore"), pytest.raises(DataError) as failure:
-            fit(NETWORK, (inputs, y), **told)
-        found.append((failure.value.message, failure.value.hint))
-    assert found[0] == found[1]
+            fit(NETWORK, (inputs, y), dtype="float32", **SETTINGS)
+        texts.append((failure.value.message, failure.value.hint))
+    assert texts[0] == texts[1]
 
 
 def test_a_model_names_the_row_of_a_file_too(on_disk):
@@ -299,16 +299,16 @@ def test_a_model_names_the_row_of_a_file_too(on_disk):
             use()
 
 
-# --- what else takes rows ------------------------------------------------------------------------
+# --- other uses of rows ---
 
 
 def test_a_model_says_the_same_of_a_file_as_of_an_array(on_disk):
     model = model_of(NETWORK, fit(NETWORK, (X, LABELS), **SETTINGS), Scaling(X[0], X[1] ** 2))
     assert error(model.outputs(on_disk(X)), model.outputs(X)) <= 1e-12
-    found, wanted = model.evaluate(on_disk(X), LABELS), model.evaluate(X, LABELS)
-    assert found["correct"] == wanted["correct"]
-    assert found["count"] == N
-    assert error(found["loss"], wanted["loss"]) <= 1e-12
+    got, wanted = model.evaluate(on_disk(X), LABELS), model.evaluate(X, LABELS)
+    assert got["correct"] == wanted["correct"]
+    assert got["count"] == N
+    assert error(got["loss"], wanted["loss"]) <= 1e-12
 
 
 def test_the_doctor_looks_at_a_window_of_a_file(on_disk):
@@ -330,20 +330,21 @@ def test_picked_rows_stay_in_the_file(on_disk):
 
 
 def test_the_scaling_of_a_file_is_that_of_an_array(on_disk, monkeypatch):
-    monkeypatch.setattr("backprop_xp.data.scaling._SLAB_ELEMENTS", 60)
+    monkeypatch.setattr("backprop_xp.data.scaling._BLOCK_ENTRIES", 60)
     x = np.column_stack([X, np.full(N, 0.1)])
-    found, wanted = scaling_for("standard", as_memory_map(on_disk(x))), scaling_for("standard", x)
-    assert error(found.offset, x.mean(axis=0)) <= 1e-15
-    assert error(found.divisor[:6], X.std(axis=0)) <= 1e-15
-    assert found.divisor[6] == 1.0
-    assert [a.tolist() for a in found] == [a.tolist() for a in wanted]
+    got, wanted = scaling_for("standard", as_memory_map(on_disk(x))), scaling_for("standard", x)
+    assert error(got.offset, x.mean(axis=0)) <= 1e-15
+    assert error(got.divisor[:6], X.std(axis=0)) <= 1e-15
+    assert got.divisor[6] == 1.0
+    assert [a.tolist() for a in got] == [a.tolist() for a in wanted]
 
 
 def test_only_a_file_of_more_than_a_window_is_streamed(on_disk):
-    def held(x):
-        y = np.zeros(len(x), dtype=np.int64)
-        return load_data((x, y), 6, 3, placement_of(X))
+    def streamed(x):
+        data = x, np.zeros(len(x), dtype=np.int64)
+        loaded = load_data(data, 6, 3, placement_of(X), chunk_bytes=CHUNK_BYTES)
+        return isinstance(loaded, StreamedData)
 
-    assert isinstance(held(on_disk(X)), StreamedData)
-    assert not isinstance(held(on_disk(X[:11])), StreamedData)
-    assert not isinstance(held(X), StreamedData)
+    assert streamed(on_disk(X))
+    assert not streamed(on_disk(X[:11]))
+    assert not streamed(X)

@@ -1,1 +1,1 @@
-"""Readers for files of rows: CSV, NumPy, and IDX."""
+"""Readers of data files: CSV, NumPy and IDX."""

@@ -1,10 +1,11 @@
-"""The reader of CSV tables: a header line of column names, then one row of numbers per line."""
+"""The reader of CSV files: a header line of column names, then one row of numbers per line."""
 
 from __future__ import annotations
 
 import csv
 import os
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,30 +23,30 @@ def read_csv(
     features: Sequence[str] | None = None,
     task: str = "classification",
 ) -> RowFile:
-    """Read a CSV file whose first line names the columns.
+    """Read a CSV file whose first line contains the names of the columns.
 
     Parameters
     ----------
     path : path
-        A file in UTF-8, separated by commas. Blank lines are passed over.
+        A file in UTF-8, separated by commas. Blank lines are skipped.
     label : str, optional
-        The column that holds the label; by default none does.
+        The column of the label or target; by default there is none.
     features : sequence of str, optional
-        The columns wanted, in this order; others are passed over. By default every column
-        but the label, in the order of the file.
+        The input columns, in this order; others are skipped. By default all columns except
+        the label, in the order of the file.
     task : {"classification", "regression"}
         Whether the label is text or a number.
 
     Returns
     -------
     RowFile
-        With one part, whose inputs are float64 and whose y is the label column.
+        A single split, with float64 inputs and with the label column as ``y``.
 
     Raises
     ------
     DataError
-        If the file cannot be read or has no rows, a column is absent, named twice or not at
-        all, a row is ragged, or a cell is empty or no finite number.
+        If the file cannot be read or has no rows, a column is missing, unnamed or named twice,
+        a row has the wrong number of cells, or a cell is empty or not a finite number.
 
     Examples
     --------
@@ -56,34 +57,34 @@ def read_csv(
     ...     table = read_csv(file.name, label="kind")
     >>> table.features
     ('height', 'width')
-    >>> rows = table.parts["train"]
+    >>> rows = table.splits["train"]
     >>> rows.inputs
     array([[1.5, 2. ],
            [0.5, 3. ]])
-    >>> rows.y.tolist(), rows.place(1)[-6:]
+    >>> rows.y.tolist(), rows.location(1)[-6:]
     (['cat', 'dog'], 'line 3')
     """
     path = Path(path)
     records = _records(path)
     header = _header(path, records)
-    # A text label is kept apart; a number is one more column of numbers until the end.
+    # Text labels are collected separately; a numeric target is one more column of numbers.
     label_columns = [] if label is None else _columns(path, header, [label])
     texts = label_columns if task == "classification" else []
     if features is None:
         features = [name for name in header if name != label]
-        _refuse_nameless(path, header)
-    picked = _columns(path, header, features)
-    if not picked:
+        _check_names(path, header)
+    input_columns = _columns(path, header, features)
+    if not input_columns:
         raise DataError(f"{path}: no column is left for the inputs", "add columns of numbers")
 
-    numbers = picked if texts else picked + label_columns
+    numbers = input_columns if texts else input_columns + label_columns
     values, labels, lines = array("d"), [], []
     for line, cells in records:
         if len(cells) != len(header):
             raise DataError(
                 f"{path}, line {line}: {len(cells)} cells, but the header names "
                 f"{len(header)} columns",
-                "every row needs one cell per column; a cell with a comma in it needs quotes",
+                "give every row one cell per column; put quotes around cells with commas",
             )
         try:
             values.extend([float(cells[column]) for column in numbers])
@@ -95,7 +96,7 @@ def read_csv(
                 raise _bad_cell(path, line, header, cells, texts)
         lines.append(line)
     if not lines:
-        raise DataError(f"{path}: a header, but no rows", "add one line per row")
+        raise DataError(f"{path}: has a header, but no rows", "add one line per row")
 
     table = np.frombuffer(values, dtype=np.float64).reshape(len(lines), len(numbers))
     bad = np.argwhere(~np.isfinite(table))
@@ -103,10 +104,10 @@ def read_csv(
         row, column = bad[0]
         raise DataError(
             f"{path}, line {lines[row]}, column {header[numbers[column]]!r}: "
-            f"{table[row, column]} is no finite number",
-            "fill in the value or leave the row out",
+            f"{table[row, column]} is not a finite number",
+            "fill in the value or remove the row",
         )
-    inputs, y = table[:, : len(picked)], table[:, len(picked) :]
+    inputs, y = table[:, : len(input_columns)], table[:, len(input_columns) :]
     if texts:
         y = np.asarray(labels)
     rows = Rows(inputs, None if label is None else y, str(path), lines)
@@ -137,18 +138,18 @@ def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
                     yield line, cells
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path}, line {_undecodable_line(path)}: no UTF-8 text", "save the file as UTF-8"
+            f"{path}, line {_undecodable_line(path)}: not UTF-8 text", "save the file as UTF-8"
         ) from error
     except csv.Error as error:
         raise DataError(
-            f"{path}, after line {line}: {error}", 'check the quotes: "..." around a whole cell'
+            f"{path}, after line {line}: {error}", 'check the quotes: "..." around an entire cell'
         ) from error
     except OSError as error:
         raise unreadable_file(path, error) from error
 
 
 def _undecodable_line(path: Path) -> int:
-    # The text layer decodes far ahead of the reader: the line must be sought in the bytes.
+    # The file is decoded far ahead of the reader, so the line is counted in the bytes.
     content = path.read_bytes()
     try:
         content.decode()
@@ -160,49 +161,47 @@ def _undecodable_line(path: Path) -> int:
 def _header(path: Path, records: Iterator[tuple[int, list[str]]]) -> list[str]:
     _, cells = next(records, (0, None))
     if cells is None:
-        raise DataError(f"{path}: the file is empty", "the first line is to name the columns")
+        raise DataError(f"{path}: the file is empty", "the first line must name the columns")
     header = [cell.strip() for cell in cells]
-    seen = set()
-    for name in filter(None, header):
-        if name in seen:
+    for name, count in Counter(header).items():
+        if name and count > 1:
             raise DataError(f"{path}: two columns are named {name!r}", "rename one of them")
-        seen.add(name)
     return header
 
 
-def _refuse_nameless(path: Path, header: list[str]) -> None:
-    # A nameless column is most often a row number that some program added: training on it
-    # would look fine and mean nothing.
+def _check_names(path: Path, header: list[str]) -> None:
+    # An unnamed column usually contains row numbers that another program added, and training
+    # on them would be meaningless.
     if "" in header:
         raise DataError(
             f"{path}: column {header.index('') + 1} has no name",
-            "name it in the first line; leave it out if it only counts the rows",
+            "name it in the first line, or remove it if it contains row numbers",
         )
 
 
 def _columns(path: Path, header: list[str], names: Sequence[str]) -> list[int]:
-    """Return where the named columns stand."""
+    """Return the indices of the named columns."""
     position = {name: column for column, name in enumerate(header)}
     for name in names:
         if name not in position:
             raise DataError(
                 f"{path}: there is no column {name!r}; the first line names: {', '.join(header)}",
-                "the first line is to name the columns, separated by commas",
+                "the first line must name the columns, separated by commas",
             )
     return [position[name] for name in names]
 
 
 def _bad_cell(
-    path: Path, line: int, header: list[str], cells: list[str], picked: list[int]
+    path: Path, line: int, header: list[str], cells: list[str], columns: list[int]
 ) -> DataError:
-    """Return the error for the first of the picked cells that is empty or no number."""
-    column = next(column for column in picked if not _is_number(cells[column]))
-    place = f"{path}, line {line}, column {header[column]!r}"
+    """Return the error for the first cell of some columns that is empty or not a number."""
+    column = next(column for column in columns if not _is_number(cells[column]))
+    location = f"{path}, line {line}, column {header[column]!r}"
     if not cells[column].strip():
-        return DataError(f"{place}: the value is missing", "fill it in or leave the row out")
+        return DataError(f"{location}: the value is missing", "fill it in or remove the row")
     return DataError(
-        f"{place}: {cells[column]!r} is no number",
-        "inputs are numbers; give text a number first, or leave the column out",
+        f"{location}: {cells[column]!r} is not a number",
+        "encode text as numbers, or remove the column",
     )
 
 

@@ -1,7 +1,8 @@
-"""What a .csv or an .npz file holds: rows in one or more parts, as they were read."""
+"""Files of rows, such as .csv and .npz: the rows of one or more splits, as they were read."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from backprop_xp.backend.arrays import Array
@@ -10,19 +11,18 @@ from backprop_xp.errors import DataError
 
 
 class Rows(NamedTuple):
-    """The rows of one part.
+    """The rows of one split.
 
     Attributes
     ----------
     inputs : array, shape (n, n_inputs)
-        uint8 or floating point, finite.
+        Finite numbers, uint8 or floating point.
     y : array, shape (n, ...) or None
-        Labels or numbers as the file has them.
+        Labels or numbers, as stored; None if the file has none.
     name : str
-        What the rows are called in an error message: the file, and where there are several
-        the array.
+        The name of the rows in error messages: the file, and the array if there are several.
     lines : list of int or None
-        The line of the file on which each row stands, for a file of text.
+        The line number of each row, for a text file.
     """
 
     inputs: Array
@@ -30,23 +30,29 @@ class Rows(NamedTuple):
     name: str
     lines: list[int] | None = None
 
-    def place(self, row: int) -> str:
-        """Return where a row stands, as an error message is to say it."""
+    def location(self, row: int) -> str:
+        """Return the location of a row for an error message."""
         if self.lines is not None:
             return f"{self.name}, line {self.lines[row]}"
         return f"{self.name}, row {row} (counting from 0)"
 
     def targets(
-        self, task: str, classes: tuple[str, ...] | None = None
+        self, task: str, classes: Sequence[str] | None = None
     ) -> tuple[Array, tuple[str, ...] | None]:
-        """Return ``y`` as targets, with the classes of a classification.
+        """Convert ``y`` to targets.
 
         Parameters
         ----------
         task : {"classification", "regression"}
-            What ``y`` means.
-        classes : tuple of str, optional
-            The classes of a trained network; by default those that occur.
+        classes : sequence of str, optional
+            The classes of a trained network; by default those of ``y``.
+
+        Returns
+        -------
+        targets : array
+            As in `backprop_xp.data.dataset.Split`.
+        classes : tuple of str or None
+            None for regression.
 
         Raises
         ------
@@ -61,10 +67,10 @@ class Rows(NamedTuple):
         (array([1, 0, 1]), ('a', 'b'))
         """
         if self.y is None:
-            raise DataError(f"{self.name}: has inputs, but no targets y", "add y: one per row")
+            raise DataError(f"{self.name}: has inputs, but no targets", "add one target y per row")
         if task == "regression":
             return regression_targets(self.y, self.name), None
-        return encode_labels(class_labels(self.y, self.name), classes, where=self.place)
+        return encode_labels(class_labels(self.y, self.name), classes, where=self.location)
 
 
 class RowFile(NamedTuple):
@@ -73,34 +79,33 @@ class RowFile(NamedTuple):
     Attributes
     ----------
     path : str
-        The file.
-    parts : dict of str to Rows
+    splits : dict of str to Rows
         At least one of ``"train"``, ``"validation"`` and ``"test"``; rows that the file does
-        not assign to a part are ``"train"``.
+        not assign to a split are ``"train"``.
     features : tuple of str or None
-        The names of the input columns, where the file has them.
+        The names of the input columns, if the file has names.
     image_shape : tuple of int or None
-        Height and width, where each row was stored as an image.
+        The height and width of the images, if each row is stored as an image.
     """
 
     path: str
-    parts: dict[str, Rows]
+    splits: dict[str, Rows]
     features: tuple[str, ...] | None = None
     image_shape: tuple[int, int] | None = None
 
-    def pick(self, part: str) -> Rows:
-        """Return the rows of a part; those of a file with a single part whatever its name.
+    def pick(self, split: str) -> Rows:
+        """Return the rows of a split, or all rows if the file has a single split.
 
         Raises
         ------
         DataError
-            If the file has several parts, but not this one.
+            If the file has several splits, but not this one.
         """
-        if len(self.parts) == 1:
-            return next(iter(self.parts.values()))
-        if part not in self.parts:
+        if len(self.splits) == 1:
+            return next(iter(self.splits.values()))
+        if split not in self.splits:
             raise DataError(
-                f"{self.path}: has no {part} part, only: {', '.join(self.parts)}",
-                "choose another part",
+                f"{self.path}: has no {split} split, only: {', '.join(self.splits)}",
+                "choose another split",
             )
-        return self.parts[part]
+        return self.splits[split]
