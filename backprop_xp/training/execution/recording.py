@@ -1,16 +1,16 @@
-"""Recording: a function of arrays is run once, written down, and replayed without its Python.
+"""Recording: run a function of arrays once, and replay its array operations without its Python.
 
-A step of a small network is some forty calls of half a microsecond each, and nearly as much again
-goes by between them, in records, loops over layers and choices of namespaces. In this library
-the calls that are made follow from shapes alone. So a function is run on arrays that write down
-what is done with them, and what they wrote is a straight line of the same calls on the same
-numbers: its results are the same to the last bit. An ``if`` on the numbers of an array is refused.
-What cannot be seen from the arrays is taken for good as it was: a number of the function's own
-that changes between calls, a shape that follows from numbers, an array that it has made by
-another namespace and writes into. So only functions that are known to be pure are recorded.
+A step of a small network is about forty calls of half a microsecond each, and nearly the same
+time again passes between them, in records, loops over layers and choices of namespaces. In this
+library the calls depend on shapes alone. So a function is run on arrays that record every
+operation, and the record is a straight line of the same calls on the same numbers: its results
+are the same to the last bit. An ``if`` on the numbers of an array raises an error. Whatever the
+arrays cannot see becomes a constant of the recording: a number inside the function that changes
+between calls, a shape that depends on numbers, an array that was created by another namespace and
+is changed in place. So only functions that are known to be pure are recorded.
 
-It works for libraries whose functions ask their arguments (NumPy's protocols ``__array_ufunc__``
-and ``__array_function__``, NEP 13 and NEP 18).
+It works for libraries whose functions dispatch on their arguments (NumPy's protocols
+``__array_ufunc__`` and ``__array_function__``, NEP 13 and NEP 18).
 """
 
 from __future__ import annotations
@@ -25,44 +25,44 @@ from typing import Any
 from backprop_xp.backend.arrays import Namespace
 
 _CREATION = {"arange", "asarray", "empty", "eye", "full", "linspace", "ones", "zeros"}
-"""Functions that may have no array among their arguments that could be asked."""
+"""Functions that may have no array among their arguments to dispatch on."""
 
 _STATIC = {"device", "dtype", "flags", "itemsize", "nbytes", "ndim", "shape", "size", "strides"}
 _VIEWS = {"T", "mT"}
 
 
 class NotRecordable(TypeError):
-    """What is done follows from the numbers in an array, or cannot be written down."""
+    """An operation that depends on the numbers in an array, or cannot be recorded."""
 
 
 def record(
-    function_on: Callable[[Namespace], Callable[..., Any]], given: tuple[Any, ...], xp: Namespace
+    function_on: Callable[[Namespace], Callable[..., Any]], args: tuple[Any, ...], xp: Namespace
 ) -> tuple[Callable[..., Any], Any]:
     """Run a function once; return it as a straight line of calls, and its result.
 
     Parameters
     ----------
     function_on : callable ``(xp) -> function``
-        Makes the function for a namespace. It must be pure, but for arrays that it consumes.
-    given : tuple
-        Its arguments: arrays and numbers, in lists, tuples and named tuples as deep as need be.
-        A replay takes others of the same shapes, orders and types. What else there is, as None,
-        a bool or a dict, is taken as it is, for good.
+        Makes the function for a namespace. It must be pure, except for arrays that it consumes.
+    args : tuple
+        Its arguments: arrays and numbers, in lists, tuples and named tuples, nested to any depth.
+        A replay accepts others of the same shapes, orders and types. Other arguments, such as
+        None, a bool or a dict, become constants.
     xp : namespace
         NumPy's, or `backprop_xp.backend.fast_numpy.fast_namespace` of it.
 
     Returns
     -------
     replay : callable
-        Takes and returns what the function does; ``replay.source`` is its text.
+        The recorded function, with the same arguments and results; ``replay.source`` is its text.
     result
-        What the function returned this time.
+        The result of this run.
 
     Raises
     ------
     NotRecordable
-        Where it can be seen that it cannot be recorded; or whatever else the function raises when
-        it is handed arrays of a strange type. Those that it consumes may have been changed by then.
+        If the function cannot be recorded. It may also raise other errors because of the type of
+        the arrays. Arrays that it consumes may have been changed by then.
 
     Examples
     --------
@@ -73,8 +73,8 @@ def record(
     >>> replay(np.asarray([0.0, 9.0]))
     array([0.5       , 0.99987661])
     >>> print(replay.source)
-    def replay(*given):
-        (a1,) = given
+    def replay(*args):
+        (a1,) = args
         a2 = number * a1
         a3 = tanh(a2); del a2
         a4 = number * a3; del a3
@@ -82,17 +82,17 @@ def record(
         return a5
     """
     lines = _Lines(xp)
-    inputs, pattern = lines.take(given)
+    inputs, pattern = lines.take(args)
     result = function_on(_Namespace(lines, xp))(*inputs)
     return lines.replay(pattern, result), _plain(result)
 
 
 class _Lines:
-    """What was written down so far, and the things that it names."""
+    """The lines recorded so far, and the constants that they name."""
 
     def __init__(self, xp: Namespace) -> None:
         self._lines: list[str] = []
-        self._things: dict[str, Any] = {"given": None, "replay": None, "slice": slice, "abs": abs}
+        self._constants: dict[str, Any] = {"args": None, "replay": None, "slice": slice, "abs": abs}
         self._names: dict[int, str] = {}
         self._numbers: dict[Any, Any] = {}
         self._count = 0
@@ -100,13 +100,13 @@ class _Lines:
         self._array = type(xp.asarray(0.0))
 
     def take(self, tree: Any) -> tuple[Any, str]:
-        """Return arguments that write down what is done with them, and the names they go by."""
+        """Return arguments that record the operations on them, and their names."""
         if isinstance(tree, (list, tuple)):
             parts = [self.take(part) for part in tree]
             return _like(tree, [part for part, _ in parts]), _tuple(name for _, name in parts)
         if isinstance(tree, (self._array, Number)) and not isinstance(tree, bool):
-            taken = self._new(tree)
-            return taken, taken.name
+            recorded = self._new(tree)
+            return recorded, recorded.name
         return tree, "_"
 
     def _new(self, value: Any) -> _Recorded:
@@ -114,90 +114,90 @@ class _Lines:
         return _Recorded(self, f"a{self._count}", value)
 
     def text(self, value: Any, beside: Any = None) -> str:
-        """Return how a value is written; ``beside`` is the other operand, where there is one."""
+        """Return the text of a value; ``beside`` is the other operand, if there is one."""
         if isinstance(value, _Recorded):
             return value.name
         if type(value) is list:
             return f"[{', '.join(map(self.text, value))}]"
         if type(value) is tuple:
             return _tuple(map(self.text, value))
-        if isinstance(value, tuple):  # a named one
+        if isinstance(value, tuple):  # a named tuple
             return self.text(type(value)) + _tuple(map(self.text, value))
         if isinstance(value, slice):
             return "slice" + _tuple(map(self.text, (value.start, value.stop, value.step)))
         if value is None or type(value) in (bool, int):
             return f"({value!r})"  # (-1) ** n is not -1 ** n
         if type(value) is float and isinstance(beside, self._array) and beside.dtype.kind == "f":
-            # As an array of shape () NumPy need not look for its type: half the time of the call.
+            # For an array of shape () NumPy need not find a type: half the time of the call.
             key = str(value), beside.dtype  # 0.0 equals -0.0
             if key not in self._numbers:
                 self._numbers[key] = self._asarray(value, dtype=beside.dtype)
             value = self._numbers[key]
-        return self._thing(value)
+        return self._constant(value)
 
-    def _thing(self, value: Any) -> str:
-        """Return the name of what is the same in every replay: a function, a type, a number."""
+    def _constant(self, value: Any) -> str:
+        """Return the name of a constant: a function, a type or a number."""
         if id(value) not in self._names:
             stem = re.sub(r"\W", "", getattr(value, "__name__", "number"))
             if keyword.iskeyword(stem) or _NAMES.fullmatch(stem) or not stem.isidentifier():
                 stem = f"function_{stem}"
             name = stem
-            while name in self._things:
-                name = f"{stem}_{len(self._things)}"
-            self._things[name], self._names[id(value)] = value, name
+            while name in self._constants:
+                name = f"{stem}_{len(self._constants)}"
+            self._constants[name], self._names[id(value)] = value, name
         return self._names[id(value)]
 
     def operation(self, left: Any, sign: str, right: Any) -> str:
         """Return the text of an operation on two values."""
-        # A square is made in another way than a power by a number in an array.
+        # NumPy computes x**2 in another way if the exponent is an array.
         values = (None, None) if "**" in sign else (_plain(left), _plain(right))
         return f"{self.text(left, values[1])} {sign} {self.text(right, values[0])}"
 
     def call(
         self,
         function: Any,
-        given: tuple[Any, ...],
+        args: tuple[Any, ...],
         options: dict[str, Any],
         name: str = "",
         changes: bool = False,
     ) -> Any:
-        """Call a function and write it down; ``changes`` where its result is one of its arrays."""
-        value = function(*_plain(given), **_plain(options))
-        texts = [*map(self.text, given), *(f"{key}={self.text(v)}" for key, v in options.items())]
-        text = f"{name or self._thing(function)}({', '.join(texts)})"
+        """Call a function and record it; ``changes`` if it writes its result into an argument."""
+        value = function(*_plain(args), **_plain(options))
+        texts = [*map(self.text, args), *(f"{key}={self.text(v)}" for key, v in options.items())]
+        text = f"{name or self._constant(function)}({', '.join(texts)})"
         return self.made(text, None if changes else value)
 
     def made(self, text: str, value: Any) -> Any:
-        """Write down an expression, and return what stands for its value, if it has one."""
+        """Record an expression, and return an array that records operations on its value."""
         if value is None:
             self._lines.append(text)
             return None
         if type(value) not in (int, float) and not hasattr(value, "dtype"):
-            raise NotRecordable(f"a {type(value).__name__} was made of an array")
+            raise NotRecordable(f"an array was converted to {type(value).__name__}")
         result = self._new(value)
         self._lines.append(f"{result.name} = {text}")
         return result
 
     def is_array(self, value: Any) -> bool:
-        """Say whether a value can be changed in place."""
+        """Return whether a value can be changed in place."""
         return isinstance(value, self._array)
 
     def replay(self, pattern: str, result: Any) -> Any:
-        """Return a function that does what was written down."""
+        """Return a function that makes the recorded calls."""
         last = f"return {self.text(result)}"
-        kept = set(_NAMES.findall(last)) | set(_NAMES.findall(pattern))
+        used_later = set(_NAMES.findall(last)) | set(_NAMES.findall(pattern))
         lines = [last]
-        for line in reversed(self._lines):  # an array goes when it has been used for the last time
-            done = sorted(set(_NAMES.findall(line)) - kept)
-            kept.update(done)
-            lines.append(f"{line}; del {', '.join(done)}" if done else line)
-        body = "".join(f"    {line}\n" for line in [f"{pattern} = given", *reversed(lines)])
-        source = f"def replay(*given):\n{body}"
-        space = dict(self._things)
-        # No text from outside comes in: names are made here or are those of functions, without all
-        # but letters, and of values only whole numbers are written out.
-        exec(compile(source, "<recording>", "exec"), space)
-        replay: Any = space["replay"]
+        for line in reversed(self._lines):  # an array is freed after its last use
+            unused = sorted(set(_NAMES.findall(line)) - used_later)
+            used_later.update(unused)
+            lines.append(f"{line}; del {', '.join(unused)}" if unused else line)
+        body = "".join(f"    {line}\n" for line in [f"{pattern} = args", *reversed(lines)])
+        source = f"def replay(*args):\n{body}"
+        scope = dict(self._constants)
+        # The source contains no text from outside: names are generated here or taken from the
+        # word characters of function names, and of values only int, bool and None are written out.
+        exec(compile(source, "<recording>", "exec"), scope)
+        replay: Any = scope["replay"]
         replay.source = source.rstrip("\n")
         return replay
 
@@ -206,7 +206,7 @@ _NAMES = re.compile(r"\ba\d+\b")
 
 
 class _Namespace:
-    """A namespace whose new arrays write down what is done with them, too."""
+    """A namespace whose new arrays are recorded too."""
 
     def __init__(self, lines: _Lines, xp: Namespace) -> None:
         self._lines, self._xp = lines, xp
@@ -215,43 +215,43 @@ class _Namespace:
     def __getattr__(self, name: str) -> Any:
         function = getattr(self._xp, name)
         if name in _CREATION:
-            return lambda *given, **options: self._lines.call(function, given, options)
+            return lambda *args, **options: self._lines.call(function, args, options)
         return function
 
 
 class _Recorded:
-    """An array, or a number, that writes down what is done with it."""
+    """An array, or a number, that records the operations on it."""
 
-    __slots__ = ("T", "lines", "mT", "name", "value")  # nothing else of an array can be set
+    __slots__ = ("T", "lines", "mT", "name", "value")  # no other attribute can be set
     __iter__ = __contains__ = None
 
     def __init__(self, lines: _Lines, name: str, value: Any) -> None:
         self.lines, self.name, self.value = lines, name, value
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *given: Any, **options: Any) -> Any:
+    def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **options: Any) -> Any:
         function, name = getattr(ufunc, method), self.lines.text(ufunc)
         if method != "__call__":
             name += f".{method}"
         if out := options.pop("out", None):
             [target] = out if len(out) == 1 else [None]
             if options or method != "__call__" or not isinstance(target, _Recorded):
-                raise NotRecordable("a result was put where that cannot be written down")
-            self.lines.call(function, (*given, target), {}, name, changes=True)
+                raise NotRecordable("a result was written to an array that cannot be recorded")
+            self.lines.call(function, (*args, target), {}, name, changes=True)
             return target
         if method == "reduce" and options.keys() == {"axis", "dtype", "keepdims"}:
-            # Options take NumPy less time where they are told by their places.
-            given = (*given, options["axis"], options["dtype"], None, options["keepdims"])
+            # NumPy reads positional arguments faster.
+            args = (*args, options["axis"], options["dtype"], None, options["keepdims"])
             options = {}
-        return self.lines.call(function, given, options, name)
+        return self.lines.call(function, args, options, name)
 
-    def __array_function__(self, function: Any, types: Any, given: Any, options: Any) -> Any:
-        return self.lines.call(function, given, options)
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        return self.lines.call(function, args, options)
 
-    def __array__(self, *given: Any, **options: Any) -> Any:
-        raise NotRecordable("the numbers of an array were asked for")
+    def __array__(self, *args: Any, **options: Any) -> Any:
+        raise NotRecordable("the numbers of an array were read")
 
     def __bool__(self) -> bool:
-        raise NotRecordable("a choice was made by the numbers of an array")
+        raise NotRecordable("a condition depends on the numbers of an array")
 
     def __len__(self) -> int:
         return len(self.value)
@@ -267,12 +267,12 @@ class _Recorded:
             return value
         if name in _VIEWS:
             view = self.lines.made(f"{self.name}.{name}", value)
-            setattr(self, name, view)  # it shows all changes, so it need not be made again
+            setattr(self, name, view)  # a view shows all changes, so one is enough
             return view
         if not callable(value):
-            raise NotRecordable(f"an array was asked for its {name}")
-        place = f"{self.name}.{name}"
-        return lambda *given, **options: self.lines.call(value, given, options, place)
+            raise NotRecordable(f"the attribute {name!r} of an array was read")
+        method = f"{self.name}.{name}"
+        return lambda *args, **options: self.lines.call(value, args, options, method)
 
 
 def _operator(name: str, sign: str, *, reflected: bool = False) -> Any:
@@ -287,11 +287,11 @@ def _operator(name: str, sign: str, *, reflected: bool = False) -> Any:
 
 
 def _operator_in_place(name: str, sign: str) -> Any:
-    function, anew = getattr(operator, name), _operator(name.replace("i", "", 1), sign)
+    function, replace = getattr(operator, name), _operator(name.replace("i", "", 1), sign)
 
     def method(self: _Recorded, other: Any) -> Any:
         if not self.lines.is_array(self.value):  # a number cannot be changed, only replaced
-            return anew(self, other)
+            return replace(self, other)
         function(self.value, _plain(other))
         self.lines.made(self.lines.operation(self, f"{sign}=", other), None)
         return self
@@ -319,7 +319,7 @@ for _name, _sign in {"neg": "-", "pos": "+", "invert": "~", "abs": "abs"}.items(
 
 
 def _plain(tree: Any) -> Any:
-    """Return a tree with the arrays themselves."""
+    """Return a tree with the arrays and numbers themselves."""
     if isinstance(tree, _Recorded):
         return tree.value
     if isinstance(tree, (list, tuple)):
@@ -332,7 +332,7 @@ def _plain(tree: Any) -> Any:
 
 
 def _like(tree: Any, parts: list[Any]) -> Any:
-    """Return parts in a list, a tuple or a named tuple, as ``tree`` is."""
+    """Return parts as a list, tuple or named tuple: the type of ``tree``."""
     return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
 
 

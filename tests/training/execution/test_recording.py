@@ -1,4 +1,4 @@
-"""A recorded function does what the function does, to the last bit, or is refused."""
+"""A recorded function does the same as the function, to the last bit, or raises an error."""
 
 import operator
 import re
@@ -85,7 +85,7 @@ def flat(tree):
 
 
 def same(one, other):
-    """Say whether two results are of the same shape, types and bits."""
+    """Return whether two results have the same shape, types and bits."""
     assert type(one) is type(other)
     if isinstance(one, (list, tuple)):
         assert len(one) == len(other)
@@ -139,7 +139,7 @@ def test_numbers_of_numpy_are_taken_anew_as_well(number):
     assert same(replay(Y, number(7)), function_on(np)(Y, number(7)))
 
 
-def given(x):
+def args(x):
     return np.tanh(x)
 
 
@@ -147,9 +147,9 @@ def a1(x):
     return x + 1.0
 
 
-@pytest.mark.parametrize("function", [given, a1, lambda x: x * 2.0])
+@pytest.mark.parametrize("function", [args, a1, lambda x: x * 2.0])
 def test_a_function_may_have_any_name(function):
-    class Odd:  # as NumPy's functions do, it asks its argument
+    class Odd:  # it dispatches on its argument, as NumPy's functions do
         __name__ = function.__name__
 
         def __call__(self, x):
@@ -246,13 +246,13 @@ def test_what_depends_on_the_numbers_in_an_array_is_refused(what):
 
 
 def test_a_result_of_two_arrays_in_place_is_refused():
-    with pytest.raises(NotRecordable, match="cannot be written down"):
+    with pytest.raises(NotRecordable, match="cannot be recorded"):
         record(lambda xp: lambda x, y, z: np.modf(x, out=(y, z)), (X, Y.copy(), Y.copy()), np)
 
 
 @pytest.mark.parametrize("change", [operator.iadd, lambda kept, x: np.add(kept, x, out=kept)])
 def test_a_change_of_an_array_from_outside_is_refused(change):
     kept = np.zeros(4)
-    with pytest.raises(NotRecordable, match="cannot be written down"):
+    with pytest.raises(NotRecordable, match="cannot be recorded"):
         record(lambda xp: lambda x: change(kept, x[0, ...]), (X,), np)
     assert not kept.any()
