@@ -69,12 +69,6 @@ def encode_labels(
 def class_labels(y: Array, what: str) -> Array:
     """Return the targets of a file as labels, integers or text of shape (n,).
 
-    Parameters
-    ----------
-    y : array, shape (n,) or (n, 1)
-    what : str
-        The name of the targets in error messages.
-
     Raises
     ------
     DataError
@@ -109,12 +103,6 @@ def class_labels(y: Array, what: str) -> Array:
 
 def regression_targets(y: Array, what: str) -> Array:
     """Return the targets of a file as numbers, float64 of shape (n, n_outputs).
-
-    Parameters
-    ----------
-    y : array, shape (n,) or (n, n_outputs)
-    what : str
-        The name of the targets in error messages.
 
     Raises
     ------

@@ -68,24 +68,11 @@ def stratified_split(
 
 
 def random_split(n: int, fractions: Sequence[float], seed: int) -> tuple[Array, ...]:
-    """Split ``n`` rows at random.
-
-    Parameters
-    ----------
-    n : int
-        The number of rows.
-    fractions, seed
-        As for `stratified_split`.
-
-    Returns
-    -------
-    tuple of array, each of shape (n_split,), int64
-        The rows of each split, in ascending order; every row is in exactly one split.
+    """Split ``n`` rows at random, as `stratified_split` does for a single class.
 
     Raises
     ------
     ConfigurationError
-        If a fraction is negative, or the fractions do not add up to 1.
     DataError
         If there are fewer rows than splits.
 

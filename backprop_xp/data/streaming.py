@@ -89,7 +89,7 @@ class StreamedData(NamedTuple):
             chunks = shuffled_chunks(seed, epoch, self.n, size)
         else:
             rows = np.asarray(order)
-            chunks = (rows[part] for part in _slices(rows.shape[0], size))
+            chunks = (rows[chunk] for chunk in _slices(rows.shape[0], size))
         for chunk in chunks:
             ascending = np.argsort(chunk)
             yield chunk[ascending], np.argsort(ascending)
@@ -209,16 +209,16 @@ def shuffled_chunks(seed: int, epoch: int, n: int, size: int) -> Iterator[Array]
     """
     rng = random.generator(seed, random.SHUFFLE, epoch)
     block = max(1, size // BLOCKS)
-    rows, parts = 0, []
+    n_rows, blocks = 0, []
     for start in (rng.permutation(-(-n // block)) * block).tolist():
-        parts.append(np.arange(start, min(start + block, n)))
-        rows += parts[-1].size
-        if rows >= size:
-            gathered = np.concatenate(parts)
+        blocks.append(np.arange(start, min(start + block, n)))
+        n_rows += blocks[-1].size
+        if n_rows >= size:
+            gathered = np.concatenate(blocks)
             yield rng.permutation(gathered[:size])
-            rows, parts = rows - size, [gathered[size:]]
-    if rows:
-        yield rng.permutation(np.concatenate(parts))
+            n_rows, blocks = n_rows - size, [gathered[size:]]
+    if n_rows:
+        yield rng.permutation(np.concatenate(blocks))
 
 
 def _rows_in_chunk(x: MemoryMap, dtype: str, chunk_bytes: int) -> int:

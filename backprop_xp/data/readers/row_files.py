@@ -39,20 +39,13 @@ class Rows(NamedTuple):
     def targets(
         self, task: str, classes: Sequence[str] | None = None
     ) -> tuple[Array, tuple[str, ...] | None]:
-        """Convert ``y`` to targets.
+        """Convert ``y`` to targets, and return them with the classes (None for regression).
 
         Parameters
         ----------
         task : {"classification", "regression"}
         classes : sequence of str, optional
             The classes of a trained network; by default those of ``y``.
-
-        Returns
-        -------
-        targets : array
-            As in `backprop_xp.data.dataset.Split`.
-        classes : tuple of str or None
-            None for regression.
 
         Raises
         ------
