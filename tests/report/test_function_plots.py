@@ -40,7 +40,7 @@ def test_the_dashed_curve_is_the_slope_of_the_solid_one(kind, name):
     (x, y), (at, slope) = curve(axes, BLUE), curve(axes, VERMILION)
     assert np.array_equal(x, at)
     inside = np.abs(slope) < 3.0
-    inside[1:-1] &= np.abs(slope[2:] - slope[:-2]) < 0.2  # a difference across a jump is neither
+    inside[1:-1] &= np.abs(slope[2:] - slope[:-2]) < 0.1  # a difference across a jump is neither
     inside[[0, -1]] = False
     inside &= np.abs(np.gradient(y, x)) < 10.0  # the jump of the step function
     assert inside.sum() > 250
