@@ -84,22 +84,7 @@ def main(args: list[str] | None = None) -> NoReturn:
 def _run(args: list[str]) -> int:
     """Run the command line and return its exit code, after the output is flushed."""
     try:
-        try:
-            code = _call(args)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            _show_traceback(args)
-            print_error(
-                "system",
-                f"the operating system reported an error: {error}",
-                "check for a full disk, and for a file or folder that was removed",
-                as_json="--json" in args,
-            )
-            code = UNEXPECTED
-            sys.stdout.flush()
-        return code
+        return _call(args)
     except OSError:
         # The reader of the output is gone ('| head'), or accepts no more: nothing can be printed,
         # and the rest of the buffer must not fail again when the interpreter exits.
@@ -115,23 +100,31 @@ def _show_traceback(args: list[str]) -> None:
 def _call(args: list[str]) -> int:
     def fail(code: int, kind: str, message: str, hint: str | None = None) -> int:
         print_error(kind, message, hint, as_json="--json" in args)
+        sys.stdout.flush()
         return code
 
     try:
         result: Any = cli.main(args or ["--help"], prog_name="backprop-xp", standalone_mode=False)
+        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "backprop-xp"
         return fail(USAGE, "usage", error.format_message(), f"'{where} --help' shows the options")
-    except click.exceptions.Exit as error:
-        return error.exit_code
     except (KeyboardInterrupt, click.Abort, EOFError) as error:
         cause = error.__cause__ or error  # click wraps the error in its own Abort
         terminated = _is_terminated(cause)
         code, what = (TERMINATED, "terminated") if terminated else (INTERRUPTED, "interrupted")
         return fail(code, what, str(cause) or what, getattr(cause, "hint", None))
-    except OSError:
+    except BrokenPipeError:
         raise
+    except OSError as error:
+        _show_traceback(args)
+        return fail(
+            UNEXPECTED,
+            "system",
+            f"the operating system reported an error: {error}",
+            "check for a full disk, and for a file or folder that was removed",
+        )
     except BackpropError as error:
         _show_traceback(args)
         return fail(error.exit_code, error.kind, error.message, error.hint)

@@ -6,25 +6,21 @@ from typing import Any
 
 import click
 
-from backprop_xp.cli.options import model_options, open_model, option, output_options
+from backprop_xp.cli.options import add_options, model_options, open_model, option, output_options
 from backprop_xp.cli.output import Output
 
-
-def data_arguments(command: Any) -> Any:
-    """Add the model, the data, and the split of the data."""
-    for add in (
-        option(
-            "--split",
-            default="test",
-            show_default=True,
-            type=click.Choice(["train", "validation", "test"]),
-            help="The split of a data set that has splits.",
-        ),
-        click.argument("data"),
-        click.argument("model"),
-    ):
-        command = add(command)
-    return command
+data_arguments = add_options(
+    click.argument("model"),
+    click.argument("data"),
+    option(
+        "--split",
+        default="test",
+        show_default=True,
+        type=click.Choice(["train", "validation", "test"]),
+        help="The split of a data set that has splits.",
+    ),
+)
+"""The model, the data, and the split of the data."""
 
 
 @click.command()
@@ -32,20 +28,13 @@ def data_arguments(command: Any) -> Any:
 @model_options
 @output_options
 def command(
-    model: str,
-    data: str,
-    split: str,
-    data_dir: str | None,
-    label: str | None,
-    device: str,
-    backend: str | None,
-    console: Output,
+    model: str, data: str, device: str, backend: str | None, console: Output, **data_options: Any
 ) -> None:
     """Measure MODEL (a model.safetensors) on DATA, as described for 'train'."""
     from backprop_xp.runs.run import read_rows
 
     loaded = open_model(model, device, backend, console)
-    inputs, targets = read_rows(loaded, data, split=split, data_dir=data_dir, label=label)
+    inputs, targets = read_rows(loaded, data, **data_options)
     measured = loaded.evaluate(inputs, targets)
     placed = {"backend": loaded.placement.backend, "device": loaded.placement.name}
     console.result({"model": model, "data": data, **placed, **measured})

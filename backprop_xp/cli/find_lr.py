@@ -24,10 +24,6 @@ _SHOWN = 16  # lines of the curve
 _WIDTH = 40  # characters of the loss at the start
 
 
-def _settings_options(command: Any) -> Any:
-    return settings_options(command, but=LEARNING_RATE_AND_STOPPING)
-
-
 @click.command(
     epilog="Every setting can also be given by BACKPROP_XP_ and its name in the environment."
 )
@@ -35,7 +31,7 @@ def _settings_options(command: Any) -> Any:
 @click.option("--low", type=float, default=LOW, show_default=True, help="First learning rate.")
 @click.option("--high", type=float, default=HIGH, show_default=True, help="Last learning rate.")
 @click.option("--steps", type=int, default=STEPS, show_default=True, help="Steps between them.")
-@_settings_options
+@settings_options(but=LEARNING_RATE_AND_STOPPING)
 @device_options
 @config_option
 @output_options
@@ -64,16 +60,9 @@ def command(
     console.note(f"seed: {run.settings.seed}")
     finding = run.find_learning_rate(low=low, high=high, steps=steps)
     used = dataclasses.asdict(run.settings)
-    console.result(
-        {
-            "settings": {
-                name: value
-                for name, value in used.items()
-                if name not in LEARNING_RATE_AND_STOPPING
-            },
-            **finding._asdict(),
-        }
-    )
+    for name in LEARNING_RATE_AND_STOPPING:
+        del used[name]
+    console.result({"settings": used, **finding._asdict()})
     if not console.json:
         for line in _curve(finding):
             console.note(line)

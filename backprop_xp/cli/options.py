@@ -45,7 +45,7 @@ def option(*declarations: str, **attributes: Any) -> Callable[[Command], Command
     return click.option(*declarations, **attributes)
 
 
-def _add(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+def add_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Return a decorator that adds options, which ``--help`` lists in this order."""
 
     def add(command: Command) -> Command:
@@ -56,7 +56,7 @@ def _add(*options: Callable[[Command], Command]) -> Callable[[Command], Command]
     return add
 
 
-device_options = _add(
+device_options = add_options(
     option(
         "--device",
         default="auto",
@@ -72,12 +72,9 @@ device_options = _add(
 )
 
 data_dir_option = option("--data-dir", metavar="DIR", help="Folder of the MNIST files.")
+label_option = option("--label", metavar="COLUMN", help="The label column of a .csv.")
 
-model_options = _add(
-    data_dir_option,
-    option("--label", metavar="COLUMN", help="The label column of a .csv."),
-    device_options,
-)
+model_options = add_options(data_dir_option, label_option, device_options)
 """The options of commands that use a trained model on a data set."""
 
 
@@ -88,7 +85,7 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_output(*args: Any, json: bool, quiet: bool, debug: bool, **values: Any) -> Any:
         return command(*args, console=Output(json, quiet), **values)
 
-    add = _add(
+    add = add_options(
         click.option("--json", is_flag=True, help="Print exactly one JSON object on stdout."),
         click.option("--quiet", is_flag=True, help="Print only results and errors."),
         click.option("--debug", is_flag=True, help="Show the traceback of an error."),

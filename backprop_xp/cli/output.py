@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from backprop_xp.formatting import json_safe
+
+if TYPE_CHECKING:
+    from backprop_xp.training.state import TrainState
 
 SCHEMA_VERSION = 1
 
@@ -62,6 +65,36 @@ class Output:
         if not self.quiet:
             say(text)
 
+    @contextlib.contextmanager
+    def progress(self, epochs: int) -> Iterator[Callable[[TrainState], None]]:
+        """Show the progress of training: a bar on a terminal, a line for each epoch elsewhere.
+
+        Yields a function that shows the last epoch of a state; it does nothing with ``--quiet``.
+        """
+        if self.quiet:
+            yield lambda state: None
+        elif not sys.stderr.isatty():
+            yield lambda state: say(
+                f"epoch {state.history[-1]['epoch']}/{epochs}  {_describe(state.history[-1])}"
+            )
+        else:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+            from rich.progress import TimeRemainingColumn as TimeLeft
+
+            with Progress(
+                TextColumn("epoch"),
+                MofNCompleteColumn(),
+                BarColumn(),
+                TimeLeft(),
+                TextColumn("{task.description}"),
+                console=Console(stderr=True),
+            ) as bar:
+                task = bar.add_task("", total=epochs)
+                yield lambda state: bar.update(
+                    task, advance=1, description=_describe(state.history[-1])
+                )
+
 
 def print_error(kind: str, message: str, hint: str | None, *, as_json: bool) -> None:
     """Print an error on stderr, and with ``--json`` as the JSON object on stdout as well."""
@@ -80,61 +113,6 @@ def _dump(fields: dict[str, Any]) -> None:
 def say(text: str) -> None:
     """Print a line on stderr."""
     print(text, file=sys.stderr, flush=True)
-
-
-class Progress:
-    """The progress of training: a bar on a terminal, a plain line for each epoch elsewhere.
-
-    Parameters
-    ----------
-    epochs : int
-    quiet : bool
-        Print nothing.
-    """
-
-    def __init__(self, epochs: int, *, quiet: bool) -> None:
-        self.epochs = epochs
-        self.quiet = quiet
-        self._advance: Callable[[str], object] | None = None
-        self._bar: Any = None
-
-    def __enter__(self) -> Self:
-        if not self.quiet and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-            from rich.progress import TimeRemainingColumn as TimeLeft
-
-            self._bar = Progress(
-                TextColumn("epoch"),
-                MofNCompleteColumn(),
-                BarColumn(),
-                TimeLeft(),
-                TextColumn("{task.description}"),
-                console=Console(stderr=True),
-            )
-            task = self._bar.add_task("", total=self.epochs)
-            self._advance = lambda text: self._bar.update(task, advance=1, description=text)
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def epoch(self, record: dict[str, Any]) -> None:
-        """Print a finished epoch, from its record in the history."""
-        if self.quiet:
-            return
-        text = _describe(record)
-        if self._advance is not None:
-            self._advance(text)
-        else:
-            say(f"epoch {record['epoch']}/{self.epochs}  {text}")
 
 
 def _describe(record: dict[str, Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from backprop_xp.cli.evaluate import data_arguments
@@ -17,19 +19,17 @@ from backprop_xp.cli.output import Output
 def command(
     model: str,
     data: str,
-    split: str,
-    data_dir: str | None,
-    label: str | None,
     outputs: bool,
     device: str,
     backend: str | None,
     console: Output,
+    **data_options: Any,
 ) -> None:
     """Predict each row of DATA with MODEL, one line for each; a regression prints numbers."""
     from backprop_xp.runs.run import read_rows
 
     loaded = open_model(model, device, backend, console)
-    inputs, _ = read_rows(loaded, data, split=split, data_dir=data_dir, label=label, labeled=False)
+    inputs, _ = read_rows(loaded, data, labeled=False, **data_options)
     values = loaded.outputs(inputs)
     predictions, rows = loaded.names(values), values.tolist()
     console.result(

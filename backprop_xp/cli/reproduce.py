@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from backprop_xp.cli.options import data_dir_option, device_options, output_options, use_device
-from backprop_xp.cli.output import Output, Progress
+from backprop_xp.cli.output import Output
 from backprop_xp.errors import ConfigurationError
 
 
@@ -54,10 +54,8 @@ def command(
     started = time.perf_counter()
     if experiment.epochs:
         placement = use_device(device, backend, console)
-        with Progress(experiment.epochs, quiet=console.quiet) as progress:
-            outcome = experiment.run(
-                data_dir, placement, lambda state: progress.epoch(state.history[-1])
-            )
+        with console.progress(experiment.epochs) as on_epoch:
+            outcome = experiment.run(data_dir, placement, on_epoch)
     else:
         outcome = experiment.run(data_dir)
     seconds = time.perf_counter() - started

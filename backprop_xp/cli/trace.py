@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -44,8 +44,6 @@ def command(
     data: str | None,
     sample: tuple[int, ...] | None,
     split: str | None,
-    label: str | None,
-    data_dir: str | None,
     optimizer: str | None,
     learning_rate: float | None,
     latex: bool,
@@ -53,6 +51,7 @@ def command(
     device: str,
     backend: str | None,
     console: Output,
+    **data_options: Any,
 ) -> None:
     """Compute one training step and show every number of it.
 
@@ -86,10 +85,9 @@ def command(
             data,
             (0,) if sample is None else sample,
             split=split,
-            data_dir=data_dir,
-            label=label,
             optimizer=optimizer,
             learning_rate=learning_rate,
+            **data_options,
         )
     else:
         trace = _of_example(source, optimizer, learning_rate, device, backend, console)

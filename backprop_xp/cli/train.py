@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backprop_xp.cli.options import device_options, output_options
-from backprop_xp.cli.output import Output, Progress
+from backprop_xp.cli.output import Output
 from backprop_xp.cli.settings import config_option, settings_options, show_settings
 from backprop_xp.runs.settings import RunSettings
 from backprop_xp.version import __version__
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     epilog="Every option can also be set by BACKPROP_XP_ and its name in the environment."
 )
 @click.argument("data", default="digits", envvar="BACKPROP_XP_DATA")
-@settings_options
+@settings_options()
 @device_options
 @config_option
 @click.option("--print-config", is_flag=True, help="Print each setting with its source and exit.")
@@ -62,13 +62,8 @@ def command(
         run = prepare_run(settings)
         console.note(run.placement.note)
         console.note(f"seed: {run.settings.seed}")
-        with Progress(settings.epochs, quiet=console.quiet) as progress:
-            trained = train(
-                run,
-                folder,
-                doctor=doctor,
-                on_epoch=lambda state: progress.epoch(state.history[-1]),
-            )
+        with console.progress(settings.epochs) as on_epoch:
+            trained = train(run, folder, doctor=doctor, on_epoch=on_epoch)
     _report(run, trained, folder, console)
 
 

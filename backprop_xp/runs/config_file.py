@@ -90,15 +90,13 @@ def read_toml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
         ) from error
     try:
         return tomllib.loads(content.decode())
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        fault = str(error)
+        if isinstance(error, UnicodeDecodeError):
+            line = content.count(b"\n", 0, error.start) + 1
+            fault = f"line {line} is not encoded as UTF-8"
         raise ConfigurationError(
-            f"the {what} {path} is not valid TOML: line {line} is not encoded as UTF-8",
-            "fix that line",
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(
-            f"the {what} {path} is not valid TOML: {error}", "fix that line"
+            f"the {what} {path} is not valid TOML: {fault}", "fix that line"
         ) from error
 
 

@@ -7,14 +7,11 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.files import atomic_write
 from backprop_xp.formatting import json_safe
-from backprop_xp.models.model import Model
-from backprop_xp.models.model_file import save_model
 from backprop_xp.runs.config_file import as_toml
 from backprop_xp.runs.settings import RunSettings
 
@@ -74,12 +71,7 @@ class RunFolder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._epochs is None:
             self._remove_created_folders()
 
@@ -116,10 +108,6 @@ class RunFolder:
                 f"{self.path / HISTORY} cannot be written: {error.strerror or error}",
                 "make space, or name another folder with --out",
             ) from error
-
-    def write_model(self, model: Model) -> None:
-        """Write the model."""
-        save_model(model, self.model)
 
     def write_outcome(self, outcome: dict[str, Any]) -> None:
         """Write the outcome, from `backprop_xp.runs.outcome.outcome_of`."""

@@ -88,13 +88,10 @@ def read_run(path: str | os.PathLike[str]) -> StoredRun:
             problems.append(f"{folder / name} cannot be read: {error}")
         return default
 
-    def settings(path: Path) -> RunSettings:
-        return RunSettings(**read_settings(path))
-
     run = StoredRun(
         path=folder,
         name=folder.resolve().name,
-        settings=read(CONFIG, settings, None),
+        settings=read(CONFIG, lambda file: RunSettings(**read_settings(file)), None),
         history=read(HISTORY, lambda file: _history(file, problems), []),
         outcome=read(OUTCOME, _outcome, {}),
         model=read(MODEL, load_model, None),

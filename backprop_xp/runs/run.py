@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from backprop_xp.backend import random
 from backprop_xp.backend.devices import Placement, select_device
-from backprop_xp.data.dataset import Dataset, Split
+from backprop_xp.data.dataset import Dataset
 from backprop_xp.data.scaling import Scaling, scaling_for
 from backprop_xp.data.sources import load_dataset, load_rows
 from backprop_xp.diagnosis.doctor import Finding, diagnose
@@ -54,10 +54,8 @@ class Run(NamedTuple):
         """
         return fit(
             self.network,
-            self._scaled(self.dataset.train),
-            None if self.dataset.validation is None else self._scaled(self.dataset.validation),
+            *self._scaled(),
             device=self.placement,
-            dtype=self.settings.dtype,
             on_epoch=on_epoch,
             image_shape=self.dataset.image_shape,
             **TrainingSettings.fields_of(self.settings),
@@ -65,12 +63,10 @@ class Run(NamedTuple):
 
     def diagnose(self, state: TrainState, *, diverged: bool = False) -> list[Finding]:
         """Look for common faults in the training run; see `backprop_xp.diagnose`."""
-        validation = self.dataset.validation
         return diagnose(
             self.network,
             state,
-            self._scaled(self.dataset.train),
-            None if validation is None else self._scaled(validation),
+            *self._scaled(),
             loss=self.settings.loss,
             diverged=diverged,
             classes=self.dataset.classes,
@@ -91,22 +87,23 @@ class Run(NamedTuple):
             As that function does.
         """
         settings = TrainingSettings.fields_of(self.settings)
+        for name in LEARNING_RATE_AND_STOPPING:
+            del settings[name]
         return find_learning_rate(
             self.network,
-            self._scaled(self.dataset.train),
+            self._scaled()[0],
             device=self.placement,
-            dtype=self.settings.dtype,
             image_shape=self.dataset.image_shape,
             **range_test,
-            **{
-                name: value
-                for name, value in settings.items()
-                if name not in LEARNING_RATE_AND_STOPPING
-            },
+            **settings,
         )
 
-    def _scaled(self, part: Split) -> tuple[Any, Any]:
-        return self.scaling.apply(part.inputs, self.settings.dtype), part.targets
+    def _scaled(self) -> list[Any]:
+        """Return the training data and the validation data as `fit` takes them."""
+        return [
+            part and (self.scaling.apply(part.inputs, self.settings.dtype), part.targets)
+            for part in (self.dataset.train, self.dataset.validation)
+        ]
 
     def model(self, state: TrainState) -> Model:
         """Return the model of a state of the training run."""

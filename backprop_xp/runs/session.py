@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from backprop_xp.diagnosis.doctor import Finding
 from backprop_xp.errors import DivergenceError
+from backprop_xp.models.model_file import save_model
 from backprop_xp.runs.folder import RunFolder
 from backprop_xp.runs.outcome import Measured, measure, outcome_of
 from backprop_xp.runs.run import Run
@@ -90,7 +91,7 @@ def train(
         raise
     if folder is not None:
         folder.append_history(run.settings, state.history)
-        folder.write_model(run.model(state))
+        save_model(run.model(state), folder.model)
     measured = measure(run, state)
     findings = run.diagnose(state) if doctor else None
     if folder is not None:
@@ -115,7 +116,7 @@ def _keep(
         status, hint = "diverged" if diverged else "interrupted", error.hint
         folder.append_history(run.settings, state.history)
         if state.epoch > 0:
-            folder.write_model(run.model(state))
+            save_model(run.model(state), folder.model)
             kept = f"the model of epoch {state.epoch} is in {folder.model}"
             error.hint = f"{hint}; {kept}" if hint else kept
         ending = {"status": status, "message": str(error), "hint": hint}

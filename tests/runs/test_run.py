@@ -17,6 +17,7 @@ from backprop_xp import (
     load_dataset,
     load_model,
     prepare_run,
+    save_model,
 )
 from backprop_xp.runs.config_file import as_toml, toml_value
 from backprop_xp.runs.folder import CONFIG, HISTORY, MODEL, RunFolder
@@ -176,7 +177,7 @@ def test_the_history_grows_by_the_epochs_that_are_new(tmp_path):
 def test_an_earlier_run_gives_way_with_the_first_record_and_not_before(tmp_path):
     with RunFolder(tmp_path) as folder:
         folder.append_history(RunSettings(seed=1), [{"epoch": 1}])
-        folder.write_model(small_model())
+        save_model(small_model(), folder.model)
     with RunFolder(tmp_path, overwrite=True) as folder:
         assert load_model(folder.model).seed == 0
         assert settings_of((tmp_path / CONFIG).read_text()).seed == 1
