@@ -36,8 +36,8 @@ def fast_namespace(xp: Namespace) -> Namespace:
     """
     if backend_name(xp) != "numpy" or hasattr(xp, "_fast"):
         return xp
-    short = types.ModuleType(xp.__name__)
-    vars(short).update(vars(xp), _fast=True)
+    fast = types.ModuleType(xp.__name__)
+    vars(fast).update(vars(xp), _fast=True)
 
     def reduction(ufunc: Any) -> Any:
         def reduce(x: Array, *, axis: Any = None, keepdims: bool = False) -> Array:
@@ -63,7 +63,7 @@ def fast_namespace(xp: Namespace) -> Namespace:
             return x.dot(y)
         return xp.matmul(x, y)
 
-    vars(short).update(
+    vars(fast).update(
         matmul=matmul,
         maximum=of_two(xp.maximum),
         minimum=of_two(xp.minimum),
@@ -73,4 +73,4 @@ def fast_namespace(xp: Namespace) -> Namespace:
         astype=lambda x, dtype, *, copy=True: x.astype(dtype, copy=copy),
         reshape=lambda x, shape, *, copy=None: x.reshape(shape, copy=copy),
     )
-    return short
+    return fast

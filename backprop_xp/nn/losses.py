@@ -32,22 +32,22 @@ class Loss(NamedTuple):
     value_and_gradient : callable ``(a, y, xp) -> (terms, dL/da)``
         The loss from the outputs ``a`` and the targets ``y``, for any output activation.
     fused : mapping of activation name to callable ``(z, a, y, xp) -> (terms, dL/dz)``
-        The stable form from the logits ``z``, for each activation that has one.
+        The fused form, from the weighted inputs ``z``, for each activation that has one.
     needs_probabilities : bool
-        True if outputs and targets must lie between 0 and 1.
+        Whether outputs and targets must be between 0 and 1.
     needs_positive : bool
-        True if outputs must be above 0 and targets at least 0.
+        Whether outputs must be above 0 and targets at least 0.
     derivative_formula : str
-        The derivative of the loss of one sample by one output, as text.
+        The derivative of the loss of one sample with respect to one output, as text.
     fused_formulas : mapping of activation name to str
-        The error δ of a fused form, as text.
+        The error δ of each fused form, as text.
     """
 
     name: str
     formula: str
     value_and_gradient: Callable[[Array, Array, Namespace], LossTerms]
-    fused: Mapping[str, Callable[[Array, Array, Array, Namespace], LossTerms]]
-    needs_probabilities: bool
+    fused: Mapping[str, Callable[[Array, Array, Array, Namespace], LossTerms]] = {}
+    needs_probabilities: bool = False
     needs_positive: bool = False
     derivative_formula: str = ""
     fused_formulas: Mapping[str, str] = {}
@@ -133,7 +133,23 @@ def _squared(
             difference *= 2.0 * scale
         return terms, difference
 
-    return Loss(name, formula, value_and_gradient, {}, False, derivative_formula=derivative_formula)
+    return Loss(name, formula, value_and_gradient, derivative_formula=derivative_formula)
+
+
+SQUARED_ERRORS = (
+    _squared("half_squared_error", 0.5, "½ Σ_j (a_j - y_j)²", "a_j - y_j", over_outputs=False),
+    _squared(
+        "mean_half_squared_error",
+        0.5,
+        "1/(2n) Σ_j (a_j - y_j)²",
+        "(a_j - y_j) / n",
+        over_outputs=True,
+    ),
+    _squared("squared_error", 1.0, "Σ_j (a_j - y_j)²", "2 (a_j - y_j)", over_outputs=False),
+    _squared(
+        "mean_squared_error", 1.0, "1/n Σ_j (a_j - y_j)²", "2 (a_j - y_j) / n", over_outputs=True
+    ),
+)
 
 
 # --- absolute errors: outliers affect them less than squared errors --------------------------
@@ -153,7 +169,12 @@ def _absolute(
         derivative -= xp.astype(difference < 0.0, a.dtype) * (below / n)
         return derivative * difference, derivative
 
-    return Loss(name, formula, value_and_gradient, {}, False, derivative_formula=derivative_formula)
+    return Loss(name, formula, value_and_gradient, derivative_formula=derivative_formula)
+
+
+MEAN_ABSOLUTE_ERROR = _absolute(
+    "mean_absolute_error", 1.0, 1.0, "1/n Σ_j |a_j - y_j|", "sign(a_j - y_j) / n"
+)
 
 
 def quantile(q: float) -> Loss:
@@ -219,10 +240,11 @@ def huber(delta: float = 1.0) -> Loss:
         "huber",
         f"1/n Σ_j [½ d² if |d| <= {delta:g} else {delta:g} (|d| - {0.5 * delta:g})], d = a_j - y_j",
         value_and_gradient,
-        {},
-        False,
         derivative_formula=f"max(-{delta:g}, min(a_j - y_j, {delta:g})) / n",
     )
+
+
+HUBER = huber()
 
 
 # --- cross-entropies ------------------------------------------------------------------------
@@ -247,6 +269,17 @@ def _binary_cross_entropy_of_sigmoid(z: Array, a: Array, y: Array, xp: Namespace
     return terms, a - y  # σ'(z) has canceled, so a saturated output does not slow down learning
 
 
+BINARY_CROSS_ENTROPY = Loss(
+    "binary_cross_entropy",
+    "-Σ_j [y_j log a_j + (1 - y_j) log(1 - a_j)]",
+    _binary_cross_entropy,
+    {"sigmoid": _binary_cross_entropy_of_sigmoid},
+    needs_probabilities=True,
+    derivative_formula="(a_j - y_j) / (a_j (1 - a_j))",
+    fused_formulas={"sigmoid": "δ = (a - y) / batch"},
+)
+
+
 def _cross_entropy(a: Array, y: Array, xp: Namespace) -> LossTerms:
     a = xp.maximum(a, _FLOOR)
     terms = y * xp.log(a)
@@ -263,6 +296,17 @@ def _cross_entropy_of_softmax(z: Array, a: Array, y: Array, xp: Namespace) -> Lo
     delta = a * xp.sum(y, axis=-1, keepdims=True)  # Σ_j y_j (a_i - δ_ij); the sum is usually 1
     delta -= y
     return terms, delta
+
+
+CROSS_ENTROPY = Loss(
+    "cross_entropy",
+    "-Σ_j y_j log a_j",
+    _cross_entropy,
+    {"softmax": _cross_entropy_of_softmax},
+    needs_probabilities=True,
+    derivative_formula="-y_j / a_j",
+    fused_formulas={"softmax": "δ = (a Σ_j y_j - y) / batch"},
+)
 
 
 # --- the Poisson likelihood: targets are counts, outputs are their rates ---------------------
@@ -294,55 +338,24 @@ def _poisson_of_softplus(z: Array, a: Array, y: Array, xp: Namespace) -> LossTer
     return terms, delta
 
 
+POISSON = Loss(
+    "poisson",
+    "Σ_j (a_j - y_j log a_j)",
+    _poisson,
+    {"softplus": _poisson_of_softplus},
+    needs_positive=True,
+    derivative_formula="1 - y_j / a_j",
+    fused_formulas={"softplus": "δ = σ(z) (1 - y / a) / batch"},
+)
+
+
+# --- the registry ----------------------------------------------------------------------------
+
 LOSSES: dict[str, Loss] = {
     loss.name: loss
     for loss in (
-        _squared("half_squared_error", 0.5, "½ Σ_j (a_j - y_j)²", "a_j - y_j", over_outputs=False),
-        _squared(
-            "mean_half_squared_error",
-            0.5,
-            "1/(2n) Σ_j (a_j - y_j)²",
-            "(a_j - y_j) / n",
-            over_outputs=True,
-        ),
-        _squared("squared_error", 1.0, "Σ_j (a_j - y_j)²", "2 (a_j - y_j)", over_outputs=False),
-        _squared(
-            "mean_squared_error",
-            1.0,
-            "1/n Σ_j (a_j - y_j)²",
-            "2 (a_j - y_j) / n",
-            over_outputs=True,
-        ),
-        _absolute("mean_absolute_error", 1.0, 1.0, "1/n Σ_j |a_j - y_j|", "sign(a_j - y_j) / n"),
-        huber(),
-        Loss(
-            "binary_cross_entropy",
-            "-Σ_j [y_j log a_j + (1 - y_j) log(1 - a_j)]",
-            _binary_cross_entropy,
-            {"sigmoid": _binary_cross_entropy_of_sigmoid},
-            True,
-            derivative_formula="(a_j - y_j) / (a_j (1 - a_j))",
-            fused_formulas={"sigmoid": "δ = (a - y) / batch"},
-        ),
-        Loss(
-            "cross_entropy",
-            "-Σ_j y_j log a_j",
-            _cross_entropy,
-            {"softmax": _cross_entropy_of_softmax},
-            True,
-            derivative_formula="-y_j / a_j",
-            fused_formulas={"softmax": "δ = (a Σ_j y_j - y) / batch"},
-        ),
-        Loss(
-            "poisson",
-            "Σ_j (a_j - y_j log a_j)",
-            _poisson,
-            {"softplus": _poisson_of_softplus},
-            needs_probabilities=False,
-            needs_positive=True,
-            derivative_formula="1 - y_j / a_j",
-            fused_formulas={"softplus": "δ = σ(z) (1 - y / a) / batch"},
-        ),
+        *SQUARED_ERRORS,
+        *(MEAN_ABSOLUTE_ERROR, HUBER, BINARY_CROSS_ENTROPY, CROSS_ENTROPY, POISSON),
     )
 }
 

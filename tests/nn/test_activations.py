@@ -171,7 +171,7 @@ def test_softmax_gives_probabilities_that_a_common_shift_does_not_change(logits,
     assert error(SOFTMAX.forward(z + shift, np), a) <= 1e-12
 
 
-# What the functions tend to, far to the left and far to the right.
+# The values at very small and very large z.
 LIMITS = {
     "step": (0.0, 1.0),
     "identity": (-1e4, 1e4),

@@ -1,4 +1,4 @@
-"""The gradient check finds right gradients right, and a wrong one with its place."""
+"""The gradient check accepts correct gradients and finds the entry where one is wrong."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_right_gradients_are_found_right(sizes, activations, loss, bias):
 
 
 def swish(slope_is_right):
-    """Return an activation of one's own, z σ(z), with a right or a wrong derivative."""
+    """Return a custom activation, z σ(z), with a correct or a wrong derivative."""
 
     def derivative(z, a, xp):
         s = 1 / (1 + xp.exp(-z))

@@ -23,7 +23,7 @@ from backprop_xp.nn.losses import (
 
 
 def smallest_and_largest(activation):
-    """Return the bounds of the outputs of an activation, as found on a grid of logits."""
+    """Return the smallest and the largest output of an activation on a grid of logits."""
     z = np.linspace(-20.0, 20.0, 401)
     a = activation.forward(np.stack((z, -z), axis=1), np)
     return a.min(), a.max()

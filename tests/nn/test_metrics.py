@@ -1,4 +1,4 @@
-"""The metrics: which class is predicted, and how many are right."""
+"""The metrics: the predicted classes, and the number that are correct."""
 
 import pytest
 

@@ -105,7 +105,7 @@ def run(backend, optimizer, parameters, gradients, dtype="float64"):
 
 @pytest.fixture
 def writable(backend):
-    """Return the backend with arrays that can be written to: a rule consumes what it is given."""
+    """Return the backend with writable arrays, because a rule consumes its arguments."""
     return backend._replace(readonly=False)
 
 
@@ -159,7 +159,7 @@ def test_the_state_that_is_shown_is_that_of_the_textbook(name, n_steps):
 
 
 def value(expression, known):
-    """Return the value of one expression of a formula; factors stand side by side."""
+    """Return the value of an expression in a formula, where factors are side by side."""
     for symbol in sorted(known, key=len, reverse=True):
         expression = expression.replace(symbol, f"({known[symbol]!r})")
     for sign, python in (("²", "**2"), ("ᵗ", f"**{known['step']}"), ("√", "sqrt")):

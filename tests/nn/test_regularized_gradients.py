@@ -31,7 +31,7 @@ L1, L2, RATES = 0.04, 0.1, (0.4, 0.25)
 ALWAYS = {"l1": L1, "l2": L2, "dropout": RATES, "augment": AUGMENT, "seed": SEED, "batch_size": 5}
 CLASSES = {"label_smoothing": 0.1, "class_weight": {0: 2.5, 1: 0.5}}
 
-# The output, its loss, the targets of all rows, and what is on.
+# The number of outputs, their activation, the loss, the targets of all rows, and other settings.
 KINDS = {
     "cross-entropy": (3, "softmax", "cross_entropy", RNG.integers(0, 3, 14), CLASSES),
     "binary cross-entropy": (1, "sigmoid", "binary_cross_entropy", np.arange(14) % 2, CLASSES),
@@ -47,13 +47,13 @@ def network_of(kind):
 
 @functools.cache
 def start(kind):
-    """Return parameters that are not so near to 0 as to meet the kink of Σ|w|."""
+    """Return parameters far enough from 0 that no difference crosses the kink of Σ|w|."""
     drawn = initial_parameters(network_of(kind), 1, "scaled_normal", xp=np, dtype=np.float64)
     return [Layer(*(p + 0.05 * np.sign(p) for p in layer)) for layer in drawn]
 
 
 def computed(kind, library, **told):
-    """Return what the trainer computes in a step on some rows, and the arrays it started from."""
+    """Return the result of a training step on some rows, and the arrays that it started from."""
     _, _, loss, targets, classes = KINDS[kind]
     settings = {**ALWAYS, **classes, "loss": loss, **told}
     weights = settings.pop("sample_weight", SAMPLE_WEIGHT)
@@ -141,7 +141,7 @@ def test_the_gradient_of_a_step_with_every_regularizer_is_that_of_loss_and_penal
     library, kind, penalty, biases
 ):
     step = computed(kind, library, penalty=penalty, penalize_biases=biases)
-    # A penalty per batch is part of the loss, and any other is told apart.
+    # A penalty per batch is part of the loss, any other penalty is not.
     wanted = objective(kind, start(kind), penalty, biases)[penalty == "per_batch"]
     assert float(step.loss) == pytest.approx(wanted, rel=1e-13)
     found = step.gradients.layers

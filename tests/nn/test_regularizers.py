@@ -191,7 +191,7 @@ def test_balanced_class_weights_give_every_class_the_same_total():
         ({"sample_weight": [-1.0] * 20}, "row 0 is -1.0"),
         ({"sample_weight": [1.0] * 19 + [np.nan]}, "row 19 is nan"),
         ({"sample_weight": [0.0] * 20}, "all sample weights are 0"),
-        ({"class_weight": {3: 1.0}}, "names the class 3"),
+        ({"class_weight": {3: 1.0}}, "has the class 3"),
         ({"class_weight": "balanced", "data": (X, np.eye(3)[LABELS])}, "class indices"),
     ],
 )

@@ -64,7 +64,7 @@ PAIRS = [
     *((loss, output) for loss in OF_PROBABILITIES for output in ("sigmoid", "softmax")),
     *((loss, output) for loss in OF_RATES for output in ("softplus", "sigmoid", "softmax")),
 ]
-# From outputs near 0 and 1, not from their logits, either side loses the digits of 1 - a.
+# Without the logits, both sides lose digits of 1 - a for outputs near 0 and 1.
 STABLE = [pair for pair in PAIRS if pair[0] in OF_VALUES or FUSED.get(pair[0]) == pair[1]]
 Y = np.asarray([[0.1, 0.2, 0.7], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.3, 0.3, 0.4]])
 
@@ -209,7 +209,8 @@ def torch_logits(layers, x, step, dropout):
 
 
 def torch_mean(z, labels, class_weight, smoothing):
-    """Return PyTorch's mean cross-entropy; it smooths weighed classes each in its own way."""
+    """Return PyTorch's mean cross-entropy, with the class weights applied after the smoothing:
+    PyTorch itself combines the two differently."""
     weights = torch.tensor([class_weight.get(k, 1.0) for k in range(3)], dtype=torch.float64)
     if not smoothing:
         return F.cross_entropy(z, labels, weight=weights)

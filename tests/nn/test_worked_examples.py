@@ -130,7 +130,7 @@ def test_all_errors_come_from_the_weights_before_the_update(backend, dtype):
     parameters = weights_000(backend, dtype)
     step = step_000(backend, dtype, parameters)
     first, second, last = step.gradients.layers
-    # The program of the note has its last layer right, for nothing was updated before it.
+    # The last layer is correct in the note's program, because nothing was updated before it.
     assert error(last.weights, SEQUENTIAL["grad"][2]) <= TOLERANCE[dtype]
     # The two layers behind are then wrong by more than half of their largest entry.
     assert error(second.weights, SEQUENTIAL["grad"][1]) > 0.4
