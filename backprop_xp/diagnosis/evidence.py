@@ -40,8 +40,8 @@ class Evidence(NamedTuple):
         The training loss of the best constant prediction, the mean of the targets.
     loss : float
         The training loss of the current weights.
-    validation_loss, validation_baseline : float or None
-        The same on the validation set, with the constant of the training set.
+    validation_baseline : float or None
+        The loss of the same constant on the validation set.
     losses, validation_losses : list of float
         After each epoch: the running training loss, and the validation loss.
     counts, predicted : list of int
@@ -61,7 +61,6 @@ class Evidence(NamedTuple):
     column: int
     baseline: float
     loss: float
-    validation_loss: float | None
     validation_baseline: float | None
     losses: list[float]
     validation_losses: list[float]
@@ -139,13 +138,9 @@ def collect(
         sizes = network.sizes[0], network.sizes[-1]
         return to_device(sample_rows(data), *sizes, placement_of(weights))
 
-    def measured(data: DeviceData) -> float:
-        return evaluate(network, loss, parameters, data.x, data.y, xp=xp)["loss"]
-
     with arrays.on_device_of(weights), ignore_overflow(xp):
         known = placed(train)
         constant = xp.mean(known.y, axis=0)
-        held_out = None if validation is None else placed(validation)
         squares = arrays.to_numpy(xp.mean(known.x * known.x, axis=0)).tolist()
         x, y = known.x[:SAMPLE, ...], known.y[:SAMPLE, ...]
         step = loss_and_gradients(network, loss, parameters, x, y, xp=xp)
@@ -156,19 +151,16 @@ def collect(
             scale=math.sqrt(max(squares)),
             column=squares.index(max(squares)),
             baseline=_constant_loss(loss, constant, known.y, xp),
-            loss=measured(known),
-            validation_loss=None if held_out is None else measured(held_out),
+            loss=evaluate(network, loss, parameters, known.x, known.y, xp=xp)["loss"],
             validation_baseline=(
-                None if held_out is None else _constant_loss(loss, constant, held_out.y, xp)
+                validation and _constant_loss(loss, constant, placed(validation).y, xp)
             ),
             losses=[record["loss"] for record in state.history],
             validation_losses=[
                 record["validation_loss"] for record in state.history if "validation_loss" in record
             ],
             counts=_counts(known.y, xp) if known.labeled else [],
-            predicted=(
-                _counts(predict(network, parameters, known.x), xp) if known.labeled else []
-            ),
+            predicted=_counts(predict(network, parameters, known.x), xp) if known.labeled else [],
             layers=describe(measure(network, step, parameters, [0.0] * len(parameters), xp=xp)),
             measured_steps=[record["layers"] for record in state.history if "layers" in record],
         )
@@ -189,7 +181,6 @@ def _share(loss: float, baseline: float) -> float:
 
 
 def _gradient_ratio(layers: list[dict[str, float | None]]) -> float:
-    """Return the error that reaches the first layer, relative to that at the output."""
     first, last = layers[0]["delta"], layers[-1]["delta"]
     if first is None or last is None:
         return math.inf

@@ -79,22 +79,19 @@ def load_model(path: str | os.PathLike[str], placement: Placement | None = None)
 
 
 def _describe(model: Model) -> dict[str, Any]:
-    activations = [activation.name for activation in model.network.activations]
-    for kind, registry, names in (
-        ("activation", OUTPUTS, zip(activations, model.network.activations, strict=True)),
-        ("loss", LOSSES, [(model.loss.name, model.loss)]),
-    ):
-        for name, record in names:
-            if registry.get(name) is not record:
-                raise ConfigurationError(
-                    f"the {kind} {name!r} is a custom one, and a file cannot hold functions",
-                    "use one of the package's, or save the parameters alone",
-                )
+    activations = model.network.activations
+    functions: list[tuple[str, Any, Any]] = [("activation", OUTPUTS, f) for f in activations]
+    for kind, registry, record in [*functions, ("loss", LOSSES, model.loss)]:
+        if registry.get(record.name) is not record:
+            raise ConfigurationError(
+                f"the {kind} {record.name!r} is a custom one, and a file cannot hold functions",
+                "use one of the package's, or save the parameters alone",
+            )
     return {
         "format_version": FORMAT_VERSION,
         "version": model.version,
         "sizes": list(model.network.sizes),
-        "activations": activations,
+        "activations": [activation.name for activation in activations],
         "bias": model.network.bias,
         "loss": model.loss.name,
         "dtype": model.dtype,

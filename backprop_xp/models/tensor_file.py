@@ -112,14 +112,7 @@ def _checked_metadata(
         stored = metadata["sha256"]
         if header.count(stored.encode()) != 1 or len(stored) != 64:
             raise ValueError("no hash")
-    except (
-        struct.error,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ) as error:
+    except Exception as error:  # any bytes may be in its place, so this can fail anywhere
         raise ModelFileError(
             f"{path} is not a model file of this package, or it is damaged: its header cannot be "
             "read",
