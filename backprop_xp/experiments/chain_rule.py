@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from backprop_xp.experiments.experiment import Experiment, Outcome
-from backprop_xp.experiments.published import same
+from backprop_xp.experiments.experiment import Experiment, Outcome, same
 from backprop_xp.experiments.worked_examples import HALF, one_step, worked_example
 from backprop_xp.nn.activations import elementwise
 from backprop_xp.nn.backpropagation import forward, loss_and_gradients
@@ -59,7 +58,7 @@ def _note_001(data_dir: str | None) -> Outcome:
         else f"differs in {', '.join(wrong) or 'the gradient check'}"
     )
     history = {"step": list(state.history), "gradient_check": check._asdict()}
-    return Outcome(dict(_NOTE_001), measured, passed, verdict, history)
+    return Outcome(_NOTE_001, measured, passed, verdict, history)
 
 
 # --- note 001: the chain rule ---------------------------------------------------------------

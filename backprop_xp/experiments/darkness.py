@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from backprop_xp.experiments.experiment import Experiment, Outcome
-from backprop_xp.experiments.published import published_digits
+from backprop_xp.experiments.digits import published_digits
+from backprop_xp.experiments.experiment import Experiment, Outcome, compare
 from backprop_xp.nn.metrics import correct
-
-_PUBLISHED = {"right of 10,000": 2225}
 
 
 def _class_means(darkness: Any, labels: Any) -> Any:
@@ -24,12 +22,13 @@ def _run(data_dir: str | None) -> Outcome:
     means = _class_means(np.sum(x, axis=1), y)
     # The class with the nearest mean; in case of a tie, the smaller digit.
     nearness = -np.abs(np.sum(x_test, axis=1)[:, None] - means[None, :])  # (10000, 10)
-    measured = {"right of 10,000": int(correct(nearness, np.eye(10)[y_test], xp=np))}
-    passed = measured == _PUBLISHED
-    verdict = (
-        "exact; guessing would get about 1,000" if passed else "differs from the published count"
+    return compare(
+        {"right of 10,000": 2225},
+        {"right of 10,000": int(correct(nearness, np.eye(10)[y_test], xp=np))},
+        {"mean darkness": means.tolist()},
+        "exact; guessing would get about 1,000",
+        "differs from the published count",
     )
-    return Outcome(dict(_PUBLISHED), measured, passed, verdict, {"mean darkness": means.tolist()})
 
 
 EXPERIMENTS = (

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from backprop_xp.experiments.bundled import bundled_digits
-from backprop_xp.experiments.experiment import Experiment, Outcome
+from backprop_xp.experiments.digits import bundled_digits
+from backprop_xp.experiments.experiment import Experiment, Outcome, compare
 from backprop_xp.nn.backpropagation import forward, loss_and_gradients
 from backprop_xp.nn.losses import get_loss
 from backprop_xp.nn.network import Layer, Network, Parameters
@@ -76,15 +76,10 @@ def _run(data_dir: str | None) -> Outcome:
         "alive: w −1 and 1, b 0, inputs 1 and 2": _alive([-1.0, 1.0], 0.0, [[1.0, 2.0]]),
         "alive: w −1, b 0, positive inputs": _alive([-1.0], 0.0, [[0.1], [1.0], [9.0]]),
     }
-    passed = measured == published
     means = ", ".join(f"{np.mean(values):.0%} with {name}" for name, values in shares.items())
-    verdict = (
-        f"dead after training: {means}; a negative weight alone does not kill a neuron, it is dead "
-        "if z is not above 0 for any input"
-        if passed
-        else f"dead after training: {means}"
-    )
-    return Outcome(published, measured, passed, verdict, histories)
+    verdict = f"dead after training: {means}"
+    rule = "a negative weight alone does not kill a neuron, it is dead if z is not above 0 for any"
+    return compare(published, measured, histories, f"{verdict}; {rule} input", verdict)
 
 
 EXPERIMENTS = (

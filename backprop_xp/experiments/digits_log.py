@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 
+from backprop_xp.experiments.digits import published_digits
 from backprop_xp.experiments.experiment import Experiment, Outcome
-from backprop_xp.experiments.published import published_digits, right
+from backprop_xp.experiments.published import right
 from backprop_xp.nn.network import Network
 from backprop_xp.training.fit import fit
 
@@ -58,7 +59,7 @@ def _run(data_dir: str | None) -> Outcome:
         f"above that of {luck} of {N_SEEDS} seeds; {_NETWORK.n_parameters:,} parameters, and with "
         f"15 hidden neurons {_SMALLER.n_parameters:,}"
     )
-    return Outcome(dict(_PUBLISHED), measured, passed, verdict, histories)
+    return Outcome(_PUBLISHED, measured, passed, verdict, histories)
 
 
 EXPERIMENTS = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -31,6 +32,33 @@ class Outcome(NamedTuple):
     passed: bool
     verdict: str
     history: Any = ()
+
+
+COST_LIMIT = 1e-9
+"""The largest relative difference at which a cost counts as reproduced."""
+
+
+def same(published: Any, measured: Any) -> bool:
+    """Return whether all counts are equal and all costs agree to a relative `COST_LIMIT`."""
+    if isinstance(published, dict):
+        return all(same(value, measured[key]) for key, value in published.items())
+    if isinstance(published, (list, tuple)):
+        return len(published) == len(measured) and all(map(same, published, measured))
+    if isinstance(published, float):
+        return math.isclose(published, measured, rel_tol=COST_LIMIT)
+    return bool(published == measured)
+
+
+def compare(
+    published: dict[str, Any],
+    measured: dict[str, Any],
+    history: Any,
+    confirmed: str,
+    otherwise: str = "differs from the published run",
+) -> Outcome:
+    """Return the outcome of results that should be the `same` as published, and its verdict."""
+    passed = same(published, measured)
+    return Outcome(published, measured, passed, confirmed if passed else otherwise, history)
 
 
 class Experiment(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from backprop_xp.errors import DivergenceError
-from backprop_xp.experiments.bundled import bundled_digits
+from backprop_xp.experiments.digits import bundled_digits
 from backprop_xp.experiments.experiment import Experiment, Outcome
 from backprop_xp.nn.network import Network, initial_parameters
 from backprop_xp.training.fit import fit

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from backprop_xp.experiments.experiment import Experiment, Outcome
-from backprop_xp.experiments.published import Draws, cost, published_digits, published_fit, same
-from backprop_xp.nn.network import Network
+from backprop_xp.experiments.digits import published_digits
+from backprop_xp.experiments.experiment import Experiment, Outcome, same
+from backprop_xp.experiments.published import PublishedRuns, cost
 
 _PUBLISHED = {"0.025": 0.3391998088023035, "0.25": 0.33879633130932685, "2.5": 0.8606850171349092}
 
 
 def _run(data_dir: str | None) -> Outcome:
-    digits, draws, network = published_digits(data_dir), Draws(), Network((784, 30, 10), "sigmoid")
+    digits, runs = published_digits(data_dir), PublishedRuns((784, 30, 10))
     n = len(digits.train[1])
     histories, costs = {}, {}
     for eta in _PUBLISHED:
-        state = published_fit(
-            network,
+        state = runs.fit(
             digits.train,
             digits.validation,
-            draws,
-            draws.parameters(network),
             learning_rate=float(eta),
             l2=5.0,
             epochs=30,
@@ -35,7 +32,7 @@ def _run(data_dir: str | None) -> Outcome:
         if passed
         else "differs from the published runs"
     )
-    return Outcome(dict(_PUBLISHED), costs, passed, verdict, histories)
+    return Outcome(_PUBLISHED, costs, passed, verdict, histories)
 
 
 EXPERIMENTS = (

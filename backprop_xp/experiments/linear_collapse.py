@@ -7,7 +7,7 @@ import functools
 import numpy as np
 
 from backprop_xp.experiments.experiment import Experiment, Outcome
-from backprop_xp.nn.network import Layer, Network, Parameters, initial_parameters
+from backprop_xp.nn.network import Layer, Network, initial_parameters
 from backprop_xp.training.evaluation import predict
 from backprop_xp.training.fit import fit
 
@@ -20,10 +20,6 @@ def _below(upper: Layer, lower: Layer) -> Layer:
     return Layer(upper.weights @ lower.weights, upper.weights @ lower.bias + upper.bias)
 
 
-def _collapsed(parameters: Parameters) -> Parameters:
-    return [functools.reduce(_below, reversed(parameters))]
-
-
 def _run(data_dir: str | None) -> Outcome:
     deep, single = Network(_SIZES, "identity"), Network((_SIZES[0], _SIZES[-1]), "identity")
     bent = Network(_SIZES, ("tanh", "tanh", "tanh", "identity"))
@@ -34,7 +30,7 @@ def _run(data_dir: str | None) -> Outcome:
     least = float(np.mean(np.sum((columns @ solution - y) ** 2, axis=1)))
 
     drawn = initial_parameters(deep, 0, "standard_normal", xp=np, dtype=np.float64)
-    losses, histories, pairs = {}, {}, [drawn]
+    losses, histories, models = {}, {}, [drawn]
     for name, network in (("deep linear", deep), ("with tanh", bent)):
         state = fit(
             network,
@@ -47,11 +43,13 @@ def _run(data_dir: str | None) -> Outcome:
         )
         losses[name], histories[name] = state.history[-1]["train_loss"], list(state.history)
         if network is deep:
-            pairs.append(state.parameters)
-    difference = max(
-        float(np.max(np.abs(one - other)) / np.max(np.abs(one)))
-        for one, other in ((predict(deep, p, x), predict(single, _collapsed(p), x)) for p in pairs)
-    )
+            models.append(state.parameters)
+    difference = 0.0
+    for parameters in models:
+        outputs = predict(deep, parameters, x)
+        collapsed = predict(single, [functools.reduce(_below, reversed(parameters))], x)
+        error = float(np.max(np.abs(outputs - collapsed)) / np.max(np.abs(outputs)))
+        difference = max(difference, error)
     published = {"difference": 0.0, "loss / least squares": 1.0}
     measured = {"difference": difference, "loss / least squares": losses["deep linear"] / least}
     passed = (

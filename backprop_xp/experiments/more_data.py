@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from backprop_xp.experiments.experiment import Experiment, Outcome
-from backprop_xp.experiments.published import (
-    Draws,
-    first,
-    published_digits,
-    published_fit,
-    same,
-)
-from backprop_xp.nn.network import Network
+from backprop_xp.experiments.digits import first, published_digits
+from backprop_xp.experiments.experiment import Experiment, Outcome, compare
+from backprop_xp.experiments.published import PublishedRuns
 from backprop_xp.training.evaluation import predict
 
 _PUBLISHED = {
@@ -27,27 +21,25 @@ _PUBLISHED = {
 
 
 def _run(data_dir: str | None) -> Outcome:
-    digits, draws, network = published_digits(data_dir), Draws(), Network((784, 30, 10), "sigmoid")
-    draws.parameters(network)  # as the published code does, draw the default weights first
+    digits, runs = published_digits(data_dir), PublishedRuns((784, 30, 10))
+    runs.parameters()  # as the published code does, draw the default weights first
     counts, histories = {}, {}
     for size in _PUBLISHED:
-        state = published_fit(
-            network,
+        state = runs.fit(
             first(digits.train, size),
             None,  # measured once, at the end: the smallest set has 15,000 epochs
-            draws,
-            draws.parameters(network, large=True),
+            large=True,
             learning_rate=0.5,
             l2=size * 1e-4,
             epochs=1_500_000 // size,
         )
-        outputs = predict(network, state.parameters, digits.validation[0])
+        outputs = predict(runs.network, state.parameters, digits.validation[0])
         counts[str(size)] = int((outputs.argmax(axis=1) == digits.validation[1]).sum())
         histories[str(size)] = list(state.history)
     published = {str(size): count for size, count in _PUBLISHED.items()}
-    passed = same(published, counts)
-    verdict = "all nine counts equal" if passed else "differs from the published runs"
-    return Outcome(published, counts, passed, verdict, histories)
+    return compare(
+        published, counts, histories, "all nine counts equal", "differs from the published runs"
+    )
 
 
 EXPERIMENTS = (

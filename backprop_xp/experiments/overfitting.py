@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from backprop_xp.experiments.experiment import Experiment, Outcome
-from backprop_xp.experiments.published import (
-    Draws,
-    cost,
-    first,
-    published_digits,
-    published_fit,
-    right,
-    same,
-)
-from backprop_xp.nn.network import Network
+from backprop_xp.experiments.digits import first, published_digits
+from backprop_xp.experiments.experiment import Experiment, Outcome, compare
+from backprop_xp.experiments.published import PublishedRuns, cost, right
 
 SOURCE = "Nielsen, chapter 3, overfitting and regularization; note 004, section 3"
 
@@ -23,14 +15,12 @@ def _curves(
     data_dir: str | None, n: int, epochs: int, l2: float
 ) -> tuple[list[list[Any]], list[dict[str, Any]]]:
     """Return ``[test cost, test right, training cost, training right]`` of each epoch."""
-    digits, draws, network = published_digits(data_dir), Draws(), Network((784, 30, 10), "sigmoid")
-    draws.parameters(network)  # as the published code does, draw the default weights first
-    state = published_fit(
-        network,
+    digits, runs = published_digits(data_dir), PublishedRuns((784, 30, 10))
+    runs.parameters()  # as the published code does, draw the default weights first
+    state = runs.fit(
         first(digits.train, n),
         digits.test,
-        draws,
-        draws.parameters(network, large=True),
+        large=True,
         learning_rate=0.5,
         epochs=epochs,
         l2=l2,
@@ -52,19 +42,16 @@ def _curves(
 def _small(l2: float, published: dict[str, Any]) -> Any:
     def run(data_dir: str | None) -> Outcome:
         curves, history = _curves(data_dir, 1000, 400, l2)
-        most = max(curve[1] for curve in curves)
-        lowest = min(curve[0] for curve in curves)
+        costs, counts, _, trained = zip(*curves, strict=True)
         measured: dict[str, Any] = {
             "final": curves[-1],
-            "best_test_right": [most, [curve[1] for curve in curves].index(most)],
-            "lowest_test_cost": [lowest, [curve[0] for curve in curves].index(lowest)],
-            "first_epoch_with_all_training_right": next(
-                (epoch for epoch, curve in enumerate(curves) if curve[3] == 1000), None
+            "best_test_right": [max(counts), counts.index(max(counts))],
+            "lowest_test_cost": [min(costs), costs.index(min(costs))],
+            "first_epoch_with_all_training_right": (
+                trained.index(1000) if 1000 in trained else None
             ),
         }
-        passed = same(published, measured)
-        verdict = "to the last digit" if passed else "differs from the published run"
-        return Outcome(published, measured, passed, verdict, history)
+        return compare(published, measured, history, "to the last digit")
 
     return run
 

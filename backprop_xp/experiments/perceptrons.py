@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from backprop_xp.experiments.experiment import Experiment, Outcome
+from backprop_xp.experiments.experiment import Experiment, Outcome, compare
 from backprop_xp.nn.backpropagation import forward
 from backprop_xp.nn.network import Layer, Network
 from backprop_xp.training.fit import fit
@@ -27,9 +27,8 @@ def _nand(a: Any, b: Any) -> Any:
 def _truth_table(data_dir: str | None) -> Outcome:
     a, b = _INPUTS.T
     published, measured = {"NAND": [1, 1, 1, 0]}, {"NAND": _nand(a, b).astype(int).tolist()}
-    passed = published == measured
-    verdict = "the truth table of NAND" if passed else "not NAND"
-    return Outcome(published, measured, passed, verdict, {"inputs": _INPUTS.tolist()})
+    history = {"inputs": _INPUTS.tolist()}
+    return compare(published, measured, history, "the truth table of NAND", "not NAND")
 
 
 def _half_adder(data_dir: str | None) -> Outcome:
@@ -38,9 +37,8 @@ def _half_adder(data_dir: str | None) -> Outcome:
     total, carry = _nand(_nand(a, n), _nand(b, n)), _nand(n, n)
     published = {"sum": [0, 1, 1, 0], "carry": [0, 0, 0, 1]}
     measured = {"sum": total.astype(int).tolist(), "carry": carry.astype(int).tolist()}
-    passed = published == measured
-    verdict = "five NANDs add two bits" if passed else "the sums are wrong"
-    return Outcome(published, measured, passed, verdict, {"inputs": _INPUTS.tolist()})
+    history = {"inputs": _INPUTS.tolist()}
+    return compare(published, measured, history, "five NANDs add two bits", "the sums are wrong")
 
 
 def _most_of_a_grid() -> int:

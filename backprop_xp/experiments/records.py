@@ -80,20 +80,23 @@ def train(
             on_epoch=on_epoch,
         )
         x = scaling.apply(data.test.inputs, "float32")
-        xp = placement.xp
-        test = arrays.asarray(x, xp=xp, dtype=xp.float32, device=placement.device)
-        predicted = arrays.to_numpy(classes_of(predict(network, state.parameters, test), xp=xp))
+        test = placement.with_dtype("float32").asarray(x)
+        outputs = predict(network, state.parameters, test)
+        predicted = arrays.to_numpy(classes_of(outputs, xp=placement.xp))
     return int(np.sum(predicted != data.test.targets)), state
 
 
 def _record(
-    recipe: Recipe, bound: int, published: dict[str, Any]
-) -> Callable[[Dataset, Placement, Callable[[TrainState], None] | None], Outcome]:
+    recipe: Recipe, load: Callable[[str | None], Dataset], bound: int, published: dict[str, Any]
+) -> Callable[..., Outcome]:
     """Return an experiment that passes with at most ``bound`` errors on the test rows."""
 
     def run(
-        data: Dataset, placement: Placement, on_epoch: Callable[[TrainState], None] | None
+        data_dir: str | None,
+        placement: Placement,
+        on_epoch: Callable[[TrainState], None] | None = None,
     ) -> Outcome:
+        data = load(data_dir)
         wrong, state = train(recipe, data, placement, on_epoch)
         assert data.test is not None
         n, seconds = data.test.size, sum(record["seconds"] for record in state.history)
@@ -107,17 +110,13 @@ def _record(
     return run
 
 
-_digits = _record(DIGITS, 5, {"wrong of 357": 8})
-_mnist = _record(MNIST, 60, {"wrong of 10,000": 70})
-_deep = _record(DEEP, 35, {"wrong of 10,000": 35})
-
 EXPERIMENTS = (
     Experiment(
         "digits-record",
         "A wider network with augmentation beats the default network on the bundled digits.",
         str(DIGITS),
         "published: the result of `backprop-xp train --seed 0`",
-        lambda data_dir, *where: _digits(load_digits(), *where),
+        _record(DIGITS, lambda data_dir: load_digits(), 5, {"wrong of 357": 8}),
         epochs=DIGITS.epochs,
     ),
     Experiment(
@@ -126,7 +125,7 @@ EXPERIMENTS = (
         "on two processor cores.",
         str(MNIST),
         "Simard, Steinkraus and Platt (2003): 0.7 % with 800 hidden neurons and elastic distortion",
-        lambda data_dir, *where: _mnist(load_mnist(data_dir), *where),
+        _record(MNIST, load_mnist, 60, {"wrong of 10,000": 70}),
         needs_mnist=True,
         epochs=MNIST.epochs,
     ),
@@ -135,7 +134,7 @@ EXPERIMENTS = (
         "Five wide hidden layers reach an error of 0.35 % on MNIST; made for a GPU.",
         str(DEEP),
         "Cireşan, Meier, Gambardella and Schmidhuber (2010)",
-        lambda data_dir, *where: _deep(load_mnist(data_dir), *where),
+        _record(DEEP, load_mnist, 35, {"wrong of 10,000": 35}),
         needs_mnist=True,
         epochs=DEEP.epochs,
     ),

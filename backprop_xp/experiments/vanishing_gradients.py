@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
 
+from backprop_xp.experiments.digits import first, published_digits
 from backprop_xp.experiments.experiment import Experiment, Outcome
-from backprop_xp.experiments.published import first, published_digits
 from backprop_xp.nn.backpropagation import loss_and_gradients
 from backprop_xp.nn.losses import get_loss
 from backprop_xp.nn.network import Network, initial_parameters
@@ -49,16 +48,10 @@ def _run(data_dir: str | None) -> Outcome:
         name: [float(np.median([norms[-1] / norms[0] for norms in run])), *_RATIOS[name]]
         for name, run in runs.items()
     }
-    rising = all(
-        lower < upper
-        for run in runs.values()
-        for norms in run
-        for lower, upper in itertools.pairwise(norms)
-    )
+    rising = all(np.all(np.diff(norms, axis=1) > 0.0) for norms in runs.values())
     typical = all(
-        min(norms) <= published <= max(norms)
-        for name, values in _PUBLISHED.items()
-        for published, norms in zip(values, zip(*runs[name], strict=True), strict=True)
+        np.all((np.min(runs[name], axis=0) <= norms) & (norms <= np.max(runs[name], axis=0)))
+        for name, norms in _PUBLISHED.items()
     )
     passed = (
         rising and typical and all(low <= ratio <= high for ratio, low, high in ratios.values())
@@ -70,7 +63,7 @@ def _run(data_dir: str | None) -> Outcome:
         "layer in every seed; the published norms lie "
         f"{'within' if typical else 'OUTSIDE'} those of the seeds"
     )
-    return Outcome(dict(_PUBLISHED), measured, passed, verdict, {"norms": runs, "ratios": ratios})
+    return Outcome(_PUBLISHED, measured, passed, verdict, {"norms": runs, "ratios": ratios})
 
 
 EXPERIMENTS = (

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from backprop_xp.experiments.experiment import Experiment, Outcome
-from backprop_xp.experiments.published import (
-    Draws,
-    published_digits,
-    published_fit,
-    right,
-    same,
-)
-from backprop_xp.nn.network import Network
+from backprop_xp.experiments.digits import published_digits
+from backprop_xp.experiments.experiment import Experiment, Outcome, compare
+from backprop_xp.experiments.published import PublishedRuns, right
 
 
 def _compare(hidden: int, published: dict[str, Any]) -> Any:
     def run(data_dir: str | None) -> Outcome:
-        digits, draws = published_digits(data_dir), Draws()
-        network = Network((784, hidden, 10), "sigmoid")
+        digits, runs = published_digits(data_dir), PublishedRuns((784, hidden, 10))
         histories, counts = {}, {}
         for name, large in (("default", False), ("large", True)):
-            state = published_fit(
-                network,
+            state = runs.fit(
                 digits.train,
                 digits.validation,
-                draws,
-                draws.parameters(network, large=large),
+                large=large,
                 learning_rate=0.1,
                 l2=5.0,
                 epochs=30,
@@ -38,9 +29,7 @@ def _compare(hidden: int, published: dict[str, Any]) -> Any:
             "first_epoch": [counts["default"][0], counts["large"][0]],
             "last_epoch": [counts["default"][-1], counts["large"][-1]],
         }
-        passed = same(published, measured)
-        verdict = "every count equal" if passed else "differs from the published run"
-        return Outcome(published, measured, passed, verdict, histories)
+        return compare(published, measured, histories, "every count equal")
 
     return run
 

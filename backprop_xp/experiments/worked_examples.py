@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from backprop_xp.experiments.experiment import Experiment, Outcome
-from backprop_xp.experiments.published import same
+from backprop_xp.experiments.experiment import Experiment, Outcome, same
 from backprop_xp.nn.backpropagation import backward, loss_and_gradients
 from backprop_xp.nn.gradient_check import check_gradients
 from backprop_xp.nn.losses import get_loss

@@ -14,9 +14,9 @@ from backprop_xp.data.dataset import Split
 from backprop_xp.data.digits import load_digits
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.experiments import overfitting, perceptrons, records, vanishing_gradients
-from backprop_xp.experiments.experiment import experiments, get_experiment
-from backprop_xp.experiments.published import Draws, first, published_digits, same
-from backprop_xp.nn.network import Network
+from backprop_xp.experiments.digits import first, published_digits
+from backprop_xp.experiments.experiment import experiments, get_experiment, same
+from backprop_xp.experiments.published import PublishedRuns
 
 ALL = experiments()
 SHORT = [name for name, one in ALL.items() if not (one.needs_mnist or one.epochs)]
@@ -120,7 +120,7 @@ def test_costs_are_the_same_to_nine_digits_and_counts_only_if_equal():
 
 
 def test_the_published_shuffle_goes_on_from_the_order_before():
-    one, other = Draws(), Draws()
+    one, other = PublishedRuns((2, 1)), PublishedRuns((2, 1))
     orders = [list(one.shuffle(epoch, 5)) for epoch in range(3)]
     assert all(sorted(order) == list(range(5)) for order in orders)
     assert orders == [list(other.shuffle(epoch, 5)) for epoch in range(3)]
@@ -128,8 +128,7 @@ def test_the_published_shuffle_goes_on_from_the_order_before():
 
 
 def test_the_published_large_weights_are_those_of_n_0_1():
-    network = Network((400, 30), "sigmoid")
-    small, large = Draws().parameters(network)[0], Draws().parameters(network, large=True)[0]
+    (small,), (large,) = (PublishedRuns((400, 30)).parameters(large=big) for big in (False, True))
     assert same((20.0 * small.weights).ravel().tolist(), large.weights.ravel().tolist())
     assert small.bias.tolist() == large.bias.tolist()
 
