@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 
 from backprop_xp.backend import arrays
-from backprop_xp.backend.devices import select_device
 from backprop_xp.estimators.parameters import TO_SKLEARN, loss_in_a_file, network_of
 from backprop_xp.models.model import Model
 from backprop_xp.models.model_file import load_model, save_model
 from backprop_xp.nn.network import Layer
-from backprop_xp.version import __version__
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
@@ -31,10 +29,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         scaling=estimator._scaling,
         classes=estimator._class_names(),
         features=None if names is None else tuple(map(str, names)),
-        image_shape=None,
         seed=estimator._state.seed,
-        version=__version__,
-        placement=select_device("cpu", "numpy"),
     )
     save_model(model, path)
 

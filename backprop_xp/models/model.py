@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from backprop_xp.backend import arrays
 from backprop_xp.backend.arrays import Array
-from backprop_xp.backend.devices import Placement
+from backprop_xp.backend.devices import Placement, select_device
 from backprop_xp.data.device_data import inputs_to_device
 from backprop_xp.data.scaling import Scaling
 from backprop_xp.data.streaming import load_data, read_chunks
@@ -16,6 +16,7 @@ from backprop_xp.nn.losses import Loss, check_targets
 from backprop_xp.nn.metrics import classes_of
 from backprop_xp.nn.network import Network, Parameters, map_arrays
 from backprop_xp.training import evaluation
+from backprop_xp.version import __version__
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,19 @@ class Model:
     version : str
         The version of this package that trained it.
     placement : Placement
-        The library and device of the parameters.
+        The library and device of the parameters; by default NumPy on the CPU.
     """
 
     network: Network
     parameters: Parameters
     loss: Loss
-    scaling: Scaling | None
-    classes: tuple[str, ...] | None
-    features: tuple[str, ...] | None
-    image_shape: tuple[int, int] | None
-    seed: int
-    version: str
-    placement: Placement
+    scaling: Scaling | None = None
+    classes: tuple[str, ...] | None = None
+    features: tuple[str, ...] | None = None
+    image_shape: tuple[int, int] | None = None
+    seed: int = 0
+    version: str = __version__
+    placement: Placement = field(default_factory=lambda: select_device("cpu", "numpy"))
 
     @property
     def dtype(self) -> str:
@@ -111,8 +112,7 @@ class Model:
     def names(self, outputs: Array) -> list[Any]:
         """Return the class name for each row of outputs, or the numbers of a regression."""
         if self.classes is None:
-            values: list[Any] = outputs.tolist()
-            return values
+            return list(outputs.tolist())
         return [self.classes[index] for index in classes_of(outputs, xp=arrays.namespace(outputs))]
 
     def evaluate(self, inputs: Any, targets: Any) -> dict[str, float]:

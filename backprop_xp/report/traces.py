@@ -60,7 +60,7 @@ def write_traces(run: StoredRun) -> dict[int, Path]:
 def _trace(run: StoredRun, row: dict[str, Any], part: str) -> str:
     """Return the page of one training step on one row, starting from the model of the run."""
     from backprop_xp.trace.page import trace_page
-    from backprop_xp.trace.saved_model import trace_model
+    from backprop_xp.trace.step_trace import trace_step
 
     model, settings = run.model, run.settings
     assert model is not None
@@ -73,9 +73,9 @@ def _trace(run: StoredRun, row: dict[str, Any], part: str) -> str:
         options = {
             "optimizer": settings.resolve_optimizer(),
             "learning_rate": settings.resolve_learning_rate(),
+            "penalty": settings.resolve_penalty(run.outcome["data"]["train"]),
         }
-        options["penalty"] = settings.resolve_penalty(run.outcome["data"]["train"])
-    trace = trace_model(
+    trace = trace_step(
         model,
         np.asarray([row["inputs"]]),
         targets,

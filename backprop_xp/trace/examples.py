@@ -7,10 +7,11 @@ import sys
 from importlib.resources import as_file, files
 from typing import Any, NamedTuple
 
-from backprop_xp.backend.devices import DTYPES, Placement
+from backprop_xp.backend.devices import DTYPES, Placement, select_device
 from backprop_xp.errors import ConfigurationError, unknown_name
+from backprop_xp.models.model import Model
 from backprop_xp.nn.losses import Loss, default_loss, get_loss
-from backprop_xp.nn.network import Layer, Network, Parameters
+from backprop_xp.nn.network import Layer, Network, Parameters, map_arrays
 from backprop_xp.nn.optimizers import Optimizer, get_optimizer
 from backprop_xp.nn.regularizers import Penalty
 from backprop_xp.runs.config_file import read_toml
@@ -57,24 +58,23 @@ class Example(NamedTuple):
     parameters: Parameters
 
     def trace(self, placement: Placement | None = None) -> Trace:
-        """Compute the step and return its trace.
+        """Compute the step, by default with NumPy on the CPU, and return its trace.
 
         Raises
         ------
         ConfigurationError, DataError
             As `backprop_xp.trace.step_trace.trace_step` does.
         """
+        placement = (placement or select_device("cpu", "numpy")).with_dtype(self.dtype)
+        with placement.activate():
+            parameters = map_arrays(placement.asarray, self.parameters)
         return trace_step(
-            self.network,
-            self.loss,
-            self.parameters,
+            Model(self.network, parameters, self.loss, placement=placement),
             self.inputs,
             self.targets,
             optimizer=self.optimizer,
             learning_rate=self.learning_rate,
             penalty=self.penalty,
-            placement=placement,
-            dtype=self.dtype,
             title=self.title,
             source=self.source,
         )
@@ -101,17 +101,15 @@ def read_example(source: str) -> Example:
     """
     if source in EXAMPLES:
         with as_file(files(__package__) / "examples" / f"{source}.toml") as path:
-            return _example(read_toml(path, "file"), source, {"example": source})
-    if not source.lower().endswith(".toml"):
+            values, origin = read_toml(path, "file"), {"example": source}
+    elif source.lower().endswith(".toml"):
+        values, origin = read_toml(source, "file"), {"file": source}
+    else:
         raise unknown_name("worked example", source, [*EXAMPLES, "a custom .toml file"])
-    return _example(read_toml(source, "file"), source, {"file": source})
-
-
-def _example(values: dict[str, Any], where: str, source: dict[str, Any]) -> Example:
     try:
-        return _from_values(values, source)
+        return _from_values(values, origin)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{where}: {error.message}", error.hint) from error
+        raise ConfigurationError(f"{source}: {error.message}", error.hint) from error
 
 
 def _from_values(values: dict[str, Any], source: dict[str, Any]) -> Example:
@@ -156,7 +154,9 @@ def _from_values(values: dict[str, Any], source: dict[str, Any]) -> Example:
         title=values.get("title", ""),
         source=source,
         network=network,
-        loss=get_loss(values["loss"]) if "loss" in values else default_loss(output),
+        loss=get_loss(values["loss"])
+        if "loss" in values
+        else default_loss(output),
         optimizer=optimizer,
         learning_rate=values.get("learning_rate", optimizer.learning_rate),
         penalty=Penalty(values.get("l1", 0.0), values.get("l2", 0.0)),

@@ -38,7 +38,7 @@ _PIECE = re.compile(r"\S{24}(?=\S)|.", re.DOTALL)
 
 
 def number(x: float | None) -> str:
-    """Return a number with six digits, as the text of formulas has it.
+    """Return a number with six digits, as in formulas and tables.
 
     Examples
     --------

@@ -44,7 +44,7 @@ class _Document:
 
     def __init__(self, trace: Trace) -> None:
         self.per_batch = bool(trace.penalty) and trace.penalty.per_batch
-        self.activations = trace.network.activations
+        self.activations = trace.model.network.activations
         self.data = trace.as_data()
         self.view: View = view(self.data)
         self.n_layers = len(self.data["layers"])

@@ -100,8 +100,8 @@ def _embedded(value: object) -> str:
 
 def _shown(trace: Trace) -> list[list[int]]:
     """Return the indices of the units that are shown of each layer, the inputs first."""
-    sizes = trace.network.sizes
-    most = sizes[0] if trace.image_shape else MAX_NEURONS  # an image is shown in full
+    sizes = trace.model.network.sizes
+    most = sizes[0] if trace.model.image_shape else MAX_NEURONS  # an image is shown in full
     shown = [_largest(_size(trace.gradients[0].weights), most)]
     for deltas in trace.deltas:
         most = min(MAX_NEURONS, max(2, MAX_WEIGHTS // len(shown[-1])))
@@ -120,13 +120,11 @@ def _largest(sizes: list[float], most: int) -> list[int]:
 
 def _page_data(trace: Trace) -> dict[str, Any]:
     """Return the part of a trace that the page shows, with packed arrays."""
-    data = _without_weights(trace).as_data()
+    data, activations = _without_weights(trace).as_data(), trace.model.network.activations
     with ignore_overflow(backend_namespace("numpy")):  # a step that diverged is shown as well
         shown = _shown(trace)
-        curves = [
-            _curve(f, _reach(trace, index)) for index, f in enumerate(trace.network.activations)
-        ]
-    kind = "<f4" if trace.dtype == "float32" else "<f8"
+        curves = [_curve(f, _reach(trace, index)) for index, f in enumerate(activations)]
+    kind = "<f4" if trace.model.dtype == "float32" else "<f8"
 
     def units(values: dict[str, list[float | None] | None], layer: int) -> dict[str, str | None]:
         return {
@@ -140,10 +138,9 @@ def _page_data(trace: Trace) -> dict[str, Any]:
             tape[:] = [units(values, layer) for layer, values in enumerate(tape, start=1)]
     network = data["network"]
     for key, layer in (("features", 0), ("classes", -1)):
-        names = network[key] and [network[key][index] for index in shown[layer]]
-        network[key] = names
+        network[key] = network[key] and [network[key][index] for index in shown[layer]]
     layers = []
-    for index, activation in enumerate(trace.network.activations):
+    for index, activation in enumerate(activations):
         cut = shown[index + 1], shown[index]
         states = {"old": trace.old, "gradient": trace.gradients, "new": trace.new}
         layers.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,53 +19,6 @@ from backprop_xp.trace.step_trace import Trace, trace_step
 
 _LEFT_OUT = ("dropout", "augment", "max_norm", "clip_norm", "label_smoothing", "class_weight")
 """Settings that change the steps of a training run but not the traced step."""
-
-
-def trace_model(
-    model: Model,
-    inputs: Any,
-    targets: Any,
-    *,
-    optimizer: str | Optimizer = "sgd",
-    learning_rate: float | None = None,
-    penalty: Penalty | None = None,
-    title: str = "",
-    source: Mapping[str, Any] | None = None,
-) -> Trace:
-    """Trace the first step of a training run that starts from a model, on raw samples.
-
-    Parameters
-    ----------
-    model : Model
-    inputs : host array, shape (batch, n_inputs)
-        Not yet scaled.
-    targets : host array
-        Class indices, shape (batch,), or numbers, shape (batch, n_outputs).
-    optimizer, learning_rate, penalty, title, source
-        As for `backprop_xp.trace.step_trace.trace_step`.
-
-    Raises
-    ------
-    ConfigurationError, DataError
-        As that function does.
-    """
-    return trace_step(
-        model.network,
-        model.loss,
-        model.parameters,
-        model.scaled(inputs),
-        targets,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        penalty=penalty,
-        placement=model.placement,
-        dtype=model.dtype,
-        title=title,
-        source=source,
-        classes=model.classes,
-        features=model.features,
-        image_shape=model.image_shape,
-    )
 
 
 def trace_samples(
@@ -126,7 +79,7 @@ def trace_samples(
     source["sample"] = samples[0] if len(samples) == 1 else list(samples)
     if settings is not None:
         source["left_out"] = [name for name in _LEFT_OUT if getattr(settings, name)]
-    return trace_model(
+    return trace_step(
         model,
         rows.inputs,
         rows.targets,

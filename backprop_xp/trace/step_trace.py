@@ -7,21 +7,13 @@ from typing import Any, NamedTuple
 
 from backprop_xp.backend import arrays
 from backprop_xp.backend.arrays import Array
-from backprop_xp.backend.devices import Placement, select_device
 from backprop_xp.backend.host import ignore_overflow, limit_threads
 from backprop_xp.data.device_data import to_device
 from backprop_xp.formatting import to_json
+from backprop_xp.models.model import Model
 from backprop_xp.nn.activations import Activation
 from backprop_xp.nn.backpropagation import Tape
-from backprop_xp.nn.losses import (
-    Loss,
-    check_pair,
-    check_targets,
-    fused_form,
-    get_loss,
-    loss_and_delta,
-)
-from backprop_xp.nn.metrics import classes_of
+from backprop_xp.nn.losses import check_pair, check_targets, fused_form, loss_and_delta
 from backprop_xp.nn.network import Layer, Network, Parameters, check_parameters, map_arrays
 from backprop_xp.nn.optimizers import LETTERS, Optimizer, get_optimizer, initial_slots
 from backprop_xp.nn.regularizers import Penalty
@@ -60,11 +52,8 @@ class Trace(NamedTuple):
     ----------
     title, source : str, mapping
         The origin of the network and the samples.
-    network, loss, optimizer, learning_rate, penalty, dtype
+    model, optimizer, learning_rate, penalty
         As for `trace_step`.
-    classes, features : tuple of str or None
-        Names of the outputs and of the inputs.
-    image_shape : (int, int) or None
     inputs, targets : array, shape (batch, n)
         As the network receives them, and as the loss compares with them.
     before, after : Pass
@@ -80,26 +69,21 @@ class Trace(NamedTuple):
 
     Examples
     --------
-    >>> network = Network((1, 1), "identity")
-    >>> trace = trace_step(
-    ...     network, "half_squared_error", [Layer([[2.0]], [1.0])], [[3.0]], [[5.0]],
-    ...     learning_rate=0.1,
-    ... )
+    >>> import numpy as np
+    >>> from backprop_xp.nn.losses import get_loss
+    >>> neuron = [Layer(np.asarray([[2.0]]), np.asarray([1.0]))]
+    >>> model = Model(Network((1, 1), "identity"), neuron, get_loss("half_squared_error"))
+    >>> trace = trace_step(model, [[3.0]], [[5.0]], learning_rate=0.1)
     >>> trace.before.z[0], trace.gradients[0].weights, trace.new[0].weights
     (array([[7.]]), array([[6.]]), array([[1.4]]))
     """
 
     title: str
     source: Mapping[str, Any]
-    network: Network
-    loss: Loss
+    model: Model
     optimizer: Optimizer
     learning_rate: float
     penalty: Penalty
-    dtype: str
-    classes: tuple[str, ...] | None
-    features: tuple[str, ...] | None
-    image_shape: tuple[int, int] | None
     inputs: Array
     targets: Array
     before: Pass
@@ -114,11 +98,12 @@ class Trace(NamedTuple):
 
     def as_data(self) -> dict[str, Any]:
         """Return the trace as lists, numbers and text for JSON; numbers not finite are None."""
-        network, penalty = self.network, self.penalty
+        model, penalty = self.model, self.penalty
+        network, loss = model.network, model.loss
         share = 1.0 / len(self.inputs)
         divided = share if penalty.per_batch else 1.0
         output = network.activations[-1]
-        fused = fused_form(self.loss, output) and self.loss.fused_formulas.get(output.name)
+        fused = fused_form(loss, output) and loss.fused_formulas.get(output.name)
         return {
             "title": self.title,
             "source": dict(self.source),
@@ -127,15 +112,15 @@ class Trace(NamedTuple):
                 "activations": [activation.name for activation in network.activations],
                 "bias": network.bias,
                 "parameters": network.n_parameters,
-                "image_shape": self.image_shape and list(self.image_shape),
-                "features": self.features and list(self.features),
-                "classes": self.classes and list(self.classes),
+                "image_shape": model.image_shape and list(model.image_shape),
+                "features": model.features and list(model.features),
+                "classes": model.classes and list(model.classes),
             },
-            "dtype": self.dtype,
+            "dtype": model.dtype,
             "loss": {
-                "name": self.loss.name,
-                "formula": self.loss.formula,
-                "derivative": self.loss.derivative_formula,
+                "name": loss.name,
+                "formula": loss.formula,
+                "derivative": loss.derivative_formula,
             },
             "optimizer": {
                 "name": self.optimizer.name,
@@ -194,10 +179,7 @@ class Trace(NamedTuple):
         }
 
     def _class(self, outputs: Array, row: int) -> str | None:
-        if self.classes is None:
-            return None
-        index = classes_of(outputs, xp=arrays.namespace(outputs))[row]
-        return self.classes[int(index)]
+        return None if self.model.classes is None else self.model.names(outputs[row : row + 1])[0]
 
     def _factors(self, index: int, row: int) -> dict[str, Any]:
         """Return the factors of δ if their product is δ."""
@@ -215,7 +197,7 @@ class Trace(NamedTuple):
             bias = None if old.bias is None or new.bias is None else new.bias - old.bias
             update = Layer(new.weights - old.weights, bias)
         return {
-            "activation": self.network.activations[index].name,
+            "activation": self.model.network.activations[index].name,
             "old": _layer_to_json(old),
             "gradient": _layer_to_json(self.gradients[index]),
             "update": _layer_to_json(update),
@@ -228,63 +210,51 @@ class Trace(NamedTuple):
 
 
 def trace_step(
-    network: Network,
-    loss: str | Loss,
-    parameters: Parameters,
+    model: Model,
     inputs: Any,
     targets: Any,
     *,
     optimizer: str | Optimizer = "sgd",
     learning_rate: float | None = None,
     penalty: Penalty | None = None,
-    placement: Placement | None = None,
-    dtype: str = "float64",
     title: str = "",
     source: Mapping[str, Any] | None = None,
-    classes: tuple[str, ...] | None = None,
-    features: tuple[str, ...] | None = None,
-    image_shape: tuple[int, int] | None = None,
 ) -> Trace:
-    """Compute the first training step of a network on a batch and record every number of it.
+    """Compute the first step of a training run that starts from a model; record all its numbers.
 
     Parameters
     ----------
-    network : Network
-    loss : name or Loss
-    parameters : list of Layer
-        Arrays of any library, or nested lists. Not changed.
+    model : Model
+        Not changed.
     inputs : array_like, shape (batch, n_inputs)
-        Already scaled.
+        Not yet scaled.
     targets : array_like
         Class indices, shape (batch,), or numbers, shape (batch, n_outputs).
     optimizer : name or Optimizer
     learning_rate : float, optional
         By default the usual one of the optimizer.
     penalty : Penalty, optional
-    placement : Placement, optional
-        By default NumPy on the CPU.
-    dtype : {"float32", "float64"}
-    title, source, classes, features, image_shape
+    title, source
         Stored in the trace for display.
 
     Raises
     ------
     ConfigurationError
-        If parameters, loss, optimizer or learning rate do not fit.
+        If the parts of the model, the optimizer or the learning rate do not fit.
     DataError
         If inputs or targets do not fit the network, or targets the loss.
     """
-    placement = select_device("cpu", "numpy", dtype=dtype) if placement is None else placement
-    loss, optimizer = get_loss(loss), get_optimizer(optimizer)
+    network, loss, optimizer = model.network, model.loss, get_optimizer(optimizer)
     check_number("learning_rate", learning_rate, lambda v: 0.0 < v < float("inf"), "above 0")
     eta = optimizer.learning_rate if learning_rate is None else float(learning_rate)
     output = network.activations[-1]
     check_pair(loss, output)
-    placement, xp = placement.with_dtype(dtype), placement.xp
+    placement, xp = model.placement.with_dtype(model.dtype), model.placement.xp
     with placement.activate(), ignore_overflow(xp):
-        data = to_device((inputs, targets), network.sizes[0], network.sizes[-1], placement)
+        rows = model.scaled(inputs), targets
+        data = to_device(rows, network.sizes[0], network.sizes[-1], placement)
         check_targets(data.y, loss, xp=xp)
-        parameters = map_arrays(lambda p: placement.asarray(p, copy=True), parameters)
+        parameters = map_arrays(lambda p: placement.asarray(p, copy=True), model.parameters)
         check_parameters(network, parameters)
         arriving: list[Array] = []
         rule = TrainingStep(
@@ -293,7 +263,7 @@ def trace_step(
             optimizer=optimizer,
             xp=xp,
             device=placement.device,
-            penalty=Penalty() if penalty is None else penalty,
+            penalty=penalty or Penalty(),
         )
         batch = (data.x, data.y, None)
         with limit_threads(data.n * network.largest_layer, xp=xp):
@@ -330,16 +300,11 @@ def trace_step(
 
         return Trace(
             title=title,
-            source={} if source is None else source,
-            network=network,
-            loss=loss,
+            source=source or {},
+            model=model,
             optimizer=optimizer,
             learning_rate=eta,
             penalty=rule.penalty,
-            dtype=dtype,
-            classes=classes,
-            features=features,
-            image_shape=image_shape,
             inputs=_host(data.x),
             targets=_host(data.y),
             before=passed(tape, step.loss),

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any, NamedTuple
 
+from backprop_xp.trace.formulas import number
+
 _ALL, _FEW = 10, 4
 """A layer of up to ten neurons is shown in full; of a larger one, four neurons are shown."""
 
@@ -73,11 +75,6 @@ def view(data: dict[str, Any]) -> View:
         cut.append(f"the first {_FEW} of {len(samples):,} samples")
     left_out = f"Shown: {', '.join(cut)}. --json has every number." if cut else ""
     return View(neurons, shown, left_out)
-
-
-def number(x: float | None) -> str:
-    """Return a number with six digits, as in the tables."""
-    return "not finite" if x is None else f"{x:.6g}"
 
 
 def called(name: str, rule: dict[str, Any]) -> str:
@@ -174,7 +171,7 @@ def tables(data: dict[str, Any]) -> list[Table]:
             "update: w2[3,1] leads from neuron 1 of layer 1 to neuron 3 of layer 2",
             *_update(data, shown),
         ),
-        Table("forward with the new weights", *_again(data, shown)),
+        Table("forward with the new weights", *_forward(data, shown, after=True)),
         Table(f"loss {number(after)}, before {number(before)}"),
     ]
     return [table for table in every_table if table.text]
@@ -221,13 +218,13 @@ def _units(data: dict[str, Any], shown: View, first: int) -> Iterator[tuple[Any,
                 yield (str(s + 1), str(level), label), data["samples"][s], level, j
 
 
-def _forward(data: dict[str, Any], shown: View) -> _Rows:
+def _forward(data: dict[str, Any], shown: View, *, after: bool = False) -> _Rows:
     rows = []
-    for labels, sample, level, j in _units(data, shown, 0):
+    for labels, sample, level, j in _units(data, shown, int(after)):
         if level == 0:
             rows.append((*labels, "", number(sample["input"][j])))
         else:
-            layer = sample["layers"][level - 1]
+            layer = (sample["after"] if after else sample)["layers"][level - 1]
             rows.append((*labels, number(layer["z"][j]), number(layer["a"][j])))
     return _table(data, ("sample", "layer", "neuron", "z", "a"), rows)
 
@@ -293,11 +290,3 @@ def _factors(data: dict[str, Any], level: int, j: int, k: int | None) -> tuple[f
     sample = data["samples"][0]
     inputs = sample["input"] if level == 1 else sample["layers"][level - 2]["a"]
     return sample["layers"][level - 1]["delta"][j], 1.0 if k is None else inputs[k]
-
-
-def _again(data: dict[str, Any], shown: View) -> _Rows:
-    rows = []
-    for labels, sample, level, j in _units(data, shown, 1):
-        layer = sample["after"]["layers"][level - 1]
-        rows.append((*labels, number(layer["z"][j]), number(layer["a"][j])))
-    return _table(data, ("sample", "layer", "neuron", "z", "a"), rows)

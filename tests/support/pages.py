@@ -7,7 +7,10 @@ import json
 import numpy as np
 
 from backprop_xp.backend.arrays import backend_namespace
-from backprop_xp.nn.network import Network, initial_parameters
+from backprop_xp.backend.devices import select_device
+from backprop_xp.models.model import Model
+from backprop_xp.nn.losses import get_loss
+from backprop_xp.nn.network import Network, initial_parameters, map_arrays
 from backprop_xp.trace.examples import read_example
 from backprop_xp.trace.page import trace_page
 from backprop_xp.trace.step_trace import trace_step
@@ -32,6 +35,19 @@ def example(name):
     return read_example(name).trace()
 
 
+def trace_network(
+    network, loss, parameters, inputs, targets, *, placement=None, dtype="float64", **options
+):
+    """Return the trace of a step of a network with the given weights: arrays or nested lists."""
+    placement = (placement or select_device("cpu", "numpy")).with_dtype(dtype)
+    names = ("classes", "features", "image_shape")
+    about = {name: options.pop(name) for name in names if name in options}
+    with placement.activate():
+        parameters = map_arrays(placement.asarray, parameters)
+    model = Model(network, parameters, get_loss(loss), placement=placement, **about)
+    return trace_step(model, inputs, targets, **options)
+
+
 def trace_of(sizes, activations=None, *, dtype="float64", samples=1, **options):
     """Return a trace of a network with random weights and random samples."""
     activations = activations or [*["tanh"] * (len(sizes) - 2), "softmax"]
@@ -39,7 +55,7 @@ def trace_of(sizes, activations=None, *, dtype="float64", samples=1, **options):
     network = Network(sizes, activations)
     rng = np.random.default_rng(3)
     loss = "cross_entropy" if activations[-1] == "softmax" else "half_squared_error"
-    return trace_step(
+    return trace_network(
         network,
         options.pop("loss", loss),
         initial_parameters(network, 5, xp=xp, dtype=getattr(xp, dtype)),

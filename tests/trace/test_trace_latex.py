@@ -7,6 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 from helpers import smooth_case
+from pages import trace_network
 
 from backprop_xp.nn.activations import ACTIVATIONS, elementwise
 from backprop_xp.nn.losses import LOSSES, check_pair
@@ -14,17 +15,16 @@ from backprop_xp.nn.network import Layer, Network
 from backprop_xp.nn.optimizers import OPTIMIZERS
 from backprop_xp.nn.regularizers import Penalty
 from backprop_xp.trace.examples import EXAMPLES, read_example
-from backprop_xp.trace.formulas import latex, put_in, text
+from backprop_xp.trace.formulas import latex, number, put_in, text
 from backprop_xp.trace.latex import latex_document
-from backprop_xp.trace.step_trace import trace_step
-from backprop_xp.trace.table import headline, number, tables, view
+from backprop_xp.trace.table import headline, tables, view
 
 HOSTILE = (r"\input{/etc/passwd}", "<script>&#1 100% $x$ _a_ ^^M ~ --- '' ?`", "中文 ½ é \x00\x07")
 
 
 def named():
     """Return a trace with hostile names."""
-    return trace_step(
+    return trace_network(
         Network((2, 2, 3), ("tanh", "softmax")),
         "cross_entropy",
         [Layer([[1.0, 2.0], [3.0, 4.0]], [0.0, 1.0]), Layer([[1.0, -2.0]] * 3, [0.0] * 3)],
@@ -39,7 +39,7 @@ def named():
 def large(**given):
     network = Network((40, 20, 12), ("relu", "softmax"))
     parameters, x = smooth_case(network, 1, margin=0.0)
-    return trace_step(network, "cross_entropy", parameters, x, [3], **given)
+    return trace_network(network, "cross_entropy", parameters, x, [3], **given)
 
 
 # --- the numbers ---------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def test_of_a_large_network_the_most_telling_neurons_are_shown_and_the_rest_is_n
 def test_of_a_large_batch_the_first_samples_are_shown():
     network = Network((2, 1), "identity")
     rows = np.arange(24.0).reshape(12, 2)
-    trace = trace_step(network, "squared_error", [Layer([[1.0, 2.0]], [0.0])], rows, rows[:, :1])
+    trace = trace_network(network, "squared_error", [Layer([[1.0, 2.0]], [0.0])], rows, rows[:, :1])
     assert view(trace.as_data()).samples == [0, 1, 2, 3]
     document = latex_document(trace)
     assert "the first 4 of 12 samples" in document
@@ -189,7 +189,7 @@ def one_step(**given):
     """Return the document of a step on one sample by a neuron of two weights and a bias."""
     given = {"learning_rate": 0.5, **given}
     neuron = Network((2, 1), "identity"), "half_squared_error", [Layer([[0.5, -0.25]], [1.0])]
-    return latex_document(trace_step(*neuron, [[2.0, 4.0]], [[0.5]], **given)).replace("  ", " ")
+    return latex_document(trace_network(*neuron, [[2.0, 4.0]], [[0.5]], **given)).replace("  ", " ")
 
 
 def test_the_document_works_out_a_rule_whose_numbers_it_has():
@@ -224,7 +224,7 @@ def test_the_document_shows_what_a_penalty_adds_to_each_gradient():
 
 def test_an_activation_of_single_numbers_is_not_said_to_take_all_of_a_layer():
     given = ("squared_error", [Layer([[1e200, 0.0]], [0.0])], [[1e200, 0.0]], [[0.0]])
-    document = latex_document(trace_step(Network((2, 1), "identity"), *given))
+    document = latex_document(trace_network(Network((2, 1), "identity"), *given))
     assert "not finite" in document
     assert "depends on all inputs" not in document
 
@@ -232,7 +232,7 @@ def test_an_activation_of_single_numbers_is_not_said_to_take_all_of_a_layer():
 def test_an_activation_of_ones_own_needs_no_formula():
     square = elementwise("square", lambda z, xp: z * z, lambda z, a, xp: 2 * z)
     given = ("half_squared_error", [Layer([[3.0]], None)], [[1.0]], [[5.0]])
-    document = latex_document(trace_step(Network((1, 1), square, bias=False), *given))
+    document = latex_document(trace_network(Network((1, 1), square, bias=False), *given))
     assert "= \\text{square}(z)" in document
     assert "a^{(1)}_{1} &= 9\n" in document
     assert "f'(z^{(1)}_{1}) &= 6 " in document
@@ -312,7 +312,7 @@ def test_hostile_names_compile_and_do_nothing(tmp_path):
 def test_a_name_of_one_long_word_fits_into_the_lines(tmp_path):
     names = tuple(letter * 200 for letter in "abc")
     given = ("cross_entropy", [Layer([[1.0], [2.0], [3.0]], None)], [[1.0]], [2])
-    trace = trace_step(Network((1, 3), "softmax", bias=False), *given, classes=names)
+    trace = trace_network(Network((1, 3), "softmax", bias=False), *given, classes=names)
     assert "Overfull" not in compiled(tmp_path, trace)
 
 
@@ -324,4 +324,4 @@ def test_every_activation_and_every_loss_compiles(tmp_path):
         network = Network((3, 2, 2), (hidden, output))
         parameters, x = smooth_case(network, 2, margin=0.0)
         y = np.asarray([[0.0, 1.0], [1.0, 0.0]])
-        compiled(tmp_path, trace_step(network, name, parameters, x, y, optimizer="rmsprop"))
+        compiled(tmp_path, trace_network(network, name, parameters, x, y, optimizer="rmsprop"))

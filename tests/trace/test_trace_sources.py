@@ -7,7 +7,8 @@ from command_line import animals, done, refused_alike, written
 from backprop_xp import ConfigurationError, DataError, load_dataset, load_model
 from backprop_xp.data.scaling import scaling_for
 from backprop_xp.trace.examples import EXAMPLES, read_example
-from backprop_xp.trace.saved_model import trace_model, trace_samples
+from backprop_xp.trace.saved_model import trace_samples
+from backprop_xp.trace.step_trace import trace_step
 
 GOOD = {
     "sizes": "[2, 3, 1]",
@@ -39,9 +40,9 @@ def test_a_bundled_example_lowers_its_loss(name):
 def test_what_a_file_leaves_open_is_as_usual(tmp_path):
     path = toml(tmp_path, biases=None)
     trace = read_example(path).trace()
-    assert (trace.loss.name, trace.optimizer.name) == ("binary_cross_entropy", "sgd")
-    assert (trace.learning_rate, trace.dtype, trace.title) == (0.1, "float64", "")
-    assert not trace.network.bias
+    assert (trace.model.loss.name, trace.optimizer.name) == ("binary_cross_entropy", "sgd")
+    assert (trace.learning_rate, trace.model.dtype, trace.title) == (0.1, "float64", "")
+    assert not trace.model.network.bias
     assert not trace.penalty
     assert trace.source == {"file": path}
     assert trace.old[0].weights.tolist() == [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
@@ -52,7 +53,7 @@ def test_a_file_says_loss_rule_penalty_and_type(tmp_path):
     path = toml(tmp_path, **given, l1="0.25", learning_rate="0.5", dtype='"float32"', title='"x"')
     trace = read_example(path).trace()
     assert trace.optimizer.hyperparameters == {"beta1": 0.8, "beta2": 0.999, "epsilon": 1e-8}
-    assert (trace.loss.name, trace.learning_rate) == ("half_squared_error", 0.5)
+    assert (trace.model.loss.name, trace.learning_rate) == ("half_squared_error", 0.5)
     assert (trace.penalty.l1, trace.penalty.l2) == (0.25, 0.5)
     assert (trace.title, trace.new[0].weights.dtype) == ("x", np.float32)
 
@@ -259,7 +260,7 @@ def test_a_regression_is_traced_by_its_numbers(tmp_path):
     given = ("--label", "b", "--task", "regression", "--epochs", 1, "--seed", 0)
     done("train", tmp_path / "t.csv", *given, "--device", "cpu", "--out", tmp_path)
     model = load_model(tmp_path / "model.safetensors")
-    trace = trace_model(model, np.asarray([[3.0], [4.0]]), np.asarray([[7.0], [9.0]]))
+    trace = trace_step(model, np.asarray([[3.0], [4.0]]), np.asarray([[7.0], [9.0]]))
     samples = trace.as_data()["samples"]
     assert [sample["target"] for sample in samples] == [[7.0], [9.0]]
     assert [sample["label"] for sample in samples] == [None, None]
