@@ -5,6 +5,9 @@ import importlib.util
 import os
 from pathlib import Path
 
+# The matrices here are small, and on a busy machine threads that wait for each other are slow.
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when NumPy is imported
+
 import hypothesis
 import pytest
 from helpers import TOLERANCE, Backend
