@@ -14,6 +14,7 @@ from backprop_xp.errors import ConfigurationError
 from backprop_xp.nn.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
+    from backprop_xp.trace.examples import Example
     from backprop_xp.trace.step_trace import Trace
 
 
@@ -65,15 +66,12 @@ def command(
         raise click.UsageError("--json and --latex both print on stdout: give one of them")
     if html == "-":
         raise click.UsageError("--html needs the name of a file: the page is not printed")
-    model_options = {"--data": data, "--sample": sample, "--split": split}
-    set_options = [name for name, value in model_options.items() if value is not None]
-    if source is not None and (model is not None or set_options):
-        raise click.UsageError(
-            f"{'--model' if model is not None else set_options[0]} and the source {source} exclude "
-            "each other"
-        )
-    if model is None and set_options:
-        raise click.UsageError(f"{set_options[0]} needs --model: the file to take the network from")
+    needing_model = {"--model": model, "--data": data, "--sample": sample, "--split": split}
+    given = [name for name, value in needing_model.items() if value is not None]
+    if source is not None and given:
+        raise click.UsageError(f"{given[0]} and the source {source} exclude each other")
+    if model is None and given:
+        raise click.UsageError(f"{given[0]} needs --model: the file to take the network from")
     if model is not None:
         if data is None:
             raise click.UsageError("--model needs --data: the data set to take the sample from")
@@ -90,7 +88,8 @@ def command(
             **data_options,
         )
     else:
-        trace = _of_example(source, optimizer, learning_rate, device, backend, console)
+        example = _example(source, optimizer, learning_rate)
+        trace = example.trace(use_device(device, backend, console, example.dtype))
     if html is not None:
         _write_page(trace, html)
         console.note(f"the page is in {html}")
@@ -104,14 +103,7 @@ def command(
         _print_tables(trace, console)
 
 
-def _of_example(
-    source: str | None,
-    optimizer: str | None,
-    learning_rate: float | None,
-    device: str,
-    backend: str | None,
-    console: Output,
-) -> Trace:
+def _example(source: str | None, optimizer: str | None, learning_rate: float | None) -> Example:
     from backprop_xp.nn.optimizers import get_optimizer
     from backprop_xp.trace.examples import EXAMPLES, read_example
 
@@ -125,9 +117,7 @@ def _of_example(
     if optimizer is not None:
         rule = get_optimizer(optimizer)
         example = example._replace(optimizer=rule, learning_rate=rule.learning_rate)
-    if learning_rate is not None:
-        example = example._replace(learning_rate=learning_rate)
-    return example.trace(use_device(device, backend, console, example.dtype))
+    return example if learning_rate is None else example._replace(learning_rate=learning_rate)
 
 
 def _write_page(trace: Trace, path: str) -> None:

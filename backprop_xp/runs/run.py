@@ -172,24 +172,17 @@ def read_dataset(settings: RunSettings, seed: int) -> Dataset:
     )
 
 
-def read_rows(
-    model: Model,
-    data: str,
-    *,
-    split: str,
-    data_dir: str | None = None,
-    label: str | None = None,
-    labeled: bool = True,
-) -> tuple[Any, Any]:
+def read_rows(model: Model, data: str, *, labeled: bool = True, **options: Any) -> tuple[Any, Any]:
     """Read the inputs and targets of a data set for a trained model.
 
     Parameters
     ----------
     model : Model
-    data, split, data_dir, label
-        As for `backprop_xp.data.sources.load_rows`.
+    data : str
     labeled : bool
         Whether targets are required; otherwise they may be None.
+    **options
+        ``split``, ``data_dir`` and ``label`` of `backprop_xp.data.sources.load_rows`.
 
     Raises
     ------
@@ -198,12 +191,10 @@ def read_rows(
     """
     inputs, targets = load_rows(
         data,
-        split=split,
-        data_dir=data_dir,
-        label=label,
         classes=model.classes,
         features=model.features,
         task="regression" if model.classes is None else "classification",
+        **options,
     )
     if labeled and targets is None:
         raise DataError(
