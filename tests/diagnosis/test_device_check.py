@@ -136,3 +136,11 @@ def test_a_number_that_is_none_does_not_pass():
     assert not Row("g", "n", math.nan, 1e-5, "").passed
     one, other = [np.ones(2), np.ones(2)], [np.asarray([1.0, math.nan]), np.zeros(2)]
     assert math.isnan(device_check._error(one, other))
+
+
+@pytest.mark.parametrize("errors", [[math.nan, 1.0, 0.0], [0.0, math.nan, 1.0], [1.0, math.nan]])
+def test_an_error_that_is_not_a_number_is_the_largest_wherever_it_comes(errors):
+    row = device_check._worst_row("g", "n", [(error, str(error)) for error in errors], 1e-5)
+    assert math.isnan(row.error)
+    assert row.where == "nan"
+    assert not row.passed
