@@ -74,9 +74,7 @@ class Output:
         if self.quiet:
             yield lambda state: None
         elif not sys.stderr.isatty():
-            yield lambda state: say(
-                f"epoch {state.history[-1]['epoch']}/{epochs}  {_describe(state.history[-1])}"
-            )
+            yield lambda state: say(f"epoch {state.epoch}/{epochs}  {_describe(state)}")
         else:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -91,9 +89,7 @@ class Output:
                 console=Console(stderr=True),
             ) as bar:
                 task = bar.add_task("", total=epochs)
-                yield lambda state: bar.update(
-                    task, advance=1, description=_describe(state.history[-1])
-                )
+                yield lambda state: bar.update(task, advance=1, description=_describe(state))
 
 
 def print_error(kind: str, message: str, hint: str | None, *, as_json: bool) -> None:
@@ -115,7 +111,8 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _describe(record: dict[str, Any]) -> str:
+def _describe(state: TrainState) -> str:
+    record = state.history[-1]
     parts = [f"loss {record['loss']:.4g}"]
     for name in ("train", "validation"):
         if f"{name}_accuracy" in record:
