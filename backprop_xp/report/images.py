@@ -113,12 +113,6 @@ def plane(
     grid = np.stack(np.meshgrid(*steps), axis=-1).reshape(-1, 2)
     outputs = arrays.to_numpy(model.outputs(grid))
     extent = (low[0], high[0], low[1], high[1])
-    square = (_GRID, _GRID, 4)
-
-    def around(axes: Any) -> None:
-        axes.grid(False)
-        axes.set_xlabel(names[0][:60])
-        axes.set_ylabel(names[1][:60])
 
     def classes(axes: Any) -> None:
         taken = classes_of(outputs, xp=np)
@@ -127,51 +121,46 @@ def plane(
         )
         opacity = 20.0 + 110.0 * np.clip(confidence, 0.0, 1.0)
         pixels = np.concatenate([_CLASSES[taken % len(_CLASSES)], opacity[:, None]], axis=1)
-        shown = pixels.reshape(square).astype(np.uint8)
+        shown = pixels.reshape(_GRID, _GRID, 4).astype(np.uint8)
         axes.imshow(shown, extent=extent, origin="lower", aspect="auto", interpolation="nearest")
         for k in np.unique(targets).tolist():
-            own, marker = inputs[targets == k], _MARKERS[k % len(_MARKERS)]
             axes.scatter(
-                own[:, 0],
-                own[:, 1],
+                *inputs[targets == k].T,
                 s=14,
-                marker=marker,
+                marker=_MARKERS[k % len(_MARKERS)],
                 color=_css(k),
                 edgecolors="white",
                 linewidths=0.5,
             )
-        around(axes)
 
     def values(axes: Any) -> None:
-        first = outputs[:, 0]
-        scale: dict[str, Any] = {"vmin": float(min(first.min(), targets.min()))}
-        scale["vmax"] = float(max(first.max(), targets.max()))
-        surface = first.reshape(square[:2])
-        scale |= {"cmap": "cividis"}
+        surface = outputs[:, 0].reshape(_GRID, _GRID)
+        low, high = min(surface.min(), targets.min()), max(surface.max(), targets.max())
+        scale: dict[str, Any] = {"vmin": float(low), "vmax": float(high), "cmap": "cividis"}
         shown = axes.imshow(
             surface, extent=extent, origin="lower", aspect="auto", alpha=0.85, **scale
         )
-        axes.scatter(
-            inputs[:, 0],
-            inputs[:, 1],
-            c=targets,
-            s=16,
-            edgecolors="white",
-            linewidths=0.6,
-            **scale,
-        )
+        axes.scatter(*inputs.T, c=targets, s=16, edgecolors="white", linewidths=0.6, **scale)
         axes.figure.subplots_adjust(right=0.98)
         bar = axes.figure.colorbar(shown, ax=axes)
         bar.outline.set_edgecolor(LINE)
-        around(axes)
 
     x, y = names
+    draw_outputs, what = classes, "Predicted class"
     if model.classes is None:
-        label = f"Output of the model over {x} (horizontal) and {y} (vertical)"
-        return draw("plane", values, label=label, size=(6.4, 4.4), left=0.72), []
-    label = f"Predicted class over {x} (horizontal) and {y} (vertical)"
-    legend = [(name, _css(k), _SIGNS[k % len(_SIGNS)]) for k, name in enumerate(model.classes)]
-    return draw("plane", classes, label=label, size=(6.4, 4.4), left=0.72), legend
+        draw_outputs, what = values, "Output of the model"
+
+    def plot(axes: Any) -> None:
+        axes.grid(False)
+        axes.set_xlabel(x[:60])
+        axes.set_ylabel(y[:60])
+        draw_outputs(axes)
+
+    label = f"{what} over {x} (horizontal) and {y} (vertical)"
+    legend = [
+        (name, _css(k), _SIGNS[k % len(_SIGNS)]) for k, name in enumerate(model.classes or ())
+    ]
+    return draw("plane", plot, label=label, size=(6.4, 4.4), left=0.72), legend
 
 
 def pairs_chart(pairs: list[list[list[float]]], output: int, deviation: float) -> str:

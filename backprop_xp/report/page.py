@@ -64,7 +64,8 @@ def write_report(
         If a folder holds no run, the page cannot be written, or Jinja2 or matplotlib is missing.
     """
     need_libraries()
-    stored, others = read_run(run), [_show_safely(read_run(path), _alone)[0] for path in compare]
+    stored = read_run(run)
+    others = [_show_safely(read_run(path), lambda run: compared([run]))[0] for path in compare]
     page = stored.path / REPORT if out is None else Path(out)
     home = page.absolute().parent
 
@@ -80,10 +81,6 @@ def write_report(
 
 def _address(path: Path, home: Path) -> str:
     return quote(Path(os.path.relpath(path.absolute(), home)).as_posix())
-
-
-def _alone(stored: StoredRun) -> Any:
-    return compared([stored])
 
 
 def _show_safely(stored: StoredRun, show: Callable[[StoredRun], Any]) -> tuple[StoredRun, Any]:
@@ -106,10 +103,9 @@ def _page(shown: dict[str, Any], comparison: dict[str, Any] | None) -> str:
     from markupsafe import Markup
 
     css = (files(__package__) / "assets" / "report.css").read_text("utf-8")
-    text: str = _template().render(
-        **shown, compared=comparison, version=__version__, css=Markup(css)
+    return str(
+        _template().render(**shown, compared=comparison, version=__version__, css=Markup(css))
     )
-    return text
 
 
 @functools.cache

@@ -48,30 +48,24 @@ def percent(value: float | None) -> str:
 
 def status(run: StoredRun) -> tuple[str, str, str]:
     """Return how a run ended: ``"good"``, ``"fair"`` or ``"bad"``, a short label, a sentence."""
-    outcome, epochs = run.outcome, len(run.history)
-    ended = outcome.get("status")
-    done = f"after {pluralize(epochs, 'epoch')}"
+    outcome, done = run.outcome, f"after {pluralize(len(run.history), 'epoch')}"
     epoch = outcome.get("model_epoch")
     weights = f" The model has the weights of epoch {epoch}." if epoch else ""
-    if ended == "finished":
-        return "good", "finished", ""
-    if ended == "early_stopping":
-        return "good", "stopped early", f"Stopped early {done}.{weights}"
-    if ended == "target_loss":
-        return "good", "target reached", f"Stopped {done}: a batch reached the target loss."
-    if ended == "interrupted":
-        return "fair", "interrupted", f"The training was interrupted {done}.{weights}"
-    if ended == "diverged":
-        message = str(outcome.get("message") or "training diverged").removeprefix("training ")
-        hint = outcome.get("hint")
-        fix = f" To fix it: {hint}." if hint else ""
-        return "bad", "diverged", f"The training {message}.{weights}{fix}"
-    return (
-        "fair",
-        "not ended",
-        f"The folder does not say how the training ended: after {pluralize(epochs, 'epoch')} it is "
-        "still running, or it was killed.",
+    message = str(outcome.get("message") or "training diverged").removeprefix("training ")
+    fix = f" To fix it: {outcome['hint']}." if outcome.get("hint") else ""
+    reached = f"Stopped {done}: a batch reached the target loss."
+    known = {
+        "finished": ("good", "finished", ""),
+        "early_stopping": ("good", "stopped early", f"Stopped early {done}.{weights}"),
+        "target_loss": ("good", "target reached", reached),
+        "interrupted": ("fair", "interrupted", f"The training was interrupted {done}.{weights}"),
+        "diverged": ("bad", "diverged", f"The training {message}.{weights}{fix}"),
+    }
+    unknown = (
+        f"The folder does not say how the training ended: {done} it is still running, or it was "
+        "killed."
     )
+    return known.get(str(outcome.get("status")), ("fair", "not ended", unknown))
 
 
 def result(run: StoredRun) -> tuple[str, str] | None:
