@@ -1,4 +1,4 @@
-"""The backends that the tests run on: found once, offered as a fixture, and reported by name."""
+"""The fixtures of all tests: each installed backend, MNIST and a browser; and the quick tests."""
 
 import functools
 import importlib.util
@@ -21,10 +21,10 @@ os.environ["SCIPY_ARRAY_API"] = "1"  # SciPy reads it once, when scikit-learn im
 TESTS = Path(__file__).parent
 
 SUBSET = "BACKPROP_XP_TEST_BACKENDS"
-"""Environment variable: a comma list of backends, or of backends on devices, to test alone."""
+"""Environment variable: the backends to test, or backends on devices, separated by commas."""
 
 ORACLES = {"nn/test_torch_oracle.py": ("torch", "pip install 'backprop-xp[torch]'")}
-"""Test files that compare with a library which may not be installed, and its installation."""
+"""Test files that compare with an optional library, and the command that installs it."""
 
 collect_ignore = [
     file for file, (library, _) in ORACLES.items() if importlib.util.find_spec(library) is None
@@ -62,7 +62,7 @@ hypothesis.settings.load_profile("no deadline")
 
 @functools.cache
 def found() -> tuple[dict[str, Backend], dict[str, str]]:
-    """Return the backends to test by name, and why the others are not tested."""
+    """Return the backends to test by name, and the reason for each that is not tested."""
     usable: dict[str, Backend] = {}
     missing: dict[str, str] = {}
     for row in devices.list_devices():
@@ -92,14 +92,14 @@ def found() -> tuple[dict[str, Backend], dict[str, str]]:
 
 def pytest_configure(config):
     if os.environ.get(SUBSET):
-        found()  # a wrong name ends the run before its first test
+        found()  # report a wrong name before the first test
 
 
 def pytest_addoption(parser):
     parser.addoption(
         "--passed-in",
         metavar="FILE",
-        help="leave out the tests named in FILE, and add to it those that pass",
+        help="skip the tests that FILE lists, and append those that pass",
     )
 
 
@@ -162,13 +162,13 @@ def pytest_terminal_summary(terminalreporter):
         for name, reason in missing.items():
             terminalreporter.write_line(f"backends not tested: {name}: {reason}")
     for file in collect_ignore:
-        library, mend = ORACLES[file]
-        terminalreporter.write_line(f"not collected: {file}: {library} is not installed ({mend})")
+        library, remedy = ORACLES[file]
+        terminalreporter.write_line(f"not collected: {file}: {library} is not installed ({remedy})")
 
 
 @pytest.fixture(scope="session")
 def compiled_programs(tmp_path_factory):
-    """Let JAX keep all it compiles until the run ends: many tests compile the same programs."""
+    """Keep compiled JAX programs until the run ends: many tests compile the same ones."""
     import jax
 
     jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("jax")))
@@ -186,8 +186,8 @@ def ready(request):
         import jax
 
         request.getfixturevalue("compiled_programs")
-        # JAX makes float32 of every float64 unless told otherwise. Tests in float32 run without
-        # that switch, as most users do.
+        # By default JAX turns float64 into float32. Tests in float32 keep that default, as most
+        # users do.
         before = jax.config.jax_enable_x64
         jax.config.update("jax_enable_x64", request.node.callspec.params.get("dtype") != "float32")
         yield backend
@@ -195,7 +195,7 @@ def ready(request):
 
 
 backend = pytest.fixture(ready, name="backend")
-library = pytest.fixture(ready, name="library")  # for what compiles by itself, once each
+library = pytest.fixture(ready, name="library")  # without "jax-jit", for code that compiles
 
 
 @pytest.fixture(params=TOLERANCE)
@@ -213,7 +213,7 @@ REAL_MNIST = Path(
     os.environ.get("BACKPROP_XP_TEST_MNIST")
     or Path(__file__).parents[2] / "shared" / "data" / "mnist"
 )
-"""Where the real MNIST lies; what needs it is skipped where it does not."""
+"""The folder of the real MNIST; tests that need it are skipped where it is missing."""
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def real_mnist():
 
 @pytest.fixture(scope="session")
 def browser():
-    """Yield a browser for the tests of pages; they are skipped where there is none."""
+    """Yield a browser for the tests of pages, which are skipped without one."""
     from browser import started
 
     with started() as ready:
