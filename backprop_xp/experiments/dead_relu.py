@@ -60,22 +60,15 @@ def _run(data_dir: str | None) -> Outcome:
             shares[name].append(float(np.mean(dead)))
             revived |= _learns(state.parameters, x, y, dead)
             histories[name].append(list(state.history))
-    published = {
-        "most neurons dead, η 1": True,
-        "few neurons dead, η 0.05": True,
-        "an error reaches a dead neuron": False,
-        "alive: w −1, b 2, input 1": True,
-        "alive: w −1 and 1, b 0, inputs 1 and 2": True,
-        "alive: w −1, b 0, positive inputs": False,
+    claims = {
+        "most neurons dead, η 1": (True, min(shares["η 1"]) > 0.5),
+        "few neurons dead, η 0.05": (True, max(shares["η 0.05"]) < 0.1),
+        "an error reaches a dead neuron": (False, revived),
+        "alive: w −1, b 2, input 1": (True, _alive([-1.0], 2.0, [[1.0]])),
+        "alive: w −1 and 1, b 0, inputs 1 and 2": (True, _alive([-1.0, 1.0], 0.0, [[1.0, 2.0]])),
+        "alive: w −1, b 0, positive inputs": (False, _alive([-1.0], 0.0, [[0.1], [1.0], [9.0]])),
     }
-    measured = {
-        "most neurons dead, η 1": min(shares["η 1"]) > 0.5,
-        "few neurons dead, η 0.05": max(shares["η 0.05"]) < 0.1,
-        "an error reaches a dead neuron": revived,
-        "alive: w −1, b 2, input 1": _alive([-1.0], 2.0, [[1.0]]),
-        "alive: w −1 and 1, b 0, inputs 1 and 2": _alive([-1.0, 1.0], 0.0, [[1.0, 2.0]]),
-        "alive: w −1, b 0, positive inputs": _alive([-1.0], 0.0, [[0.1], [1.0], [9.0]]),
-    }
+    published, measured = ({name: pair[k] for name, pair in claims.items()} for k in (0, 1))
     means = ", ".join(f"{np.mean(values):.0%} with {name}" for name, values in shares.items())
     verdict = f"dead after training: {means}"
     rule = "a negative weight alone does not kill a neuron, it is dead if z is not above 0 for any"

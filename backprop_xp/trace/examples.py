@@ -154,9 +154,7 @@ def _from_values(values: dict[str, Any], source: dict[str, Any]) -> Example:
         title=values.get("title", ""),
         source=source,
         network=network,
-        loss=get_loss(values["loss"])
-        if "loss" in values
-        else default_loss(output),
+        loss=get_loss(values["loss"]) if "loss" in values else default_loss(output),
         optimizer=optimizer,
         learning_rate=values.get("learning_rate", optimizer.learning_rate),
         penalty=Penalty(values.get("l1", 0.0), values.get("l2", 0.0)),

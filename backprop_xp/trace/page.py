@@ -120,7 +120,7 @@ def _largest(sizes: list[float], most: int) -> list[int]:
 
 def _page_data(trace: Trace) -> dict[str, Any]:
     """Return the part of a trace that the page shows, with packed arrays."""
-    data, activations = _without_weights(trace).as_data(), trace.model.network.activations
+    data, activations = trace.summary(), trace.model.network.activations
     with ignore_overflow(backend_namespace("numpy")):  # a step that diverged is shown as well
         shown = _shown(trace)
         curves = [_curve(f, _reach(trace, index)) for index, f in enumerate(activations)]
@@ -160,7 +160,7 @@ def _page_data(trace: Trace) -> dict[str, Any]:
                 ],
             }
         )
-    return {**data, "shown": shown, "layers": layers}
+    return {**data, "layers": layers, "shown": shown}
 
 
 def _state(trace: Trace, index: int) -> dict[str, Parameters]:
@@ -171,20 +171,6 @@ def _state(trace: Trace, index: int) -> dict[str, Parameters]:
         symbol: map_arrays(partial(operator.mul, factor), list(slots[slot]))
         for symbol, (slot, factor) in symbols
     }
-
-
-def _without_weights(trace: Trace) -> Trace:
-    """Return the trace without its matrices, of which the page adds only the shown part."""
-
-    def bare(layers: Parameters) -> Parameters:
-        return [Layer(layer.weights[:0], layer.bias) for layer in layers]
-
-    return trace._replace(
-        old=bare(trace.old),
-        gradients=bare(trace.gradients),
-        new=bare(trace.new),
-        slots=[{} for _ in trace.slots],
-    )
 
 
 def _parameters(

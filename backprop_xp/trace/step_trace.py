@@ -98,6 +98,10 @@ class Trace(NamedTuple):
 
     def as_data(self) -> dict[str, Any]:
         """Return the trace as lists, numbers and text for JSON; numbers not finite are None."""
+        return {**self.summary(), "layers": [self._layer(index) for index in range(len(self.old))]}
+
+    def summary(self) -> dict[str, Any]:
+        """Return the same data without the parameters and gradients of the layers."""
         model, penalty = self.model, self.penalty
         network, loss = model.network, model.loss
         share = 1.0 / len(self.inputs)
@@ -145,7 +149,6 @@ class Trace(NamedTuple):
             "fused": fused,
             "loss_before": to_json(self.before.loss),
             "loss_after": to_json(self.after.loss),
-            "layers": [self._layer(index) for index in range(len(self.old))],
         }
 
     def _repr_html_(self) -> str:
