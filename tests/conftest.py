@@ -104,11 +104,13 @@ def pytest_addoption(parser):
 
 
 def is_quick(item):
-    """Return whether a test runs on NumPy alone, needs no browser or download, and is not slow."""
-    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    backends = {value.id for value in values if isinstance(value, Backend)}
+    """Return whether a test runs on NumPy alone, in float64 where it has a choice, needs no browser
+    or download, and is not slow."""
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    backends = {value.id for value in parameters.values() if isinstance(value, Backend)}
     return (
         backends <= {"numpy"}
+        and parameters.get("dtype") != "float32"
         and not {"browser", "real_mnist"} & set(item.fixturenames)
         and not item.nodeid.removeprefix("tests/").startswith(SLOW)
     )
