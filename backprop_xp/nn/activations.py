@@ -93,18 +93,10 @@ def elementwise(
 # --- step: the perceptron's activation; its derivative is 0, so no error passes back -------
 
 
-def _step(z: Array, xp: Namespace) -> Array:
-    return xp.astype(z > 0.0, z.dtype)
-
-
-def _step_derivative(z: Array, a: Array, xp: Namespace) -> Array:
-    return xp.zeros_like(z)
-
-
 STEP = elementwise(
     "step",
-    _step,
-    _step_derivative,
+    lambda z, xp: xp.astype(z > 0.0, z.dtype),
+    lambda z, a, xp: xp.zeros_like(z),
     formula="1 if z > 0 else 0",
     derivative_formula="0 (everywhere except at the jump)",
     output_range=(0.0, 1.0),
@@ -114,16 +106,12 @@ STEP = elementwise(
 # --- identity ------------------------------------------------------------------------------
 
 
-def _identity(z: Array, xp: Namespace) -> Array:
-    return z
-
-
-def _identity_derivative(z: Array, a: Array, xp: Namespace) -> Array:
-    return xp.ones_like(z)
-
-
 IDENTITY = elementwise(
-    "identity", _identity, _identity_derivative, formula="z", derivative_formula="1"
+    "identity",
+    lambda z, xp: z,
+    lambda z, a, xp: xp.ones_like(z),
+    formula="z",
+    derivative_formula="1",
 )._replace(backward=lambda da, z, a, xp: da)  # saves the product with ones
 
 
@@ -158,10 +146,6 @@ SIGMOID = elementwise(
 # --- tanh ----------------------------------------------------------------------------------
 
 
-def _tanh(z: Array, xp: Namespace) -> Array:
-    return xp.tanh(z)
-
-
 def _tanh_derivative(z: Array, a: Array, xp: Namespace) -> Array:
     result = a * a
     result *= -1.0
@@ -171,7 +155,7 @@ def _tanh_derivative(z: Array, a: Array, xp: Namespace) -> Array:
 
 TANH = elementwise(
     "tanh",
-    _tanh,
+    lambda z, xp: xp.tanh(z),
     _tanh_derivative,
     formula="tanh(z)",
     derivative_formula="1 - a²",
@@ -182,18 +166,10 @@ TANH = elementwise(
 # --- ReLU and leaky ReLU -------------------------------------------------------------------
 
 
-def _relu(z: Array, xp: Namespace) -> Array:
-    return xp.maximum(z, 0.0)
-
-
-def _relu_derivative(z: Array, a: Array, xp: Namespace) -> Array:
-    return xp.astype(z > 0.0, z.dtype)
-
-
 RELU = elementwise(
     "relu",
-    _relu,
-    _relu_derivative,
+    lambda z, xp: xp.maximum(z, 0.0),
+    lambda z, a, xp: xp.astype(z > 0.0, z.dtype),
     formula="max(z, 0)",
     derivative_formula="1 if z > 0 else 0",
     output_range=(0.0, _INF),
@@ -220,9 +196,6 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
     if not 0.0 < alpha < 1.0:
         raise ConfigurationError(f"alpha is {alpha}", "give a number between 0 and 1")
 
-    def forward(z: Array, xp: Namespace) -> Array:
-        return xp.maximum(z, z * alpha)
-
     def derivative(z: Array, a: Array, xp: Namespace) -> Array:
         result = xp.astype(z > 0.0, z.dtype)
         result *= 1.0 - alpha
@@ -231,7 +204,7 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
 
     return elementwise(
         "leaky_relu",
-        forward,
+        lambda z, xp: xp.maximum(z, z * alpha),
         derivative,
         formula=f"z if z > 0 else {alpha:g} z",
         derivative_formula=f"1 if z > 0 else {alpha:g}",
@@ -368,14 +341,10 @@ def _softplus(z: Array, xp: Namespace) -> Array:
     return a
 
 
-def _softplus_derivative(z: Array, a: Array, xp: Namespace) -> Array:
-    return _sigmoid(z, xp)
-
-
 SOFTPLUS = elementwise(
     "softplus",
     _softplus,
-    _softplus_derivative,
+    lambda z, a, xp: _sigmoid(z, xp),
     formula="log(1 + exp(z))",
     derivative_formula="1 / (1 + exp(-z))",
     output_range=(0.0, _INF),
@@ -437,10 +406,9 @@ def softmax_jacobian(a: Array, *, xp: Namespace) -> Array:
     array([[ 0.1875, -0.1875],
            [-0.1875,  0.1875]])
     """
-    n = a.shape[-1]
     column = xp.expand_dims(a, axis=-1)  # (..., n, 1)
     row = xp.expand_dims(a, axis=-2)  # (..., 1, n)
-    identity = xp.eye(n, dtype=a.dtype, device=getattr(a, "device", None))
+    identity = xp.eye(a.shape[-1], dtype=a.dtype, device=getattr(a, "device", None))
     return column * (identity - row)
 
 

@@ -6,6 +6,7 @@ these are a separate list of `Layer`, so that all computations are functions of 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -97,14 +98,12 @@ class Network:
     @property
     def n_parameters(self) -> int:
         """The number of weights and biases."""
-        pairs = zip(self.sizes[:-1], self.sizes[1:], strict=True)
-        return sum(n_out * (n_in + self.bias) for n_in, n_out in pairs)
+        return sum(n_out * (n_in + self.bias) for n_in, n_out in itertools.pairwise(self.sizes))
 
     @property
     def largest_layer(self) -> int:
         """The number of weights in the largest layer."""
-        pairs = zip(self.sizes[:-1], self.sizes[1:], strict=True)
-        return max(n_out * n_in for n_in, n_out in pairs)
+        return max(n_out * n_in for n_in, n_out in itertools.pairwise(self.sizes))
 
 
 def initial_parameters(
@@ -141,8 +140,8 @@ def initial_parameters(
     """
     rng = random.generator(seed, random.INITIAL_WEIGHTS)
     layers = []
-    for index, activation in enumerate(network.activations):
-        n_in, n_out = network.sizes[index], network.sizes[index + 1]
+    pairs = itertools.pairwise(network.sizes)
+    for (n_in, n_out), activation in zip(pairs, network.activations, strict=True):
         chosen = (
             initializer_for(activation) if initializer == "auto" else get_initializer(initializer)
         )

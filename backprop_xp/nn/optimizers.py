@@ -21,6 +21,7 @@ from backprop_xp.errors import ConfigurationError, look_up
 from backprop_xp.nn.network import Layer, Parameters
 
 Slots = tuple[Array, ...]
+Updated = tuple[Array, Slots]
 Scalars = tuple[Any, ...]  # Python floats, or arrays of shape () where these are faster
 
 
@@ -56,7 +57,7 @@ class Optimizer(NamedTuple):
     learning_rate: float
     slots: tuple[str, ...]
     scalars: Callable[[float, int], tuple[float, ...]]
-    rule: Callable[[Array, Array, Slots, Scalars, Namespace], tuple[Array, Slots]]
+    rule: Callable[[Array, Array, Slots, Scalars, Namespace], Updated]
     formula: str = ""
     hyperparameters: Mapping[str, float] = MappingProxyType({})
     linear_in_gradient: bool = False
@@ -89,9 +90,7 @@ def sgd() -> Optimizer:
     array([0.8])
     """
 
-    def rule(
-        p: Array, eta_g: Array, slots: Slots, scalars: Scalars, xp: Namespace
-    ) -> tuple[Array, Slots]:
+    def rule(p: Array, eta_g: Array, slots: Slots, scalars: Scalars, xp: Namespace) -> Updated:
         p -= eta_g
         return p, ()
 
@@ -108,9 +107,7 @@ def momentum(momentum: float = 0.9) -> Optimizer:
     """
     _check_fraction("momentum", momentum)
 
-    def rule(
-        p: Array, eta_g: Array, slots: Slots, scalars: Scalars, xp: Namespace
-    ) -> tuple[Array, Slots]:
+    def rule(p: Array, eta_g: Array, slots: Slots, scalars: Scalars, xp: Namespace) -> Updated:
         (v,) = slots
         v *= momentum
         v -= eta_g
@@ -140,9 +137,7 @@ def nesterov(momentum: float = 0.9) -> Optimizer:
     # With μ = 0 the slot is always 0 and v cannot be computed from it, so μ v is shown.
     symbol, factor = ("v", 1.0 / momentum) if momentum else ("μ v", 1.0)
 
-    def rule(
-        p: Array, eta_g: Array, slots: Slots, scalars: Scalars, xp: Namespace
-    ) -> tuple[Array, Slots]:
+    def rule(p: Array, eta_g: Array, slots: Slots, scalars: Scalars, xp: Namespace) -> Updated:
         # The slot holds w = μ v, which saves a pass: w ← μ (w - η g), p ← p - η g + w
         (w,) = slots
         w -= eta_g
@@ -178,9 +173,7 @@ def rmsprop(decay: float = 0.99, epsilon: float = 1e-8) -> Optimizer:
     def scalars(learning_rate: float, step: int) -> tuple[float, ...]:
         return decay, learning_rate * scale, epsilon * scale
 
-    def rule(
-        p: Array, g: Array, slots: Slots, scalars: Scalars, xp: Namespace
-    ) -> tuple[Array, Slots]:
+    def rule(p: Array, g: Array, slots: Slots, scalars: Scalars, xp: Namespace) -> Updated:
         (s,), (rho, eta, epsilon_s) = slots, scalars
         s *= rho
         s += g * g
@@ -237,9 +230,7 @@ def _adam(name: str, beta1: float, beta2: float, epsilon: float, weight_decay: f
         eta = learning_rate * root * (1.0 - beta1) / (1.0 - beta1**step)
         return beta1, beta2, eta, epsilon * root, 1.0 - learning_rate * weight_decay
 
-    def rule(
-        p: Array, g: Array, slots: Slots, scalars: Scalars, xp: Namespace
-    ) -> tuple[Array, Slots]:
+    def rule(p: Array, g: Array, slots: Slots, scalars: Scalars, xp: Namespace) -> Updated:
         (m, v), (b1, b2, eta, epsilon_t, keep) = slots, scalars
         m *= b1
         m += g

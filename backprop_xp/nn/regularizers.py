@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from backprop_xp.backend.arrays import Array, Namespace
-from backprop_xp.nn.network import Layer, Parameters
+from backprop_xp.nn.network import Layer, Parameters, map_arrays
 
 
 class Penalty(NamedTuple):
@@ -134,9 +134,8 @@ def clip_by_norm(
     norm = xp.sqrt(sum(xp.sum(g * g) for layer in gradients for g in layer if g is not None))
     factor = limit / xp.maximum(norm, limit) * scale
 
-    def shrink(g: Array | None) -> Array | None:
-        if g is not None:
-            g *= factor
+    def shrink(g: Array) -> Array:
+        g *= factor
         return g
 
-    return [Layer(shrink(layer.weights), shrink(layer.bias)) for layer in gradients]
+    return map_arrays(shrink, gradients)
