@@ -47,7 +47,7 @@ from backprop_xp.training.state import TrainState
 
 
 def _is_stochastic(estimator: Any) -> bool:
-    if isinstance(estimator.solver, str) and estimator.solver == "lbfgs":
+    if estimator.solver == "lbfgs":
         raise AttributeError(
             "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
         )
@@ -133,7 +133,12 @@ class BaseMLP(BaseEstimator):
         check_solver(self, X_val)
         if first:
             self._scaling: Scaling | None = None
-        X = self._check_table(X, y, reset=first)
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, "
+                "but the target y is None."
+            )
+        X = check_inputs(self, X, reset=first)
         targets = self._check_targets(y, first=first, incremental=incremental)
         check_consistent_length(X, targets)
         weights = check_weights(sample_weight, X)
@@ -155,21 +160,13 @@ class BaseMLP(BaseEstimator):
         optimize(
             self,
             network,
-            without_zeros(*train),
+            without_zeros(train),
             held_out,
             rng,
             placement=placement,
             incremental=incremental,
         )
         return self
-
-    def _check_table(self, X: Any, y: Any, *, reset: bool) -> Any:
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, "
-                "but the target y is None."
-            )
-        return check_inputs(self, X, reset=reset)
 
     def _initialize(
         self, sizes: list[int], rng: Any, placement: Placement, *, on_device: bool

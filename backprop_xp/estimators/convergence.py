@@ -5,37 +5,27 @@ The numbers that the rules depend on are attributes of the estimator.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from backprop_xp.backend import arrays
-from backprop_xp.backend.arrays import Array
-from backprop_xp.data.sparse import SparseRows
-from backprop_xp.estimators.parameters import rates_of
+from backprop_xp.estimators.inputs import Rows
+from backprop_xp.estimators.parameters import RATES
 from backprop_xp.nn.network import Network, Parameters
+from backprop_xp.nn.schedules import get_schedule
 from backprop_xp.training.evaluation import predict
 from backprop_xp.training.state import TrainState
 
 
-class Validation(NamedTuple):
-    """Validation rows: the inputs on the device, the targets and weights on the host."""
-
-    x: Array | SparseRows
-    y: Array
-    weights: Array | None
-
-
 class ConvergenceMonitor:
-    """The monitor of one call of ``fit`` or ``partial_fit``, called by `backprop_xp.fit`."""
+    """The monitor of one call of ``fit`` or ``partial_fit``, called by `backprop_xp.fit`.
+
+    The inputs of the validation rows are on the device, their targets and weights on the host.
+    """
 
     def __init__(
-        self,
-        estimator: Any,
-        network: Network,
-        rng: Any,
-        n: int,
-        validation: Validation | None,
+        self, estimator: Any, network: Network, rng: Any, n: int, validation: Rows | None
     ) -> None:
         self.estimator = estimator
         self.network = network
@@ -65,7 +55,12 @@ class ConvergenceMonitor:
     def rates(self, state: TrainState, steps: int) -> list[float]:
         """Return the learning rate of each step of the next epoch."""
         est = self.estimator
-        return rates_of(est, est._eta, est._rounds, steps)
+        if isinstance(est.learning_rate, str) and est.learning_rate in RATES:
+            return [est._eta] * steps
+        factor, total = get_schedule(est.learning_rate), max(1, est.max_iter)
+        return [
+            est._eta * factor(min(1.0, (est._rounds + k / steps) / total)) for k in range(steps)
+        ]
 
     def epoch_end(self, state: TrainState) -> bool:
         """Record an epoch in the estimator; return whether to stop."""
@@ -100,9 +95,9 @@ class ConvergenceMonitor:
 
     def _score(self, parameters: Parameters) -> float:
         assert self.validation is not None
-        outputs = arrays.to_numpy(predict(self.network, parameters, self.validation.x))
-        score: float = self.estimator._score_of(outputs, self.validation.y, self.validation.weights)
-        return score
+        x, y, weights = self.validation
+        outputs = arrays.to_numpy(predict(self.network, parameters, x))
+        return float(self.estimator._score_of(outputs, y, weights))
 
     def _count(self, metrics: dict[str, Any], parameters: Parameters) -> None:
         """Count the consecutive epochs without an improvement by ``tol``."""

@@ -11,26 +11,17 @@ from sklearn.model_selection import train_test_split
 
 from backprop_xp.backend.devices import Placement
 from backprop_xp.errors import DivergenceError
-from backprop_xp.estimators.convergence import ConvergenceMonitor, Validation
-from backprop_xp.estimators.inputs import device_inputs, take_rows, training_inputs
+from backprop_xp.estimators.convergence import ConvergenceMonitor
+from backprop_xp.estimators.inputs import Rows, device_inputs, take_rows, training_inputs
 from backprop_xp.estimators.lbfgs import minimize_lbfgs
 from backprop_xp.estimators.parameters import optimizer_of, settings_of
 from backprop_xp.nn.network import Network, map_arrays
 from backprop_xp.training.fit import fit
 from backprop_xp.training.state import TrainingInterrupted, TrainState
 
-Rows = tuple[Any, Any, Any]
-"""Checked inputs and targets, and sample weights or None."""
-
 
 def split(estimator: Any, train: Rows, stratify: Any, rng: Any) -> tuple[Rows, Rows]:
-    """Hold out validation rows for early stopping, the same ones as scikit-learn.
-
-    Raises
-    ------
-    ValueError
-        If fewer than two rows would be held out.
-    """
+    """Hold out validation rows for early stopping, the same ones as scikit-learn."""
     rows, held_out = train_test_split(
         np.arange(train[0].shape[0]),
         test_size=estimator.validation_fraction,
@@ -42,11 +33,7 @@ def split(estimator: Any, train: Rows, stratify: Any, rng: Any) -> tuple[Rows, R
             "The validation set is too small. Increase 'validation_fraction' "
             "or the size of your dataset."
         )
-    X, y, weights = train
-    return (
-        (take_rows(X, rows), take_rows(y, rows), take_rows(weights, rows)),
-        (take_rows(X, held_out), take_rows(y, held_out), take_rows(weights, held_out)),
-    )
+    return take_rows(train, rows), take_rows(train, held_out)
 
 
 def optimize(
@@ -75,23 +62,22 @@ def optimize(
     state = estimator._state
     if state.parameters and not (incremental and estimator._shown == estimator._fingerprint()):
         state = state._replace(parameters=[], slots=[], step=0)
-    if isinstance(estimator.solver, str) and estimator.solver == "lbfgs":
+    if estimator.solver == "lbfgs":
         estimator.n_iter_ = 0
         if estimator.max_iter == 0:
             return
         start = estimator._parameters(data[0])
-        minimum = minimize_lbfgs(
+        parameters, estimator.n_iter_, loss = minimize_lbfgs(
             estimator, network, data, start, placement=placement, weights=weights, settings=settings
         )
-        estimator._set_coefs(minimum.parameters)
-        estimator.n_iter_ = minimum.n_iter
-        estimator.loss_ = estimator.best_loss_ = minimum.loss
+        estimator._set_coefs(parameters)
+        estimator.loss_ = estimator.best_loss_ = loss
         estimator._state = state._replace(slots=[], step=0)
         return
     measured, validation = None, None
     if held_out is not None:
         measured = device_inputs(held_out[0], placement), held_out[1]
-        validation = Validation(*measured, held_out[2])
+        validation = *measured, held_out[2]
         if estimator.validation_loss_curve_ is None:
             estimator.validation_loss_curve_ = []
     slots = optimizer_of(estimator).slots

@@ -15,6 +15,9 @@ from backprop_xp.backend.devices import Placement, placement_of, select_device
 from backprop_xp.data.sparse import SparseRows
 from backprop_xp.errors import ConfigurationError
 
+Rows = tuple[Any, Any, Any]
+"""Checked inputs and targets, and sample weights or None."""
+
 
 def check_inputs(estimator: Any, X: Any, *, reset: bool) -> Any:
     """Return inputs as a table of real numbers: an array, or a sparse matrix of SciPy.
@@ -70,24 +73,16 @@ def _first_not_finite(X: Any) -> str:
 
 
 def check_weights(weights: Any, X: Any) -> Array | None:
-    """Return checked sample weights on the host.
-
-    Raises
-    ------
-    ValueError
-        If their number is wrong, one is negative or not finite, or all are 0.
-    """
+    """Return sample weights on the host, checked as scikit-learn does."""
     if weights is None:
         return None
-    weights = arrays.to_numpy(weights) if arrays.is_array(weights) else weights
     rows = np.empty((X.shape[0], 0))
-    return _check_sample_weight(weights, rows, dtype=np.float64, ensure_non_negative=True)
+    return _check_sample_weight(on_host(weights), rows, dtype=np.float64, ensure_non_negative=True)
 
 
 def on_host(y: Any) -> Any:
     """Return an array of another library as a NumPy array, and anything else unchanged."""
-    foreign = arrays.is_array(y) and arrays.backend_name(arrays.namespace(y)) != "numpy"
-    return arrays.to_numpy(y) if foreign else y
+    return arrays.to_numpy(y) if is_on_device(y) else y
 
 
 def is_on_device(X: Any) -> bool:
@@ -99,11 +94,6 @@ def placement_for(estimator: Any, X: Any, dtype: str | None = None) -> Placement
     """Return where to compute with checked inputs.
 
     The data type is the given one, or that of the estimator's parameters, or that of the inputs.
-
-    Raises
-    ------
-    DeviceError, ConfigurationError
-        If the device of the estimator's parameters cannot be used.
     """
     dtype = dtype or estimator.dtype or precision_of(X)
     if is_on_device(X):
@@ -117,16 +107,10 @@ def precision_of(X: Any) -> str:
 
 
 def training_inputs(X: Any, placement: Placement) -> Any:
-    """Return checked inputs for `backprop_xp.fit`: sparse ones as `SparseRows`.
-
-    Raises
-    ------
-    ConfigurationError
-        For sparse inputs on JAX, which compiles an epoch as one function.
-    """
+    """Return checked inputs for `backprop_xp.fit`: sparse ones as `SparseRows`."""
     if not sparse.issparse(X):
         return X
-    if placement.backend == "jax":
+    if placement.backend == "jax":  # which compiles an epoch as one function
         raise ConfigurationError(
             "JAX cannot train on sparse inputs", "use another backend, or X.toarray()"
         )
@@ -140,16 +124,19 @@ def device_inputs(X: Any, placement: Placement) -> Array | SparseRows:
     return placement.asarray(X)
 
 
-def take_rows(data: Any, rows: Any) -> Any:
-    """Return rows of inputs, targets or weights by their numbers; None stays None."""
-    if data is None or not is_on_device(data):
-        return None if data is None else data[rows]
-    return arrays.namespace(data).take(data, placement_of(data).index_array(rows), axis=0)
+def take_rows(data: Rows, rows: Any) -> Rows:
+    """Return the rows with these numbers."""
+
+    def take(part: Any) -> Any:
+        if is_on_device(part):
+            return arrays.namespace(part).take(part, placement_of(part).index_array(rows), axis=0)
+        return None if part is None else part[rows]
+
+    X, targets, weights = data
+    return take(X), take(targets), take(weights)
 
 
-def without_zeros(X: Any, targets: Any, weights: Any) -> tuple[Any, Any, Any]:
+def without_zeros(data: Rows) -> Rows:
     """Leave out the rows of weight 0: a batch of nothing else would have no mean."""
-    if weights is None or weights.all():
-        return X, targets, weights
-    rows = np.flatnonzero(weights)
-    return take_rows(X, rows), take_rows(targets, rows), weights[rows]
+    weights = data[2]
+    return data if weights is None or weights.all() else take_rows(data, np.flatnonzero(weights))

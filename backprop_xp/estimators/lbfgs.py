@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import threadpoolctl
@@ -24,14 +24,6 @@ from backprop_xp.training.step import TrainingStep
 from backprop_xp.training.training_data import TrainingData
 
 
-class Minimum(NamedTuple):
-    """The result of L-BFGS: the parameters, the number of iterations, and the loss."""
-
-    parameters: Parameters
-    n_iter: int
-    loss: float
-
-
 def minimize_lbfgs(
     estimator: Any,
     network: Network,
@@ -41,13 +33,10 @@ def minimize_lbfgs(
     placement: Placement,
     weights: Any,
     settings: dict[str, Any],
-) -> Minimum:
+) -> tuple[Parameters, int, float]:
     """Minimize the loss of an estimator's network, starting from these parameters.
 
-    Raises
-    ------
-    ValueError
-        If a parameter is no longer finite.
+    Returns the parameters, the number of iterations, and the loss.
     """
     options = TrainingSettings.of({**settings, "batch_size": 0})
     xp = placement.xp
@@ -86,7 +75,7 @@ def minimize_lbfgs(
                 "values and need to be preprocessed."
             )
         n_iter = _check_optimize_result("lbfgs", result, estimator.max_iter)
-        return Minimum(_unpack(result.x, start, xp), n_iter, float(result.fun))
+        return _unpack(result.x, start, xp), n_iter, float(result.fun)
 
 
 @functools.cache

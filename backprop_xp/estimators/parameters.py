@@ -20,7 +20,7 @@ from backprop_xp.nn.activations import ACTIVATIONS, Activation, get_activation
 from backprop_xp.nn.losses import LOSSES, Loss, LossTerms, get_loss
 from backprop_xp.nn.network import Network
 from backprop_xp.nn.optimizers import OPTIMIZERS, Optimizer, adam, get_optimizer, sgd
-from backprop_xp.nn.schedules import SCHEDULES, get_schedule
+from backprop_xp.nn.schedules import SCHEDULES
 
 TO_CORE = {"logistic": "sigmoid"}
 """From scikit-learn's name of an activation to that of the core, where they differ."""
@@ -75,13 +75,13 @@ def optimizer_of(estimator: Any) -> Optimizer:
     scikit-learn's Adam adds epsilon to √v, and not to the bias-corrected √v̂.
     """
     solver = estimator.solver
-    if isinstance(solver, str) and solver == "sgd":
+    if solver == "sgd":
         if not estimator.momentum:
             return sgd()
         name = "nesterov" if estimator.nesterovs_momentum else "momentum"
         return get_optimizer(name, momentum=float(estimator.momentum))
-    if not isinstance(solver, str) or solver != "adam":
-        return get_optimizer("sgd" if isinstance(solver, str) and solver == "lbfgs" else solver)
+    if solver != "adam":
+        return get_optimizer("sgd" if solver == "lbfgs" else solver)
     epsilon = float(estimator.epsilon)
     beta_2 = float(estimator.beta_2)
     core = adam(float(estimator.beta_1), beta_2, epsilon)
@@ -141,13 +141,7 @@ def loss_in_a_file(estimator: Any) -> Loss:
 
 
 def hidden_of(estimator: Any) -> list[int]:
-    """Return the sizes of the hidden layers.
-
-    Raises
-    ------
-    ValueError
-        For a size that is not above 0.
-    """
+    """Return the sizes of the hidden layers."""
     sizes = estimator.hidden_layer_sizes
     sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
     if any(size <= 0 for size in sizes):
@@ -159,11 +153,6 @@ def network_of(estimator: Any, sizes: list[int], output: str | None = None) -> N
     """Return the network of an estimator, with layer sizes from the inputs to the outputs.
 
     ``output`` replaces the estimator's own output activation.
-
-    Raises
-    ------
-    ConfigurationError
-        For an unknown activation, or if their number is not that of the hidden layers.
     """
     hidden = estimator.activation
     if isinstance(hidden, (str, Activation)):
@@ -177,25 +166,6 @@ def _activation(activation: str | Activation) -> Activation:
         return get_activation(TO_CORE.get(activation, activation))
     registered = ACTIVATIONS.get(activation.name)  # a clone has copies of the records
     return registered if registered is not None and registered == activation else activation
-
-
-def rates_of(estimator: Any, eta: float, epoch: int, steps: int) -> list[float]:
-    """Return the learning rate of each step of an epoch.
-
-    Parameters
-    ----------
-    estimator
-    eta : float
-        ``learning_rate_init``, as changed by scikit-learn's own schedules.
-    epoch : int
-        The number of epochs, or calls of ``partial_fit``, since the start.
-    steps : int
-    """
-    schedule = estimator.learning_rate
-    if isinstance(schedule, str) and schedule in RATES:
-        return [eta] * steps
-    factor, total = get_schedule(schedule), max(1, estimator.max_iter)
-    return [eta * factor(min(1.0, (epoch + k / steps) / total)) for k in range(steps)]
 
 
 def settings_of(estimator: Any, network: Network, n: int) -> dict[str, Any]:
@@ -218,13 +188,8 @@ def settings_of(estimator: Any, network: Network, n: int) -> dict[str, Any]:
 
 
 def check_solver(estimator: Any, X_val: Any) -> None:
-    """Raise an error for parameters that have no effect with L-BFGS.
-
-    Raises
-    ------
-    ValueError
-    """
-    if isinstance(estimator.solver, Optimizer) or estimator.solver != "lbfgs":
+    """Raise an error for parameters that have no effect with L-BFGS."""
+    if estimator.solver != "lbfgs":
         return
     used = {
         "dropout": np.any(estimator.dropout),
@@ -242,13 +207,7 @@ def check_solver(estimator: Any, X_val: Any) -> None:
 def class_weights(
     class_weight: str | Mapping[Any, float] | None, classes: list[Any]
 ) -> str | dict[int, float] | None:
-    """Return class weights with class indices as keys.
-
-    Raises
-    ------
-    ValueError
-        For a class that is not in ``classes``.
-    """
+    """Return class weights with class indices as keys, instead of those in ``classes``."""
     if class_weight is None or isinstance(class_weight, str):
         return class_weight
     if unknown := [name for name in class_weight if name not in classes]:

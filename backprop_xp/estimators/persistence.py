@@ -55,7 +55,7 @@ def load(cls: Any, path: str | os.PathLike[str], parameters: dict[str, Any]) -> 
     estimator._reset(len(network.sizes), model.seed)
     estimator._scaling = model.scaling
     estimator._set_coefs(
-        [layer if layer.bias is not None else _with_bias(layer) for layer in model.parameters]
+        [Layer(w, np.zeros_like(w[:, 0]) if b is None else b) for w, b in model.parameters]
     )
     return estimator
 
@@ -65,10 +65,6 @@ def _loss(name: str) -> str:
     if name in ("cross_entropy", "binary_cross_entropy"):
         return "log_loss"
     return "squared_error" if name == "half_squared_error" else name
-
-
-def _with_bias(layer: Layer) -> Layer:
-    return Layer(layer.weights, np.zeros(layer.weights.shape[0], dtype=layer.weights.dtype))
 
 
 def class_labels(names: tuple[str, ...]) -> Any:
