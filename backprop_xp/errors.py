@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 Record = TypeVar("Record")
@@ -132,6 +132,12 @@ def look_up(
     return registry[name]
 
 
+def check_name(kind: str, name: object, known: Collection[str]) -> None:
+    """Raise the error of `unknown_name` for a name that is not one of the known ones."""
+    if name not in known:
+        raise unknown_name(kind, name, known)
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> ConfigurationError:
     """Return the error for an unknown name, with a suggestion.
 
@@ -154,3 +160,14 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> Configuration
     close = difflib.get_close_matches(str(name), known, n=1)
     suggestion = f"did you mean {close[0]!r}? Choose" if close else "choose"
     return ConfigurationError(f"unknown {kind} {name!r}", f"{suggestion} from: {', '.join(known)}")
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is a Python number, which a boolean is not here."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def check_fraction(name: str, value: float) -> None:
+    """Raise a `ConfigurationError` for a value that is not a number from 0 to below 1."""
+    if not is_number(value) or not 0.0 <= value < 1.0:
+        raise ConfigurationError(f"{name} is {value!r}", "give a number from 0 to below 1")

@@ -7,7 +7,7 @@ from backprop_xp.errors import DataError
 
 
 def reject_entries(wrong: Array, x: Array, xp: Namespace, what: str, hint: str, first: int) -> None:
-    """Raise an error that names the first wrong entry, if there is one.
+    """Raise a `DataError` that names the first wrong entry of a table, if there is one.
 
     Parameters
     ----------
@@ -18,11 +18,6 @@ def reject_entries(wrong: Array, x: Array, xp: Namespace, what: str, hint: str, 
         The name of the data, and how to fix it.
     first : int
         The number of the first row.
-
-    Raises
-    ------
-    DataError
-        If an entry is wrong.
     """
     if bool(xp.any(wrong)):
         rows, columns = xp.nonzero(wrong)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from backprop_xp.backend import arrays
 from backprop_xp.backend.arrays import BACKENDS, Array, Namespace
 from backprop_xp.backend.libraries import TITLES, list_gpus, load_library, plain_errors, version_of
-from backprop_xp.errors import ConfigurationError, DeviceError, unknown_name
+from backprop_xp.errors import ConfigurationError, DeviceError, check_name
 
 DTYPES = ("float32", "float64")
 _CPU_ONLY = ("numpy", "array_api_strict")
@@ -69,8 +69,7 @@ class Placement(NamedTuple):
         ConfigurationError
             If the name is not one of these.
         """
-        if name not in DTYPES:
-            raise unknown_name("dtype", name, DTYPES)
+        check_name("dtype", name, DTYPES)
         dtype = getattr(self.xp, name)
         return self if dtype is self.dtype else self._replace(dtype=dtype)
 
@@ -154,10 +153,9 @@ def select_device(
     >>> placement.backend, placement.name, placement.note
     ('numpy', 'cpu', 'device: cpu (NumPy); requested')
     """
-    if dtype not in DTYPES:
-        raise unknown_name("dtype", dtype, DTYPES)
-    if backend is not None and backend not in BACKENDS:
-        raise unknown_name("backend", backend, BACKENDS)
+    check_name("dtype", dtype, DTYPES)
+    if backend is not None:
+        check_name("backend", backend, BACKENDS)
     name = _device_name(device, backend)
     asked = "requested" if device != "auto" else "chosen by auto"
     if name in ("cpu", "device1") or backend in _CPU_ONLY:

@@ -13,7 +13,7 @@ from backprop_xp.backend.arrays import Namespace, backend_name
 
 def is_synchronous(xp: Namespace) -> bool:
     """Return whether an array's numbers can be read at any time without waiting for a device."""
-    return backend_name(xp) in ("numpy", "array_api_strict")
+    return backend_name(xp) in ("numpy", "array_api_strict")  # the latter uses NumPy
 
 
 _SMALL_PRODUCT = 1_000_000
@@ -95,7 +95,7 @@ def keep_freed_memory() -> None:
 def ignore_overflow(xp: Namespace) -> AbstractContextManager[Any]:
     """Return a context without NumPy's overflow warnings; training raises its own error, which
     names the layer and the step."""
-    if backend_name(xp) in ("numpy", "array_api_strict"):  # the latter uses NumPy
+    if is_synchronous(xp):
         import numpy as np
 
         return np.errstate(over="ignore", invalid="ignore", divide="ignore")

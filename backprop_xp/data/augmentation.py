@@ -88,12 +88,7 @@ def get_augmentation(
 
 
 def check_image_shape(image_shape: tuple[int, int] | None, n_inputs: int) -> tuple[int, int]:
-    """Return the image shape, and raise an error for inputs that are not images.
-
-    Raises
-    ------
-    ConfigurationError
-    """
+    """Return the image shape, and raise a `ConfigurationError` for inputs without one."""
     if image_shape is None or image_shape[0] * image_shape[1] != n_inputs:
         raise ConfigurationError(
             f"data augmentation needs images, but the image shape of the {n_inputs} inputs is "
@@ -203,10 +198,8 @@ def _positions(
     rows = (cosine * u - sine * v) * row_scale + ((height - 1) / 2 + down)
     columns = (sine * u + cosine * v) * column_scale + shear * u + ((width - 1) / 2 + right)
     if augmentation.elastic:
-        vertical, horizontal = (
-            _smooth(height, augmentation.smoothness, x, xp, device),
-            _smooth(width, augmentation.smoothness, x, xp, device),
-        )
+        vertical = _smooth(grid(height), augmentation.smoothness, xp)
+        horizontal = _smooth(grid(width), augmentation.smoothness, xp)
         # Uniform draws from -1 to 1 have the variance 1/3, and smoothing preserves it.
         strength = augmentation.elastic * math.sqrt(3.0)
         noise = draws(1, 2, n, height, width)
@@ -215,11 +208,10 @@ def _positions(
     return rows, columns
 
 
-def _smooth(n: int, deviation: float, x: Array, xp: Namespace, device: Any) -> Array:
-    """Return the symmetric matrix that smooths a line of ``n`` numbers by a Gaussian, scaled so
+def _smooth(positions: Array, deviation: float, xp: Namespace) -> Array:
+    """Return the symmetric matrix that smooths numbers at these positions by a Gaussian, scaled so
     that the variance of noise is preserved at the center of the line."""
-    positions = xp.arange(n, dtype=x.dtype, device=device)
     distance = positions[:, None] - positions[None, :]
     gaussian = xp.exp(distance * distance * (-0.5 / deviation**2))
-    center = gaussian[n // 2, ...]
+    center = gaussian[positions.shape[0] // 2, ...]
     return gaussian / xp.sqrt(xp.sum(center * center))

@@ -99,12 +99,7 @@ def inputs_to_device(
     first: int = 0,
     checked: bool = False,
 ) -> Array:
-    """Move inputs without targets to a device, with the checks of `to_device`.
-
-    Raises
-    ------
-    DataError
-    """
+    """Move inputs without targets to a device, with the checks of `to_device`."""
     if isinstance(inputs, SparseRows):
         check_width(inputs, n_inputs, what)
         if not checked and (infinite := inputs.first_not_finite()):
@@ -125,12 +120,7 @@ def inputs_to_device(
 
 
 def check_lengths(x: Any, y: Any, what: str) -> None:
-    """Raise an error if inputs and targets have different numbers of rows.
-
-    Raises
-    ------
-    DataError
-    """
+    """Raise a `DataError` if inputs and targets have different numbers of rows."""
     if x.shape[0] != y.shape[0]:
         raise DataError(
             f"{what} has {x.shape[0]} rows of inputs and {y.shape[0]} of targets",
@@ -139,12 +129,7 @@ def check_lengths(x: Any, y: Any, what: str) -> None:
 
 
 def check_width(x: Array, n_inputs: int, what: str) -> None:
-    """Raise an error unless inputs are a table with one column for each input of the network.
-
-    Raises
-    ------
-    DataError
-    """
+    """Raise a `DataError` unless inputs are a table with one column for each network input."""
     if x.ndim != 2 or x.shape[1] != n_inputs:
         raise DataError(
             f"{what} has the shape {tuple(x.shape)}, and the network takes {n_inputs} inputs",
@@ -168,18 +153,11 @@ def _targets(
             return xp.astype(y[:, None], dtype), True
         return one_hot(y, n_outputs, dtype=dtype, xp=xp), True
     check_columns(y, n_outputs, what)
-    if y.ndim == 1:
-        y = y[:, None]
-    return xp.astype(y, dtype, copy=False), False
+    return xp.astype(y[:, None] if y.ndim == 1 else y, dtype, copy=False), False
 
 
 def check_columns(y: Any, n_outputs: int, what: str) -> None:
-    """Raise an error unless numeric targets have one column for each output.
-
-    Raises
-    ------
-    DataError
-    """
+    """Raise a `DataError` unless numeric targets have one column for each output."""
     single = y.ndim == 1 and n_outputs == 1
     if not single and tuple(y.shape[1:]) != (n_outputs,):
         raise DataError(
@@ -206,11 +184,5 @@ def _check_labels(labels: Array, n_classes: int, xp: Namespace, what: str, first
 def _check_finite(x: Array, xp: Namespace, what: str, first: int) -> None:
     if bool(xp.all(xp.isfinite(x))):  # the usual case, for the least memory
         return
-    reject_entries(
-        xp.logical_not(xp.isfinite(x)),
-        x,
-        xp,
-        what,
-        "remove such rows or fill the gaps before training",
-        first,
-    )
+    hint = "remove such rows or fill the gaps before training"
+    reject_entries(xp.logical_not(xp.isfinite(x)), x, xp, what, hint, first)

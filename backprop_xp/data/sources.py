@@ -17,7 +17,7 @@ from backprop_xp.data.readers.csv_table import column_names, read_csv
 from backprop_xp.data.readers.npz import is_npy_folder, read_npy_folder, read_npz
 from backprop_xp.data.readers.row_files import RowFile, Rows
 from backprop_xp.data.splits import random_split, stratified_split
-from backprop_xp.errors import ConfigurationError, DataError, unknown_name
+from backprop_xp.errors import ConfigurationError, DataError, check_name, unknown_name
 
 SOURCES = (*NAMED, "a folder of IDX files or of x.npy and y.npy", "a .csv file", "an .npz file")
 SPLITS = ("train", "validation", "test")
@@ -78,7 +78,7 @@ def load_dataset(
     (64, 10)
     """
     kind = _kind(source)
-    _check_task(task)
+    check_name("task", task, TASKS)
     if not 0 <= validation_fraction < 1:
         raise ConfigurationError(
             f"validation fraction {validation_fraction}: must be at least 0 and below 1"
@@ -149,9 +149,8 @@ def load_rows(
     ((357, 64), (357,))
     """
     kind = _kind(source)
-    _check_task(task)
-    if split not in SPLITS:
-        raise unknown_name("split", split, SPLITS)
+    check_name("task", task, TASKS)
+    check_name("split", split, SPLITS)
     if kind in _ROW_FILES:
         rows = _read(source, kind, label, features, task).pick(split)
         return rows.inputs, None if rows.y is None else rows.targets(task, classes)[0]
@@ -186,11 +185,6 @@ def _kind(source: str) -> str:
 
 def _kind_of_file(path: _Path) -> str:
     return _ROW_FILES[2] if is_npy_folder(path) else Path(path).suffix.lower()
-
-
-def _check_task(task: str) -> None:
-    if task not in TASKS:
-        raise unknown_name("task", task, TASKS)
 
 
 def _load_images(source: str, data_dir: _Path | None) -> Dataset:
@@ -237,7 +231,12 @@ def _load_row_file(
         validation_rows = _read(validation, kind, label, file.features, task).pick("validation")
     held_out = _matching_split(train, validation_rows, task, classes)
     if held_out is None and validation_fraction > 0:
-        train, held_out = _split_off(train, validation_fraction, seed, classes)
+        fractions = (1 - validation_fraction, validation_fraction)
+        if classes is None:
+            parts = random_split(train.size, fractions, seed)
+        else:
+            parts = stratified_split(train.targets, fractions, seed, classes=classes)
+        train, held_out = map(train.take, parts)
     test_rows = file.splits.get("test")
     if test_rows is not None and test_rows.y is None:
         test_rows = None  # rows to predict, as in competitions: there are no targets to test on
@@ -268,14 +267,3 @@ def _matching_split(
                 "all splits need the same columns",
             )
     return split
-
-
-def _split_off(
-    train: Split, fraction: float, seed: int, classes: tuple[str, ...] | None
-) -> tuple[Split, Split]:
-    fractions = (1 - fraction, fraction)
-    if classes is None:
-        rows, held_out = random_split(train.size, fractions, seed)
-    else:
-        rows, held_out = stratified_split(train.targets, fractions, seed, classes=classes)
-    return train.take(rows), train.take(held_out)

@@ -70,12 +70,6 @@ def stratified_split(
 def random_split(n: int, fractions: Sequence[float], seed: int) -> tuple[Array, ...]:
     """Split ``n`` rows at random, as `stratified_split` does for a single class.
 
-    Raises
-    ------
-    ConfigurationError
-    DataError
-        If there are fewer rows than splits.
-
     Examples
     --------
     >>> [rows.size for rows in random_split(10, [0.8, 0.2], seed=0)]

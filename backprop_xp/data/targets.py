@@ -37,13 +37,7 @@ def one_hot(labels: Array, n_classes: int, *, dtype: object, xp: Namespace) -> A
 
 
 def check_sample_weight(weights: Any, n: int, placement: Placement) -> Array:
-    """Check the weights of ``n`` samples, and move them to the device.
-
-    Raises
-    ------
-    DataError
-        If there are not ``n`` of them, one is negative or not finite, or all are 0.
-    """
+    """Check the weights of ``n`` samples, and move them to the device."""
     xp, w = placement.xp, placement.asarray(weights)
     if w.ndim != 1 or w.shape[0] != n:
         raise DataError(
@@ -125,9 +119,8 @@ def sample_weights_from_classes(y: Array, weights: list[float], *, xp: Namespace
 
 def _by_class(y: Array, xp: Namespace) -> Array:
     """Return targets with a column for each class."""
-    if y.shape[1] == 1:  # a single output: the column is class 1, and class 0 is its complement
-        return xp.concat((1.0 - y, y), axis=1)
-    return y
+    # A single output: the column is class 1, and class 0 is its complement.
+    return xp.concat((1.0 - y, y), axis=1) if y.shape[1] == 1 else y
 
 
 def smooth_labels(y: Array, epsilon: float) -> Array:

@@ -46,13 +46,7 @@ def optimize(
     placement: Placement,
     incremental: bool,
 ) -> None:
-    """Train an estimator's network from its current weights and state.
-
-    Raises
-    ------
-    ValueError
-        If training diverges; the estimator is then that of the last good epoch.
-    """
+    """Train an estimator's network from its current weights and state."""
     X, y, weights = train
     n, batch_size = int(X.shape[0]), estimator.batch_size
     if not isinstance(batch_size, str) and batch_size > n and not incremental:

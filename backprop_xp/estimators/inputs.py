@@ -22,17 +22,8 @@ Rows = tuple[Any, Any, Any]
 def check_inputs(estimator: Any, X: Any, *, reset: bool) -> Any:
     """Return inputs as a table of real numbers: an array, or a sparse matrix of SciPy.
 
-    Parameters
-    ----------
-    estimator
-    X : array_like, data frame or sparse matrix, shape (n, n_features)
-    reset : bool
-        Whether the number and names of the features are taken from ``X`` or compared with it.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As scikit-learn does; for a missing value with its row and column.
+    With ``reset`` the number and names of the features are taken from ``X``, otherwise they are
+    compared with it. Errors are scikit-learn's, for a missing value with its row and column.
     """
     xp, _, _ = get_namespace_and_device(X)
     types = (xp.float64, xp.float32)

@@ -6,18 +6,6 @@ from typing import Any
 
 from backprop_xp.backend import random
 from backprop_xp.backend.arrays import Array, Namespace
-from backprop_xp.errors import ConfigurationError
-
-
-def check_rate(rate: float) -> None:
-    """Raise an error for a dropout rate that is not a probability below 1.
-
-    Raises
-    ------
-    ConfigurationError
-    """
-    if not isinstance(rate, (int, float)) or isinstance(rate, bool) or not 0.0 <= rate < 1.0:
-        raise ConfigurationError(f"a dropout rate is {rate!r}", "give a number from 0 to below 1")
 
 
 def dropout_mask(

@@ -405,18 +405,17 @@ def check_pair(loss: Loss, activation: Activation) -> None:
     """
     low, high = activation.output_range
     if loss.needs_probabilities and (low < 0.0 or high > 1.0):
-        raise ConfigurationError(
-            f"the loss {loss.name!r} needs outputs between 0 and 1, "
-            f"but {activation.name!r} gives values from {low:g} to {high:g}",
-            "use the output 'sigmoid' or 'softmax', or the loss 'half_squared_error'",
-        )
+        needed, outputs = "between 0 and 1", "'sigmoid' or 'softmax'"
     # Other activations only come close to 0; these two are exactly 0 for every z below 0.
-    if loss.needs_positive and (low < 0.0 or activation.name in ("step", "relu")):
-        raise ConfigurationError(
-            f"the loss {loss.name!r} needs outputs above 0, "
-            f"but {activation.name!r} gives values from {low:g} to {high:g}",
-            "use the output 'exp' or 'softplus', or the loss 'half_squared_error'",
-        )
+    elif loss.needs_positive and (low < 0.0 or activation.name in ("step", "relu")):
+        needed, outputs = "above 0", "'exp' or 'softplus'"
+    else:
+        return
+    raise ConfigurationError(
+        f"the loss {loss.name!r} needs outputs {needed}, "
+        f"but {activation.name!r} gives values from {low:g} to {high:g}",
+        f"use the output {outputs}, or the loss 'half_squared_error'",
+    )
 
 
 def check_targets(

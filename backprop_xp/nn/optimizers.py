@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from backprop_xp.backend.arrays import Array, Namespace
-from backprop_xp.errors import ConfigurationError, look_up
+from backprop_xp.errors import ConfigurationError, check_fraction, is_number, look_up
 from backprop_xp.nn.network import Layer, Parameters
 
 Slots = tuple[Array, ...]
@@ -105,7 +105,7 @@ def momentum(momentum: float = 0.9) -> Optimizer:
     The learning rate is part of the velocity, as in Polyak (1964) and Sutskever and others
     (2013). With a constant learning rate this equals PyTorch's form, ``p ← p - η v``.
     """
-    _check_fraction("momentum", momentum)
+    check_fraction("momentum", momentum)
 
     def rule(p: Array, eta_g: Array, slots: Slots, scalars: Scalars, xp: Namespace) -> Updated:
         (v,) = slots
@@ -133,7 +133,7 @@ def nesterov(momentum: float = 0.9) -> Optimizer:
     Source: Sutskever and others (2013), "On the importance of initialization and momentum in
     deep learning", with the point at which the gradient is evaluated as ``p``.
     """
-    _check_fraction("momentum", momentum)
+    check_fraction("momentum", momentum)
     # With μ = 0 the slot is always 0 and v cannot be computed from it, so μ v is shown.
     symbol, factor = ("v", 1.0 / momentum) if momentum else ("μ v", 1.0)
 
@@ -164,7 +164,7 @@ def rmsprop(decay: float = 0.99, epsilon: float = 1e-8) -> Optimizer:
 
     Source: Tieleman and Hinton (2012), lecture 6.5 of "Neural networks for machine learning".
     """
-    _check_fraction("decay", decay)
+    check_fraction("decay", decay)
     _check_positive("epsilon", epsilon)
     # The slot holds s / (1 - ρ), which saves a product:
     # η g / (√s + ε) = [η / √(1 - ρ)] g / (√(s / (1 - ρ)) + ε / √(1 - ρ))
@@ -217,8 +217,8 @@ def adamw(
 
 
 def _adam(name: str, beta1: float, beta2: float, epsilon: float, weight_decay: float) -> Optimizer:
-    _check_fraction("beta1", beta1)
-    _check_fraction("beta2", beta2)
+    check_fraction("beta1", beta1)
+    check_fraction("beta2", beta2)
     _check_positive("epsilon", epsilon)
     _check_positive("weight_decay", weight_decay, zero=True)
 
@@ -352,17 +352,8 @@ def hyperparameters_of(optimizer: str) -> dict[str, float]:
     return {name: parameter.default for name, parameter in parameters.items()}
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _check_fraction(name: str, value: float) -> None:
-    if not _is_number(value) or not 0.0 <= value < 1.0:
-        raise ConfigurationError(f"{name} is {value!r}", "give a number from 0 to below 1")
-
-
 def _check_positive(name: str, value: float, *, zero: bool = False) -> None:
-    if not _is_number(value) or not (0.0 < value < math.inf or (zero and value == 0.0)):
+    if not is_number(value) or not (0.0 < value < math.inf or (zero and value == 0.0)):
         raise ConfigurationError(
             f"{name} is {value!r}", "give a positive number" + (" or 0" if zero else "")
         )

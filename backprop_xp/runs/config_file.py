@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from backprop_xp.errors import ConfigurationError, unknown_name
+from backprop_xp.errors import ConfigurationError, check_name
 from backprop_xp.runs.settings import RunSettings
 from backprop_xp.version import __version__
 
@@ -45,8 +45,7 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     values = read_toml(path, "configuration file")
     types = {field.name: str(field.type) for field in dataclasses.fields(RunSettings)}
     for key in values:
-        if key not in types:
-            raise unknown_name(f"key in {path}", key, types)
+        check_name(f"key in {path}", key, types)
         _check_type(key, values[key], types[key], path)
         if types[key].startswith("str"):
             values[key] = str(values[key])  # a column may be called 3, or divided by 255

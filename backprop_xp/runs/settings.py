@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from backprop_xp.backend.devices import Placement
 from backprop_xp.data.dataset import NAMED, TASKS
-from backprop_xp.errors import unknown_name
+from backprop_xp.errors import check_name
 from backprop_xp.nn.losses import check_pair
 from backprop_xp.nn.network import Network
 from backprop_xp.training.settings import TrainingSettings, check_number
@@ -67,8 +67,7 @@ class RunSettings(TrainingSettings):
         super().__post_init__()
         hidden = self.hidden if isinstance(self.hidden, Iterable) else (self.hidden,)
         object.__setattr__(self, "hidden", tuple(hidden))
-        if self.task not in TASKS:
-            raise unknown_name("task", self.task, TASKS)
+        check_name("task", self.task, TASKS)
         check_number(
             "validation_fraction", self.validation_fraction, lambda v: 0.0 <= v < 1.0, "from 0 to 1"
         )

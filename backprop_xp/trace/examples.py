@@ -8,7 +8,7 @@ from importlib.resources import as_file, files
 from typing import Any, NamedTuple
 
 from backprop_xp.backend.devices import DTYPES, Placement, select_device
-from backprop_xp.errors import ConfigurationError, unknown_name
+from backprop_xp.errors import ConfigurationError, check_name, unknown_name
 from backprop_xp.models.model import Model
 from backprop_xp.nn.losses import Loss, default_loss, get_loss
 from backprop_xp.nn.network import Layer, Network, Parameters, map_arrays
@@ -114,8 +114,7 @@ def read_example(source: str) -> Example:
 
 def _from_values(values: dict[str, Any], source: dict[str, Any]) -> Example:
     for key in values:
-        if key not in _KEYS:
-            raise unknown_name("key", key, _KEYS)
+        check_name("key", key, _KEYS)
     for key in _REQUIRED:
         if key not in values:
             raise ConfigurationError(f"{key} is missing", f"give at least {', '.join(_REQUIRED)}")
@@ -125,8 +124,7 @@ def _from_values(values: dict[str, Any], source: dict[str, Any]) -> Example:
     check_number(
         "learning_rate", values.get("learning_rate"), lambda v: 0.0 < v < math.inf, "above 0"
     )
-    if values.get("dtype", "float64") not in DTYPES:
-        raise unknown_name("dtype", values["dtype"], DTYPES)
+    check_name("dtype", values.get("dtype", "float64"), DTYPES)
     for key in ("l1", "l2"):
         check_number(key, values.get(key), lambda v: 0.0 <= v < math.inf, "from 0 up")
     if not isinstance(values["sizes"], list):

@@ -10,9 +10,8 @@ from numbers import Integral
 from typing import Any, Self, TypedDict, TypeVar
 
 from backprop_xp.data.augmentation import Augmentation, get_augmentation
-from backprop_xp.errors import ConfigurationError, unknown_name
+from backprop_xp.errors import ConfigurationError, check_fraction, check_name, is_number
 from backprop_xp.nn.activations import Activation
-from backprop_xp.nn.dropout import check_rate
 from backprop_xp.nn.initializers import get_initializer
 from backprop_xp.nn.losses import Loss, default_loss, get_loss
 from backprop_xp.nn.optimizers import Optimizer, get_optimizer
@@ -200,15 +199,14 @@ class TrainingSettings:
         rates = self.dropout if isinstance(self.dropout, Iterable) else (self.dropout,)
         object.__setattr__(self, "dropout", tuple(rates))
         for rate in self.dropout:
-            check_rate(rate)
+            check_fraction("a dropout rate", rate)
         get_schedule(self.schedule)
         if self.augment is not None:
             get_augmentation(self.augment)
         for name, known in (("penalty", PENALTIES), ("monitor", MONITORS)):
-            if getattr(self, name) not in known:
-                raise unknown_name(name, getattr(self, name), known)
-        if isinstance(self.class_weight, str) and self.class_weight != "balanced":
-            raise unknown_name("class_weight", self.class_weight, ["balanced"])
+            check_name(name, getattr(self, name), known)
+        if isinstance(self.class_weight, str):
+            check_name("class_weight", self.class_weight, ["balanced"])
         check_integer("warm_up", self.warm_up, 0)
         minimums = {"batch_size": 0, "seed": 0, "plateau_patience": 1, "patience": 1}
         for name, minimum in minimums.items():
@@ -221,8 +219,7 @@ class TrainingSettings:
         """Return settings from a dictionary; an unknown key raises an error with a suggestion."""
         known = [field.name for field in dataclasses.fields(cls)]
         for name in values:
-            if name not in known:
-                raise unknown_name("setting", name, known)
+            check_name("setting", name, known)
         return cls(**values)
 
     @staticmethod
@@ -293,9 +290,7 @@ class TrainingSettings:
 
 def check_number(name: str, value: Any, holds: Callable[[Any], bool], wanted: str) -> None:
     """Raise an error for a value that is not a number or out of range; None passes."""
-    if value is None:
-        return
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not holds(value):
+    if value is not None and not (is_number(value) and holds(value)):
         raise ConfigurationError(f"{name} is {value!r}", f"give a number {wanted}")
 
 

@@ -115,13 +115,7 @@ def read_csv(
 
 
 def column_names(path: os.PathLike[str] | str) -> tuple[str, ...]:
-    """Return the column names in the first line of a CSV file.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be read, is empty, or names a column twice.
-    """
+    """Return the column names in the first line of a CSV file."""
     path = Path(path)
     return tuple(_header(path, _records(path)))
 
