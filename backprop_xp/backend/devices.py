@@ -62,13 +62,7 @@ class Placement(NamedTuple):
         return cuda.Device(self.device.id) if cuda else nullcontext()
 
     def with_dtype(self, name: str) -> Placement:
-        """Return the same placement with the data type ``"float32"`` or ``"float64"``.
-
-        Raises
-        ------
-        ConfigurationError
-            If the name is not one of these.
-        """
+        """Return the same placement with the data type ``"float32"`` or ``"float64"``."""
         check_name("dtype", name, DTYPES)
         dtype = getattr(self.xp, name)
         return self if dtype is self.dtype else self._replace(dtype=dtype)
@@ -81,11 +75,7 @@ class Placement(NamedTuple):
     def asarray(self, x: Any, *, copy: bool | None = None) -> Array:
         """Return ``x`` as an array of this library, data type and device.
 
-        Parameters
-        ----------
-        x : array_like
-        copy : bool, optional
-            True to copy in any case; by default ``x`` is copied only if necessary.
+        It is copied only if necessary, or in any case if ``copy`` is true.
         """
         return arrays.asarray(x, xp=self.xp, dtype=self.dtype, device=self.device, copy=copy)
 

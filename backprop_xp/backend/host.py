@@ -61,13 +61,8 @@ def one_thread(libraries: Any) -> Iterator[None]:
 def limit_threads(multiplications: int, *, xp: Namespace) -> AbstractContextManager[Any]:
     """Return a context with one BLAS thread if NumPy's matrix products are too small for more.
 
-    Larger products use the number of threads that the user's environment sets.
-
-    Parameters
-    ----------
-    multiplications : int
-        The multiplications in the largest matrix product: rows times weights.
-    xp : namespace
+    The largest product has this many multiplications: rows times weights. Larger ones use the
+    number of threads that the user's environment sets.
     """
     if backend_name(xp) != "numpy" or multiplications > _SMALL_PRODUCT:
         return nullcontext()

@@ -72,13 +72,7 @@ _FAILURES = (
 
 
 def list_gpus(backend: str) -> list[tuple[Any, str]]:
-    """Return the GPUs that a library sees, with the names of the hardware.
-
-    Raises
-    ------
-    DeviceError
-        If it sees none.
-    """
+    """Return the GPUs that a library sees, at least one, with the names of the hardware."""
     library = importlib.import_module(backend)
     if backend == "jax":
         gpus = [(gpu, str(gpu.device_kind)) for gpu in library.devices("gpu")]
@@ -96,13 +90,7 @@ def list_gpus(backend: str) -> list[tuple[Any, str]]:
 
 
 def load_library(backend: str) -> Any:
-    """Import a library, after checks for the problems whose errors would mislead.
-
-    Raises
-    ------
-    DeviceError
-        If it is not installed, or CuPy is installed twice or without a driver.
-    """
+    """Import a library, after checks for the problems whose errors would mislead."""
     if importlib.util.find_spec(backend) is None:
         raise DeviceError(f"{TITLES[backend]} is not installed", INSTALL[backend])
     if backend == "cupy":

@@ -127,24 +127,7 @@ def scaling_for(spec: str, train_inputs: Array) -> Scaling:
 
 
 def check_finite(inputs: Array, what: str = "the inputs") -> None:
-    """Raise an error if inputs contain NaN or infinity.
-
-    Parameters
-    ----------
-    inputs : array of numbers, shape (n, n_inputs)
-    what : str
-        The name of the inputs in the error message.
-
-    Raises
-    ------
-    DataError
-        With the row and column of the first such value.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> check_finite(np.zeros((3, 2)))
-    """
+    """Raise a `DataError` that names the first NaN or infinity in a table, if there is one."""
     if inputs.dtype.kind != "f":
         return
     for start, block in _blocks(inputs):

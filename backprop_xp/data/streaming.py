@@ -7,6 +7,7 @@ together, and then trained on like a set in memory.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -128,13 +129,12 @@ def load_data(
     precision = placement.precision
     chunk_bytes = CHUNK_BYTES if chunk_bytes is None else chunk_bytes
 
-    def move(rows: tuple[Any, Any], first: int = 0, checked: bool = True) -> DeviceData:
-        return to_device(
-            rows, n_inputs, n_outputs, placement, what=what, first=first, checked=checked
-        )
+    move = functools.partial(
+        to_device, n_inputs=n_inputs, n_outputs=n_outputs, placement=placement, what=what
+    )
 
     def move_unchecked(rows: tuple[Any, Any], first: int = 0) -> DeviceData:
-        moved = move(rows, first, checked=False)
+        moved = move(rows, first=first)
         if check_targets is not None:
             check_targets(moved.y, xp=placement.xp, what=what, first=first)
         return moved
@@ -153,7 +153,8 @@ def load_data(
     for rows in _slices(x.shape[0], size):
         read = x.read(rows, precision), np.array(y[rows])
         labeled = move_unchecked(read, rows.start).labeled
-    return StreamedData(x, y, move, labeled, precision, chunk_bytes)
+    checked = functools.partial(move, checked=True)
+    return StreamedData(x, y, checked, labeled, precision, chunk_bytes)
 
 
 def read_chunks(inputs: Any, dtype: str) -> Iterator[tuple[int, Any]]:
@@ -183,10 +184,8 @@ def sample_rows(data: tuple[Any, Any]) -> tuple[Any, Any]:
     ([[1.0]], [0])
     """
     x = as_memory_map(data[0])
-    if not isinstance(x, MemoryMap):
-        return x, data[1]
-    room = _rows_in_chunk(x, "float64", CHUNK_BYTES)
-    if x.shape[0] <= room:
+    in_file = isinstance(x, MemoryMap)
+    if not in_file or x.shape[0] <= (room := _rows_in_chunk(x, "float64", CHUNK_BYTES)):
         return x, data[1]
     rows = np.linspace(0, x.shape[0] - 1, room).astype(np.int64)
     return x.pick(rows), data[1][rows]

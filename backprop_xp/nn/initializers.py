@@ -36,24 +36,20 @@ class Initializer(NamedTuple):
     bias: Callable[[Generator, int], HostArray]
 
 
-def _no_bias(rng: Generator, n_out: int) -> HostArray:
-    return rng.normal(0.0, 0.0, n_out)  # N(0, 0): zeros
-
-
-def _standard_bias(rng: Generator, n_out: int) -> HostArray:
-    return rng.normal(0.0, 1.0, n_out)
+def _bias(deviation: float) -> Callable[[Generator, int], HostArray]:
+    return lambda rng, n_out: rng.normal(0.0, deviation, n_out)
 
 
 def _normal(
     name: str,
     formula: str,
     deviation: Callable[[int, int], float],
-    bias: Callable[[Generator, int], HostArray] = _no_bias,
+    bias_deviation: float = 0.0,
 ) -> Initializer:
     def weights(rng: Generator, n_out: int, n_in: int) -> HostArray:
         return rng.normal(0.0, deviation(n_in, n_out), (n_out, n_in))
 
-    return Initializer(name, formula, weights, bias)
+    return Initializer(name, formula, weights, _bias(bias_deviation))
 
 
 def _uniform(name: str, formula: str, limit: Callable[[int, int], float]) -> Initializer:
@@ -61,20 +57,20 @@ def _uniform(name: str, formula: str, limit: Callable[[int, int], float]) -> Ini
         bound = limit(n_in, n_out)
         return rng.uniform(-bound, bound, (n_out, n_in))
 
-    return Initializer(name, formula, weights, _no_bias)
+    return Initializer(name, formula, weights, _bias(0.0))
 
 
 INITIALIZERS: dict[str, Initializer] = {
     initializer.name: initializer
     for initializer in (
         _normal("zeros", "0", lambda n_in, n_out: 0.0),
-        _normal("standard_normal", "N(0, 1), biases too", lambda n_in, n_out: 1.0, _standard_bias),
+        _normal("standard_normal", "N(0, 1), biases too", lambda n_in, n_out: 1.0, 1.0),
         # Nielsen's default: small weights keep z = w·x + b of order 1; biases stay N(0, 1).
         _normal(
             "scaled_normal",
             "N(0, 1/n_in), biases N(0, 1)",
             lambda n_in, n_out: math.sqrt(1.0 / n_in),
-            _standard_bias,
+            1.0,
         ),
         # Glorot and Bengio (2010): keeps the variance of activations and errors from layer to
         # layer; for tanh and sigmoid.
@@ -100,11 +96,6 @@ INITIALIZERS: dict[str, Initializer] = {
 
 def get_initializer(initializer: str | Initializer) -> Initializer:
     """Return the initializer with the given name; an `Initializer` is returned unchanged.
-
-    Raises
-    ------
-    ConfigurationError
-        If the name is unknown; the hint suggests the nearest one.
 
     Examples
     --------

@@ -395,14 +395,7 @@ def default_loss(activation: Activation) -> Loss:
 
 
 def check_pair(loss: Loss, activation: Activation) -> None:
-    """Raise an error for an output activation whose values a loss cannot use.
-
-    Raises
-    ------
-    ConfigurationError
-        If the loss needs probabilities and the outputs may leave [0, 1], or if it needs positive
-        outputs and they may be 0 or negative.
-    """
+    """Raise a `ConfigurationError` for an output activation whose values a loss cannot use."""
     low, high = activation.output_range
     if loss.needs_probabilities and (low < 0.0 or high > 1.0):
         needed, outputs = "between 0 and 1", "'sigmoid' or 'softmax'"
@@ -421,22 +414,9 @@ def check_pair(loss: Loss, activation: Activation) -> None:
 def check_targets(
     y: Array, loss: Loss, *, xp: Namespace, what: str = "the data", first: int = 0
 ) -> None:
-    """Raise an error for targets outside the range that a loss needs.
+    """Raise a `DataError` for targets outside the range that a loss needs.
 
-    Parameters
-    ----------
-    y : array, shape (n, n_outputs)
-    loss : Loss
-    xp : namespace
-    what : str
-        The name of the data in error messages.
-    first : int
-        The number of the first row, for error messages.
-
-    Raises
-    ------
-    DataError
-        For a target below 0, or above 1 where it must be a probability (with row and column).
+    The message names the data, ``what``, and counts its rows from ``first``.
     """
     if loss.needs_probabilities:
         wrong, allowed = xp.logical_or(y < 0.0, y > 1.0), "between 0 and 1"

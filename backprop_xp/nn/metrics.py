@@ -6,21 +6,9 @@ from backprop_xp.backend.arrays import Array, Namespace
 
 
 def correct(outputs: Array, targets: Array, *, xp: Namespace) -> Array:
-    """Return the number of samples whose class is predicted correctly.
+    """Return the number of samples whose class is predicted correctly, an array of shape ().
 
-    With several outputs the class is the index of the largest one; with a single output it is 1
-    if the output is at least one half, else 0.
-
-    Parameters
-    ----------
-    outputs, targets : array, shape (n, n_outputs)
-        Outputs of a network, and one-hot targets (or 0 and 1 for a single output).
-    xp : namespace
-
-    Returns
-    -------
-    array, shape ()
-        An integer, on the device.
+    Outputs and targets have the shape (n, n_outputs).
 
     Examples
     --------
@@ -34,6 +22,9 @@ def correct(outputs: Array, targets: Array, *, xp: Namespace) -> Array:
 
 def classes_of(outputs: Array, *, xp: Namespace) -> Array:
     """Return the class index of each row of outputs, an integer array of shape (n,).
+
+    With several outputs the class is the index of the largest one; with a single output it is 1
+    if the output is at least one half, else 0.
 
     Examples
     --------

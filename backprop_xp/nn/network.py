@@ -163,12 +163,7 @@ def map_arrays(function: Callable[[Array], Array], parameters: Parameters) -> Pa
 
 
 def check_parameters(network: Network, parameters: Parameters) -> None:
-    """Raise an error for parameters whose number or shapes do not fit the network.
-
-    Raises
-    ------
-    ConfigurationError
-        The message names the first layer that does not fit.
+    """Raise a `ConfigurationError` for parameters whose number or shapes do not fit the network.
 
     Examples
     --------

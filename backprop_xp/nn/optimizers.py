@@ -380,20 +380,8 @@ def update(
 ) -> tuple[Parameters, list[Slots]]:
     """Apply an optimizer's rule to every parameter array; all arrays are consumed.
 
-    Parameters
-    ----------
-    optimizer : Optimizer
-    parameters, gradients : list of Layer
-        The gradients times their `gradient_scale`.
-    slots : list of tuple of arrays
-        From `initial_slots`, or from the previous step.
-    scalars : tuple
-        From ``optimizer.scalars(learning_rate, step)``.
-    xp : namespace
-
-    Returns
-    -------
-    parameters, slots
+    The gradients are multiplied by their `gradient_scale`. The slots are those of `initial_slots`
+    or of the previous step, the scalars those of ``optimizer.scalars(learning_rate, step)``.
     """
     remaining = iter(slots)
     new_layers, new_slots = [], []

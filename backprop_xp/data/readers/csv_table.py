@@ -72,7 +72,13 @@ def read_csv(
     texts = label_columns if task == "classification" else []
     if features is None:
         features = [name for name in header if name != label]
-        _check_names(path, header)
+        # An unnamed column usually contains row numbers that another program added, and training
+        # on them would be meaningless.
+        if "" in header:
+            raise DataError(
+                f"{path}: column {header.index('') + 1} has no name",
+                "name it in the first line, or remove it if it contains row numbers",
+            )
     input_columns = _columns(path, header, features)
     if not input_columns:
         raise DataError(f"{path}: no column is left for the inputs", "add columns of numbers")
@@ -161,16 +167,6 @@ def _header(path: Path, records: Iterator[tuple[int, list[str]]]) -> list[str]:
         if name and count > 1:
             raise DataError(f"{path}: two columns are named {name!r}", "rename one of them")
     return header
-
-
-def _check_names(path: Path, header: list[str]) -> None:
-    # An unnamed column usually contains row numbers that another program added, and training
-    # on them would be meaningless.
-    if "" in header:
-        raise DataError(
-            f"{path}: column {header.index('') + 1} has no name",
-            "name it in the first line, or remove it if it contains row numbers",
-        )
 
 
 def _columns(path: Path, header: list[str], names: Sequence[str]) -> list[int]:
