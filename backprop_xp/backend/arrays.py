@@ -121,19 +121,10 @@ def to_numpy(x: Array) -> Any:
 def asarray(
     x: Any, *, xp: Namespace, dtype: Any = None, device: Any = None, copy: bool | None = None
 ) -> Array:
-    """Return ``x`` as an array of ``xp`` on ``device``, copied only if necessary.
+    """Return ``x``, a nested sequence or an array of any library, as an array of ``xp``.
 
-    Parameters
-    ----------
-    x : array_like
-        A nested sequence, a NumPy array, or an array of any other library.
-    xp : namespace
-    dtype : dtype of ``xp``, optional
-        By default that of ``x``.
-    device : device of ``xp``, optional
-        By default chosen by the library.
-    copy : bool, optional
-        True to copy in any case.
+    By default the data type is that of ``x``, the device is chosen by the library, and ``x`` is
+    copied only if necessary.
     """
     if is_array(x) and backend_name(namespace(x)) != backend_name(xp):
         x = to_numpy(x)

@@ -9,15 +9,8 @@ from backprop_xp.errors import DataError
 def reject_entries(wrong: Array, x: Array, xp: Namespace, what: str, hint: str, first: int) -> None:
     """Raise a `DataError` that names the first wrong entry of a table, if there is one.
 
-    Parameters
-    ----------
-    wrong : boolean array, shape (n, columns)
-    x : array of the same shape
-    xp : namespace
-    what, hint : str
-        The name of the data, and how to fix it.
-    first : int
-        The number of the first row.
+    ``wrong`` and ``x`` have the same shape, (n, columns). ``what`` is the name of the data, and
+    ``first`` the number of its first row.
     """
     if bool(xp.any(wrong)):
         rows, columns = xp.nonzero(wrong)

@@ -72,25 +72,11 @@ def key_of(seed: int, purpose: int, stream: int = 0) -> tuple[int, int]:
 
 
 def bits(key: tuple[int, int], n: int, step: Any, *, xp: Namespace, device: Any = None) -> Array:
-    """Return ``n`` random 32-bit words as signed integers, for one step of a training run.
+    """Return ``n`` random 32-bit words, an int32 array of shape (n,), for one training step.
 
-    Threefry-2x32 with 20 rounds on the counters ``(i, step)``. Source: Salmon and others (2011),
-    "Parallel random numbers: as easy as 1, 2, 3".
-
-    Parameters
-    ----------
-    key : (int, int)
-        From `key_of`.
-    n : int
-    step : int, or integer array of shape ()
-        An array in compiled steps.
-    xp, device
-        The array library and the device of the words.
-
-    Returns
-    -------
-    int32 array, shape (n,)
-        The same on every backend, bit for bit.
+    Threefry-2x32 with 20 rounds on the counters ``(i, step)``, the same on every backend, bit for
+    bit. ``step`` is an integer array of shape () in compiled steps. Source: Salmon and others
+    (2011), "Parallel random numbers: as easy as 1, 2, 3".
     """
     half = max(1, (n + 1) // 2)
     first = xp.arange(half, dtype=xp.int32, device=device)

@@ -14,16 +14,7 @@ from backprop_xp.errors import DataError
 def one_hot(labels: Array, n_classes: int, *, dtype: object, xp: Namespace) -> Array:
     """Return one row per label, with a 1 in the column of the label and 0 elsewhere.
 
-    Parameters
-    ----------
-    labels : integer array, shape (n,)
-        From 0 to ``n_classes - 1``; a label out of range gives a row of zeros here.
-    n_classes : int
-    dtype, xp
-
-    Returns
-    -------
-    array, shape (n, n_classes)
+    The result has the shape (n, n_classes). A label out of range gives a row of zeros.
 
     Examples
     --------
@@ -97,10 +88,8 @@ def class_weights(
         return [data.n / (len(counts) * count) if count else 0.0 for count in counts]
     for name in class_weight:
         if name not in range(len(counts)):
-            raise DataError(
-                f"class_weight has the class {name!r}",
-                f"the classes are 0 to {len(counts) - 1}",
-            )
+            hint = f"the classes are 0 to {len(counts) - 1}"
+            raise DataError(f"class_weight has the class {name!r}", hint)
     return [float(class_weight.get(k, 1.0)) for k in range(len(counts))]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -106,31 +106,28 @@ def loss_of(estimator: Any, n_outputs: int) -> Loss:
     if loss == "log_loss":
         softmax = estimator.out_activation_ == "softmax"
         return get_loss("cross_entropy" if softmax else "binary_cross_entropy")
-    if loss == "poisson":
-        return _deviance(get_loss(loss))
+    if loss == "poisson":  # scikit-learn's is 0 where the output is the target
+        return _reporting(
+            get_loss(loss),
+            lambda terms, y, xp: terms + (y * xp.log(xp.maximum(y, 1e-30)) - y),
+            fused={},
+        )
     if loss != "squared_error":
         return get_loss(loss)
     half = get_loss("half_squared_error")
     if n_outputs == 1:
         return half
+    return _reporting(half, lambda terms, y, xp: terms * (1.0 / n_outputs), name="squared_error")
+
+
+def _reporting(loss: Loss, report: Callable[..., Array], **fields: Any) -> Loss:
+    """Return a loss with the same gradient that reports ``report(terms, y, xp)``."""
 
     def value_and_gradient(a: Array, y: Array, xp: Namespace) -> LossTerms:
-        terms, da = half.value_and_gradient(a, y, xp)
-        terms *= 1.0 / n_outputs
-        return terms, da
+        terms, da = loss.value_and_gradient(a, y, xp)
+        return report(terms, y, xp), da
 
-    return half._replace(name="squared_error", value_and_gradient=value_and_gradient)
-
-
-def _deviance(poisson: Loss) -> Loss:
-    """Return Poisson's loss as scikit-learn reports it: 0 where the output is the target."""
-
-    def value_and_gradient(a: Array, y: Array, xp: Namespace) -> LossTerms:
-        terms, da = poisson.value_and_gradient(a, y, xp)
-        terms += y * xp.log(xp.maximum(y, 1e-30)) - y
-        return terms, da
-
-    return poisson._replace(value_and_gradient=value_and_gradient, fused={})
+    return loss._replace(value_and_gradient=value_and_gradient, **fields)
 
 
 def loss_in_a_file(estimator: Any) -> Loss:
