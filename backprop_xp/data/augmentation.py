@@ -66,6 +66,11 @@ def get_augmentation(
 
     An `Augmentation` is returned unchanged.
 
+    Raises
+    ------
+    ConfigurationError
+        If the name is unknown; the hint suggests the nearest one.
+
     Examples
     --------
     >>> get_augmentation("affine").shift, get_augmentation("affine", (14, 14)).shift

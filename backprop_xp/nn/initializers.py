@@ -97,6 +97,11 @@ INITIALIZERS: dict[str, Initializer] = {
 def get_initializer(initializer: str | Initializer) -> Initializer:
     """Return the initializer with the given name; an `Initializer` is returned unchanged.
 
+    Raises
+    ------
+    ConfigurationError
+        If the name is unknown; the hint suggests the nearest one.
+
     Examples
     --------
     >>> get_initializer("he_normal").formula

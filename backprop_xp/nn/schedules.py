@@ -88,6 +88,11 @@ SCHEDULES: dict[str, Schedule] = {
 def get_schedule(schedule: str | Schedule) -> Schedule:
     """Return the schedule with the given name; a function is returned unchanged.
 
+    Raises
+    ------
+    ConfigurationError
+        If the name is unknown; the hint suggests the nearest one.
+
     Examples
     --------
     >>> get_schedule("linear")(1.0)

@@ -20,22 +20,9 @@ def check_loss(
     learning_rate: float,
     xp: Namespace,
 ) -> None:
-    """Raise an error if the loss of a step is not finite.
+    """Raise a `DivergenceError` that names the layer if the loss of a step is not finite.
 
-    Parameters
-    ----------
-    loss : float
-    inspect : callable
-        Returns everything that the step computed, to find the layer.
-    step, epoch : int
-        Their numbers from 1.
-    learning_rate : float
-        For the hint.
-    xp : namespace
-
-    Raises
-    ------
-    DivergenceError
+    ``inspect`` returns everything that the step computed; step and epoch count from 1.
     """
     if math.isfinite(loss):
         return
@@ -51,12 +38,7 @@ def check_loss(
 def check_weights(
     parameters: Parameters, *, step: int, epoch: int, learning_rate: float, xp: Namespace
 ) -> None:
-    """Raise an error that names the first layer with a weight that is not finite.
-
-    Raises
-    ------
-    DivergenceError
-    """
+    """Raise a `DivergenceError` that names the first layer with a weight that is not finite."""
     for index, layer in enumerate(parameters, start=1):
         if not all(_all_finite(p, xp) for p in layer if p is not None):
             raise _diverged(

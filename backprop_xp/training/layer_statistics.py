@@ -56,24 +56,9 @@ def preview(
     number: Any,
     scalars: Scalars,
 ) -> Array:
-    """Compute the next step without changing anything, and measure it.
+    """Compute a step without changing anything, and return the result of `measure`.
 
-    Parameters
-    ----------
-    step : TrainingStep
-    parameters, slots
-        As before an epoch. Not changed.
-    batch : (x, y, sample weights)
-        The rows to use.
-    number : int, or integer array of shape ()
-        The number of updates before the step.
-    scalars : tuple
-        The optimizer's numbers for the step.
-
-    Returns
-    -------
-    array, shape (layers, 5)
-        From `measure`.
+    The arguments are those of `TrainingStep.gradients` and `TrainingStep.update`.
     """
     result = step.gradients(parameters, batch, number)
     gradients = result.gradients.layers

@@ -52,14 +52,15 @@ class TrainingData(NamedTuple):
         output = network.activations[-1]
         loss = settings.resolve_loss(output)
         check_pair(loss, output)
-
-        def load(data: tuple[Any, Any], what: str) -> DeviceData | StreamedData:
-            check = functools.partial(check_targets, loss=loss)
-            sizes = network.sizes[0], network.sizes[-1]
-            return load_data(data, *sizes, placement, check_targets=check, what=what)
-
-        loaded = load(train, "the training data")
-        held_out = None if validation is None else load(validation, "the validation data")
+        load = functools.partial(
+            load_data,
+            n_inputs=network.sizes[0],
+            n_outputs=network.sizes[-1],
+            placement=placement,
+            check_targets=functools.partial(check_targets, loss=loss),
+        )
+        loaded = load(train, what="the training data")
+        held_out = None if validation is None else load(validation, what="the validation data")
         if settings.patience is not None and held_out is None:
             raise ConfigurationError(
                 "early stopping (patience) needs a validation set",
