@@ -69,13 +69,7 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def main(args: list[str] | None = None) -> NoReturn:
-    """Run the command line, print any error, and exit with its code.
-
-    Parameters
-    ----------
-    args : list of str, optional
-        By default the arguments of the process.
-    """
+    """Run the command line, print any error, and exit with its code."""
     args = sys.argv[1:] if args is None else args
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(_run(args))

@@ -21,18 +21,10 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Output:
-    """The output of one command: its result as text or as JSON, and notes for people.
+    """The output of one command: its result as text or as JSON, and notes for people."""
 
-    Attributes
-    ----------
-    json : bool
-        ``--json``: the result is exactly one JSON object on stdout, and no text.
-    quiet : bool
-        ``--quiet``: no progress and no notes.
-    """
-
-    json: bool
-    quiet: bool
+    json: bool  # the result is exactly one JSON object on stdout, and no text
+    quiet: bool  # no progress and no notes
 
     def result(self, fields: dict[str, Any]) -> None:
         """Print the result with ``--json``."""

@@ -32,14 +32,7 @@ _FIELDS = {field.name: field for field in dataclasses.fields(RunSettings)}
 
 
 class Numbers(click.ParamType[tuple[Any, ...]]):
-    """Numbers separated by commas, ``30,20``, or a list in a file; empty for none.
-
-    Parameters
-    ----------
-    kind : type
-        ``int`` or ``float``.
-    example : str
-    """
+    """Numbers separated by commas, ``30,20``, or a list in a file; empty for none."""
 
     name = "numbers"
 
@@ -65,11 +58,10 @@ class Numbers(click.ParamType[tuple[Any, ...]]):
 
 def read_config(ctx: click.Context, param: click.Parameter, path: str | None) -> str | None:
     """Use a configuration file as defaults, which options and environment variables override."""
-    if path is None:
-        return None
-    from backprop_xp.runs.config_file import read_settings
+    if path is not None:
+        from backprop_xp.runs.config_file import read_settings
 
-    ctx.default_map = read_settings(path)
+        ctx.default_map = read_settings(path)
     return path
 
 

@@ -91,7 +91,11 @@ def command(
         example = _example(source, optimizer, learning_rate)
         trace = example.trace(use_device(device, backend, console, example.dtype))
     if html is not None:
-        _write_page(trace, html)
+        from backprop_xp.files import atomic_write
+        from backprop_xp.trace.page import trace_page
+
+        page = trace_page(trace).encode()
+        atomic_write(html, lambda file: file.write(page))
         console.note(f"the page is in {html}")
     if console.json:
         console.result(trace.as_data())
@@ -118,14 +122,6 @@ def _example(source: str | None, optimizer: str | None, learning_rate: float | N
         rule = get_optimizer(optimizer)
         example = example._replace(optimizer=rule, learning_rate=rule.learning_rate)
     return example if learning_rate is None else example._replace(learning_rate=learning_rate)
-
-
-def _write_page(trace: Trace, path: str) -> None:
-    from backprop_xp.files import atomic_write
-    from backprop_xp.trace.page import trace_page
-
-    page = trace_page(trace).encode()
-    atomic_write(path, lambda file: file.write(page))
 
 
 def _print_tables(trace: Trace, console: Output) -> None:

@@ -155,7 +155,8 @@ def find_learning_rate(
         )
         trainer = Trainer(step, data, options)
         while not test.ended:
-            result = trainer.run_steps(state, test.next_rates(data.steps), test.on_step)
+            done = len(test.losses)  # the last epoch may have fewer rates than steps
+            result = trainer.run_steps(state, test.rates[done : done + data.steps], test.on_step)
             state = state._replace(
                 parameters=result.parameters,
                 slots=result.slots,
@@ -188,11 +189,6 @@ class _RangeTest:
         self.losses: list[float] = []
         self.smoothed: list[float] = []
         self.ended = False
-
-    def next_rates(self, steps: int) -> list[float]:
-        """Return the rates of the next epoch; fewer than its steps if the test ends in it."""
-        done = len(self.losses)
-        return self.rates[done : done + steps]
 
     def on_step(self, index: int, loss: Any, inspect: Callable[[], StepResult]) -> bool:
         """Record the loss of a step; return whether it was the last one."""
