@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from backprop_xp.experiments.digits import published_digits
@@ -11,15 +9,11 @@ from backprop_xp.experiments.experiment import Experiment, Outcome, compare
 from backprop_xp.nn.metrics import correct
 
 
-def _class_means(darkness: Any, labels: Any) -> Any:
-    """Return the mean darkness of the images of each class, shape (10,)."""
-    return np.asarray([np.mean(darkness[labels == digit]) for digit in range(10)])
-
-
 def _run(data_dir: str | None) -> Outcome:
     digits = published_digits(data_dir)
     (x, y), (x_test, y_test) = digits.train, digits.test
-    means = _class_means(np.sum(x, axis=1), y)
+    darkness = np.sum(x, axis=1)
+    means = np.asarray([np.mean(darkness[y == digit]) for digit in range(10)])
     # The class with the nearest mean; in case of a tie, the smaller digit.
     nearness = -np.abs(np.sum(x_test, axis=1)[:, None] - means[None, :])  # (10000, 10)
     return compare(

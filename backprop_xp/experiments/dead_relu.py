@@ -18,11 +18,6 @@ _RATES = {"η 0.05": 0.05, "η 1": 1.0}
 _SEEDS = 3
 
 
-def _dead(parameters: Parameters, x: Any) -> Any:
-    """Return for each hidden neuron whether it is 0 for every input."""
-    return np.all(forward(_NETWORK, parameters, x).a[1] == 0.0, axis=0)
-
-
 def _learns(parameters: Parameters, x: Any, y: Any, neurons: Any) -> bool:
     """Return whether any error reaches the weights of these hidden neurons."""
     loss = get_loss("cross_entropy")
@@ -56,7 +51,7 @@ def _run(data_dir: str | None) -> Outcome:
                 seed=seed,
                 evaluate_training=False,
             )
-            dead = _dead(state.parameters, x)
+            dead = np.all(forward(_NETWORK, state.parameters, x).a[1] == 0.0, axis=0)
             shares[name].append(float(np.mean(dead)))
             revived |= _learns(state.parameters, x, y, dead)
             histories[name].append(list(state.history))

@@ -34,18 +34,14 @@ class Outcome(NamedTuple):
     history: Any = ()
 
 
-COST_LIMIT = 1e-9
-"""The largest relative difference at which a cost counts as reproduced."""
-
-
 def same(published: Any, measured: Any) -> bool:
-    """Return whether all counts are equal and all costs agree to a relative `COST_LIMIT`."""
+    """Return whether all counts are equal and all costs agree to a relative 1e-9."""
     if isinstance(published, dict):
         return all(same(value, measured[key]) for key, value in published.items())
     if isinstance(published, (list, tuple)):
         return len(published) == len(measured) and all(map(same, published, measured))
     if isinstance(published, float):
-        return math.isclose(published, measured, rel_tol=COST_LIMIT)
+        return math.isclose(published, measured, rel_tol=1e-9)
     return bool(published == measured)
 
 
@@ -119,11 +115,6 @@ def experiments() -> dict[str, Experiment]:
 
 def get_experiment(name: str) -> Experiment:
     """Return the experiment with the given name; underscores in it are read as hyphens.
-
-    Raises
-    ------
-    ConfigurationError
-        If the name is unknown; the hint suggests the closest one.
 
     Examples
     --------

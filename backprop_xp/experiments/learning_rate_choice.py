@@ -18,16 +18,12 @@ _EPOCHS = 1000
 """Enough for float64 to overflow as the loss grows by 1.5² per step."""
 
 
-def _curvature(x: Any) -> float:
-    """Return the largest eigenvalue of the second derivative, which is the mean of x xᵀ."""
-    columns = np.concatenate([x, np.ones((len(x), 1))], axis=1)  # the bias has the input 1
-    return float(np.linalg.eigvalsh(columns.T @ columns / len(x))[-1])
-
-
 def _run(data_dir: str | None) -> Outcome:
     x, y = bundled_digits().train
     network, targets = Network((64, 10), "identity"), np.eye(10)[y]
-    unit = 1.0 / _curvature(x)
+    columns = np.concatenate([x, np.ones((len(x), 1))], axis=1)  # the bias has the input 1
+    # The second derivative is the mean of x xᵀ; its largest eigenvalue is λ.
+    unit = 1.0 / float(np.linalg.eigvalsh(columns.T @ columns / len(x))[-1])
     initial = initial_parameters(network, 0, xp=np, dtype=np.float64)
     losses: dict[str, tuple[float, float]] = {}
     measured: dict[str, Any] = {}

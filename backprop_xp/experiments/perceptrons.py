@@ -62,11 +62,8 @@ def _xor(data_dir: str | None) -> Outcome:
         )
         histories[name].append(list(state.history))
         counts[name].append(max(round(4 * record["train_accuracy"]) for record in state.history))
-    grid, single, hidden = (
-        _most_of_a_grid(),
-        max(counts["no hidden layer"]),
-        min(counts["8 hidden neurons"]),
-    )
+    grid = _most_of_a_grid()
+    single, hidden = max(counts["no hidden layer"]), min(counts["8 hidden neurons"])
     names = ("one perceptron at most", "no hidden layer at most", "8 hidden neurons at least")
     published = dict(zip(names, (3, 3, 4), strict=True))
     measured = dict(zip(names, (grid, single, hidden), strict=True))

@@ -79,8 +79,7 @@ def train(
             evaluate_training=False,
             on_epoch=on_epoch,
         )
-        x = scaling.apply(data.test.inputs, "float32")
-        test = placement.with_dtype("float32").asarray(x)
+        test = placement.with_dtype("float32").asarray(scaling.apply(data.test.inputs, "float32"))
         outputs = predict(network, state.parameters, test)
         predicted = arrays.to_numpy(classes_of(outputs, xp=placement.xp))
     return int(np.sum(predicted != data.test.targets)), state

@@ -65,13 +65,7 @@ def dash(index: int) -> Any:
 
 
 def need_libraries() -> None:
-    """Check that the libraries of the extra ``report`` are installed.
-
-    Raises
-    ------
-    ConfigurationError
-        If one is missing; the hint says how to install it.
-    """
+    """Raise an error with a hint if a library of the extra ``report`` is not installed."""
     try:
         importlib.import_module("jinja2")
         importlib.import_module("matplotlib.figure")
@@ -91,20 +85,10 @@ def draw(
     size: tuple[float, float] = (5.0, 2.7),
     left: float = 0.62,
 ) -> str:
-    """Return a chart as an SVG element.
+    """Return a chart, drawn by ``plot`` on matplotlib's axes, as an SVG element.
 
-    Parameters
-    ----------
-    name : str
-        Prefix of the ids that the chart defines; unique on the page.
-    plot : callable ``(axes) -> None``
-        Draws on matplotlib's axes, in the colors of this module.
-    label : str
-        Description of the chart for screen readers.
-    size : (float, float)
-        Width and height in inches.
-    left : float
-        Space for the labels on the left, in inches.
+    The ids that it defines start with ``name``, which is unique on the page. ``label`` describes
+    the chart for screen readers. ``size`` and the space ``left`` for labels are in inches.
     """
     import matplotlib
     from matplotlib.figure import Figure

@@ -21,16 +21,8 @@ class Line(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A chart with its title, legend and note.
-
-    Attributes
-    ----------
-    title : str
-    svg : str
-    legend : list of (str, int, int)
-        The name of each line, and the indices of its color and its dash pattern.
-    note : str
-    """
+    """A chart with its title, legend and note. The legend holds the name of each line, and the
+    indices of its color and its dash pattern."""
 
     title: str
     svg: str

@@ -37,20 +37,11 @@ _LOOK = {
 # Two colors of Okabe and Ito's color-blind safe palette; line styles differ as well.
 _BLUE, _VERMILION, _GRAY = "#0072b2", "#d55e00", "#767676"
 _FUNCTION: dict[str, Any] = {"color": _BLUE, "linewidth": 1.8}
-_DERIVATIVE: dict[str, Any] = {
-    **{"color": _VERMILION, "linewidth": 1.5, "linestyle": (0, (4, 1.5))},
-}
+_DERIVATIVE: dict[str, Any] = {"color": _VERMILION, "linewidth": 1.5, "linestyle": (0, (4, 1.5))}
 
 
 class Kind(NamedTuple):
-    """A kind of plot: a registry, and the function that draws one of its records into axes.
-
-    Attributes
-    ----------
-    noun, title : str
-    records : mapping of str
-    draw : callable ``(axes, record)``
-    """
+    """A kind of plot: a registry, and the function that draws one of its records into axes."""
 
     noun: str
     title: str
@@ -59,23 +50,7 @@ class Kind(NamedTuple):
 
 
 def plot(kind: str, names: Sequence[str] = ()) -> Figure:
-    """Draw a panel for each name.
-
-    Parameters
-    ----------
-    kind : str
-        A key of `KINDS`.
-    names : sequence of str
-        By default all of them.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    ConfigurationError
-        If the kind or a name is unknown, or matplotlib is not installed.
+    """Draw a panel for each name of a kind of plot, a key of `KINDS`; by default for all names.
 
     Examples
     --------
@@ -107,19 +82,8 @@ def plot(kind: str, names: Sequence[str] = ()) -> Figure:
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> str:
-    """Write a figure to a file, completely or not at all, and return its format.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-    path : path
-        Its suffix, ``.png`` or ``.svg``, sets the format. An existing file is replaced.
-
-    Raises
-    ------
-    ConfigurationError
-        If the suffix is neither of these, or the file cannot be written.
-    """
+    """Write a figure to a ``.png`` or ``.svg`` file, completely or not at all, and return its
+    format."""
     format_ = Path(path).suffix.lower().removeprefix(".")
     if format_ not in FORMATS:
         raise ConfigurationError(
@@ -129,9 +93,8 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> str:
     content = io.BytesIO()
     # Without a date the same plot is the same file; the other fields contain addresses.
     fields = ("Date", "Creator", "Format", "Type") if format_ == "svg" else ("Software",)
-    metadata = dict.fromkeys(fields)
     with _look():
-        figure.savefig(content, format=format_, dpi=160, metadata=metadata)
+        figure.savefig(content, format=format_, dpi=160, metadata=dict.fromkeys(fields))
     atomic_write(path, lambda file: file.write(content.getvalue()))
     return format_
 

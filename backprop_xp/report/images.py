@@ -31,18 +31,11 @@ _GRID = 160
 
 
 def png(pixels: Array) -> str:
-    """Return an image as a data URL.
-
-    Parameters
-    ----------
-    pixels : array, shape (height, width) or (height, width, 4), uint8
-        Gray, or red, green, blue and opacity.
-    """
+    """Return an image of uint8, gray or red, green, blue and opacity, as a data URL."""
     from matplotlib.image import imsave
 
     if pixels.ndim == 2:
-        opaque = np.full_like(pixels, 255)
-        pixels = np.stack([pixels, pixels, pixels, opaque], axis=-1)
+        pixels = np.stack([pixels, pixels, pixels, np.full_like(pixels, 255)], axis=-1)
     file = io.BytesIO()
     nothing: Any = {"Software": None}  # it would name a version and an address
     imsave(file, np.ascontiguousarray(pixels), format="png", metadata=nothing)
@@ -67,8 +60,7 @@ def weight_images(model: Model) -> list[tuple[str, float, float]]:
         strength = np.minimum(np.abs(row) / largest, 1.0)
         colors = np.where(row[:, None] > 0.0, _POSITIVE, _NEGATIVE)
         pixels = np.concatenate([colors, 255.0 * strength[:, None]], axis=1).round()
-        shape = (*(model.image_shape or ()), 4)
-        image = png(pixels.astype(np.uint8).reshape(shape))
+        image = png(pixels.astype(np.uint8).reshape(*(model.image_shape or ()), 4))
         shown.append((image, float(row.min()), float(row.max())))
     return shown
 
@@ -96,14 +88,8 @@ def matrix_chart(matrix: list[list[int]], part: str) -> str:
 def plane(
     model: Model, points: dict[str, Any], names: tuple[str, str]
 ) -> tuple[str, list[tuple[str, str, str]]]:
-    """Draw the predictions of a model over the plane of its two inputs, with training rows.
-
-    Returns
-    -------
-    svg : str
-    legend : list of (str, str, str)
-        Each class with its color and its marker.
-    """
+    """Draw the predictions of a model over the plane of its two inputs, with training rows; return
+    the SVG element, and each class with its color and its marker."""
     inputs = np.asarray(points["inputs"], dtype=np.float64)
     targets = np.asarray(points["targets"])
     low, high = inputs.min(axis=0), inputs.max(axis=0)
@@ -142,8 +128,7 @@ def plane(
         )
         axes.scatter(*inputs.T, c=targets, s=16, edgecolors="white", linewidths=0.6, **scale)
         axes.figure.subplots_adjust(right=0.98)
-        bar = axes.figure.colorbar(shown, ax=axes)
-        bar.outline.set_edgecolor(LINE)
+        axes.figure.colorbar(shown, ax=axes).outline.set_edgecolor(LINE)
 
     x, y = names
     draw_outputs, what = classes, "Predicted class"

@@ -49,19 +49,8 @@ def write_report(
 ) -> Report:
     """Write the report of a run, and traces of the rows with the worst predictions.
 
-    Parameters
-    ----------
-    run : path
-        The folder of a run; traces are written to its subfolder ``traces``.
-    out : path, optional
-        File name of the page; by default ``report.html`` in the folder of the run.
-    compare : sequence of path
-        Folders of runs to compare it with.
-
-    Raises
-    ------
-    ConfigurationError
-        If a folder holds no run, the page cannot be written, or Jinja2 or matplotlib is missing.
+    The page is ``out``, by default ``report.html`` in the folder of the run, whose subfolder
+    ``traces`` holds the traces. ``compare`` holds the folders of runs to compare it with.
     """
     need_libraries()
     stored = read_run(run)
@@ -71,16 +60,16 @@ def write_report(
 
     def show(stored: StoredRun) -> tuple[str, list[Path]]:
         traces = write_traces(stored)
-        shown = sections(stored, {row: _address(path, home) for row, path in traces.items()})
+        addresses = {
+            row: quote(Path(os.path.relpath(path.absolute(), home)).as_posix())
+            for row, path in traces.items()
+        }
+        shown = sections(stored, addresses)
         return _page(shown, compared([stored, *others]) if others else None), [*traces.values()]
 
     stored, (text, traces) = _show_safely(stored, show)
     atomic_write(page, lambda file: file.write(text.encode()))
     return Report(page, status(stored)[1], traces, stored.problems)
-
-
-def _address(path: Path, home: Path) -> str:
-    return quote(Path(os.path.relpath(path.absolute(), home)).as_posix())
 
 
 def _show_safely(stored: StoredRun, show: Callable[[StoredRun], Any]) -> tuple[StoredRun, Any]:

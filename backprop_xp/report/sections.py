@@ -67,14 +67,7 @@ _FIELDS = {
 
 
 def sections(run: StoredRun, traces: Mapping[int, str]) -> dict[str, Any]:
-    """Return everything the page shows of one run.
-
-    Parameters
-    ----------
-    run : StoredRun
-    traces : mapping of int to str
-        The address of the trace of each row that has one.
-    """
+    """Return everything the page shows of one run; ``traces`` holds the addresses by row."""
     shape = network(run)
     return {
         "name": run.name,
@@ -149,11 +142,10 @@ def _history(run: StoredRun) -> dict[str, Any]:
     known = [name for name in _FIELDS if any(name in record for record in run.history)]
     n = len(run.history)
     chosen = {round(k * (n - 1) / (ROWS - 1)) for k in range(ROWS)} if n > ROWS else set(range(n))
-    best = run.best
     lines = [
-        ([_FIELDS[name][1](record.get(name)) for name in known], record is best)
+        ([_FIELDS[name][1](record.get(name)) for name in known], record is run.best)
         for index, record in enumerate(run.history)
-        if index in chosen or record is best
+        if index in chosen or record is run.best
     ]
     return {"titles": [_FIELDS[name][0] for name in known], "rows": lines, "epochs": n}
 
@@ -298,12 +290,11 @@ def _plane(run: StoredRun) -> dict[str, Any] | None:
 def _weights(run: StoredRun) -> dict[str, Any] | None:
     if run.model is None or run.model.image_shape is None:
         return None
-    n = run.model.network.sizes[1]
     units = [
         (image, f"neuron {k + 1}: weights from {number(low)} to {number(high)}")
         for k, (image, low, high) in enumerate(weight_images(run.model))
     ]
-    return {"units": units, "left_out": max(0, n - UNITS)}
+    return {"units": units, "left_out": max(0, run.model.network.sizes[1] - UNITS)}
 
 
 def _environment(run: StoredRun) -> list[tuple[str, str]]:

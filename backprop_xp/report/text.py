@@ -17,8 +17,6 @@ SHOWN = (
 )
 """Settings that are always shown; the others are shown if they differ from their defaults."""
 
-_PLACED = ("device", "backend")  # shown under the environment
-
 _DEFAULTS = RunSettings()
 
 
@@ -162,11 +160,10 @@ def settings_rows(settings: RunSettings) -> list[tuple[str, str, bool]]:
     rows = []
     for field in dataclasses.fields(settings):
         value, default = getattr(settings, field.name), getattr(_DEFAULTS, field.name)
-        changed = value != default and default is not None
-        if field.name in _PLACED or value is None:
-            continue
+        if field.name in ("device", "backend") or value is None:
+            continue  # device and backend are shown under the environment
         if field.name in SHOWN or value != default:
-            rows.append((field.name, setting(value), changed))
+            rows.append((field.name, setting(value), value != default and default is not None))
     order = {name: index for index, name in enumerate(SHOWN)}
     return sorted(rows, key=lambda row: order.get(row[0], len(order)))
 

@@ -23,13 +23,8 @@ ALL = 24_000_000
 
 
 def write_traces(run: StoredRun) -> dict[int, Path]:
-    """Write a trace of each of the worst rows into the folder of a run, and delete earlier ones.
-
-    Returns
-    -------
-    dict of int to Path
-        The page of each row that has one.
-    """
+    """Write a trace of each of the worst rows into the folder of a run, delete earlier ones, and
+    return the page of each row that has one."""
     review = run.outcome.get("review")
     rows = [] if review is None or run.model is None else review["worst"]
     folder, part = run.path / FOLDER, run.outcome.get("part")

@@ -28,22 +28,7 @@ _KEYS = (
 
 
 class Example(NamedTuple):
-    """A training step described by a file.
-
-    Attributes
-    ----------
-    title : str
-    source : dict
-    network : Network
-    loss : Loss
-    optimizer : Optimizer
-    learning_rate : float
-    penalty : Penalty
-    dtype : str
-    inputs, targets : list of list of float
-    parameters : list of Layer
-        As nested lists.
-    """
+    """A training step described by a file; its parameters are nested lists."""
 
     title: str
     source: dict[str, Any]
@@ -58,13 +43,7 @@ class Example(NamedTuple):
     parameters: Parameters
 
     def trace(self, placement: Placement | None = None) -> Trace:
-        """Compute the step, by default with NumPy on the CPU, and return its trace.
-
-        Raises
-        ------
-        ConfigurationError, DataError
-            As `backprop_xp.trace.step_trace.trace_step` does.
-        """
+        """Compute the step, by default with NumPy on the CPU, and return its trace."""
         placement = (placement or select_device("cpu", "numpy")).with_dtype(self.dtype)
         with placement.activate():
             parameters = map_arrays(placement.asarray, self.parameters)
@@ -81,18 +60,8 @@ class Example(NamedTuple):
 
 
 def read_example(source: str) -> Example:
-    """Read a bundled worked example, or a training step from a TOML file.
-
-    Parameters
-    ----------
-    source : str
-        A name in `EXAMPLES`, or the path of a ``.toml`` file in the format of the examples, which
-        ``note-000.toml`` explains.
-
-    Raises
-    ------
-    ConfigurationError
-        If there is no such example or file, or the file does not describe a training step.
+    """Read a worked example by its name in `EXAMPLES`, or a training step from a ``.toml`` file in
+    their format, which ``note-000.toml`` explains.
 
     Examples
     --------

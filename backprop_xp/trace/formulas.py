@@ -67,9 +67,8 @@ def put_in(formula: str, values: Mapping[str, float | None]) -> str:
     names = "|".join(sorted(map(re.escape, values), key=len, reverse=True))
     word = "[A-Za-z0-9_\u0302]"  # without the signs of powers, and with the hat of m̂
     put = re.sub(rf"(?<!{word})(?P<name>{names})(?!{word})", value, formula)
-    return re.sub(
-        r"(?<=[\d½)]) (?=[\d(]|not finite)", " · ", put
-    )  # two numbers side by side are a product
+    # Two numbers side by side are a product.
+    return re.sub(r"(?<=[\d½)]) (?=[\d(]|not finite)", " · ", put)
 
 
 def latex(formula: str) -> str:

@@ -44,15 +44,6 @@ def trace_page(trace: Trace) -> str:
     Layers that are too wide to draw are cut to the neurons with the largest errors. The page says
     what was left out; the JSON has everything.
 
-    Parameters
-    ----------
-    trace : Trace
-
-    Returns
-    -------
-    str
-        The page, to be written as UTF-8.
-
     Examples
     --------
     >>> from backprop_xp.trace.examples import read_example
@@ -102,19 +93,16 @@ def _shown(trace: Trace) -> list[list[int]]:
     """Return the indices of the units that are shown of each layer, the inputs first."""
     sizes = trace.model.network.sizes
     most = sizes[0] if trace.model.image_shape else MAX_NEURONS  # an image is shown in full
-    shown = [_largest(_size(trace.gradients[0].weights), most)]
+    shown = [_largest(trace.gradients[0].weights, most)]
     for deltas in trace.deltas:
         most = min(MAX_NEURONS, max(2, MAX_WEIGHTS // len(shown[-1])))
-        shown.append(_largest(_size(deltas), most))
+        shown.append(_largest(deltas, most))
     return shown
 
 
-def _size(rows: Array) -> list[float]:
-    return [size if size == size else 0.0 for size in abs(rows).sum(axis=0).tolist()]
-
-
-def _largest(sizes: list[float], most: int) -> list[int]:
-    """Return the indices of the largest numbers, in order; among equal ones the first."""
+def _largest(rows: Array, most: int) -> list[int]:
+    """Return the indices of the columns with the largest numbers, in order; of equals the first."""
+    sizes = [size if size == size else 0.0 for size in abs(rows).sum(axis=0).tolist()]
     return sorted(sorted(range(len(sizes)), key=lambda index: -sizes[index])[:most])
 
 

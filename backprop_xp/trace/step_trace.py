@@ -107,7 +107,6 @@ class Trace(NamedTuple):
         share = 1.0 / len(self.inputs)
         divided = share if penalty.per_batch else 1.0
         output = network.activations[-1]
-        fused = fused_form(loss, output) and loss.fused_formulas.get(output.name)
         return {
             "title": self.title,
             "source": dict(self.source),
@@ -146,7 +145,7 @@ class Trace(NamedTuple):
             if penalty
             else None,
             "samples": [self._sample(row, share) for row in range(len(self.inputs))],
-            "fused": fused,
+            "fused": fused_form(loss, output) and loss.fused_formulas.get(output.name),
             "loss_before": to_json(self.before.loss),
             "loss_after": to_json(self.after.loss),
         }

@@ -18,15 +18,7 @@ _ALL, _FEW = 10, 4
 
 
 class Table(NamedTuple):
-    """A table with a line of text above it.
-
-    Attributes
-    ----------
-    text : str
-    columns : tuple of str
-        Empty if there is only text.
-    rows : list of tuple of str
-    """
+    """A table with a line of text above it, or the text alone."""
 
     text: str
     columns: tuple[str, ...] = ()
@@ -51,13 +43,7 @@ class View(NamedTuple):
 
 
 def view(data: dict[str, Any]) -> View:
-    """Choose the part of a trace to show: all of a small one.
-
-    Parameters
-    ----------
-    data : dict
-        From `backprop_xp.trace.step_trace.Trace.as_data`.
-    """
+    """Choose the part of a trace to show: all of a small one."""
     sizes, samples = data["network"]["sizes"], data["samples"]
     neurons, cut = [], []
     for level, size in enumerate(sizes):
@@ -143,11 +129,6 @@ def headline(data: dict[str, Any]) -> list[str]:
 
 def tables(data: dict[str, Any]) -> list[Table]:
     """Return the tables of a step, in the order of computation.
-
-    Parameters
-    ----------
-    data : dict
-        From `backprop_xp.trace.step_trace.Trace.as_data`.
 
     Examples
     --------
