@@ -34,7 +34,19 @@ def write_tensors(
 ) -> None:
     """Write named NumPy arrays and texts to a file; the same content always gives the same bytes.
 
-    `read_tensors` requires the same ``file_format``.
+    Parameters
+    ----------
+    path : path
+        An existing file is replaced.
+    file_format : str
+        Stored in the file; `read_tensors` requires it.
+    tensors : dict of numpy.ndarray
+    metadata : dict of str
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be written.
     """
     content = _sort_header(
         safetensors.numpy.save(
@@ -52,7 +64,13 @@ def write_tensors(
 def read_tensors(
     path: str | os.PathLike[str], file_format: str
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read the tensors and the metadata of a file, and check every bit of it."""
+    """Read the tensors and the metadata of a file, and check every bit of it.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, truncated, changed in a single bit, or of another format.
+    """
     try:
         content = Path(path).read_bytes()
     except OSError as error:

@@ -35,7 +35,13 @@ def as_toml(settings: RunSettings) -> str:
 
 
 def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read the settings in a configuration file, and check the name and the type of each."""
+    """Read the settings in a configuration file, and check the name and the type of each.
+
+    Raises
+    ------
+    ConfigurationError
+        As in `read_toml`, and for an unknown key or a value of the wrong type.
+    """
     values = read_toml(path, "configuration file")
     types = {field.name: str(field.type) for field in dataclasses.fields(RunSettings)}
     for key in values:
@@ -61,7 +67,19 @@ def _check_type(key: str, value: Any, kind: str, path: str | os.PathLike[str]) -
 
 
 def read_toml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
-    """Read a TOML file; ``what`` is its name in errors, such as ``"configuration file"``."""
+    """Read a TOML file.
+
+    Parameters
+    ----------
+    path : path
+    what : str
+        The name of the file in errors, such as ``"configuration file"``.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot be read or is not valid TOML; the message names the line.
+    """
     try:
         content = Path(path).read_bytes()
     except OSError as error:

@@ -25,7 +25,24 @@ class RunFolder:
     The first epoch writes ``config.toml`` and removes an earlier run. ``history.jsonl`` grows by
     one line after each epoch; ``model.safetensors`` and ``outcome.json`` are written at the end,
     each of them completely or not at all. A run that fails before its first epoch leaves the disk
-    unchanged. ``held`` lists the files of an earlier run, replaced only with ``overwrite``.
+    unchanged.
+
+    Parameters
+    ----------
+    path : path
+        Created if it does not exist.
+    overwrite : bool
+        Whether an earlier run in this folder may be replaced.
+
+    Attributes
+    ----------
+    held : list of str
+        The files of an earlier run that the folder held at the beginning.
+
+    Raises
+    ------
+    ConfigurationError
+        If the folder already holds a run, or cannot be written to.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:

@@ -86,8 +86,18 @@ def outcome_of(
 ) -> dict[str, Any]:
     """Return the record of a run that is stored beside its model, as plain data of bounded size.
 
-    The state is the last good one, and ``measured`` comes from `measure`. ``ending`` holds the
-    ``status``, ``message`` and ``hint`` of a training run that did not reach its end.
+    Parameters
+    ----------
+    run : Run
+    state : TrainState
+        The last good one.
+    measured : dict, optional
+        From `measure`; computed by default.
+    ending : dict, optional
+        ``status`` (``"interrupted"`` or ``"diverged"``), ``message`` and ``hint`` of a training
+        run that did not reach its end; by default it ended as the state says.
+    advice : sequence of Finding, optional
+        The doctor's, where it was asked for.
 
     Returns
     -------

@@ -61,7 +61,13 @@ class StoredRun(NamedTuple):
 
 
 def read_run(path: str | os.PathLike[str]) -> StoredRun:
-    """Read the folder of a run; report missing and damaged files under ``problems``."""
+    """Read the folder of a run; report missing and damaged files under ``problems``.
+
+    Raises
+    ------
+    ConfigurationError
+        If the folder holds no file of a run.
+    """
     folder = Path(path)
     files = [name for name in (CONFIG, HISTORY, MODEL, OUTCOME) if (folder / name).is_file()]
     if not files:

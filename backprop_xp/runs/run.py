@@ -45,7 +45,13 @@ class Run(NamedTuple):
     network: Network
 
     def train(self, on_epoch: Callable[[TrainState], object] | None = None) -> TrainState:
-        """Train, and return the state after the last epoch; see `backprop_xp.fit`."""
+        """Train, and return the state after the last epoch; `on_epoch` is as in `backprop_xp.fit`.
+
+        Raises
+        ------
+        DataError, ConfigurationError, DivergenceError, TrainingInterrupted
+            As `backprop_xp.fit` does.
+        """
         return fit(
             self.network,
             *self._scaled(),
@@ -70,7 +76,15 @@ class Run(NamedTuple):
     def find_learning_rate(self, **range_test: Any) -> RateFinding:
         """Find a learning rate for this run; its own learning rate and stopping do not matter.
 
-        The arguments are ``low``, ``high`` and ``steps`` of `backprop_xp.find_learning_rate`.
+        Parameters
+        ----------
+        **range_test
+            ``low``, ``high`` and ``steps`` of `backprop_xp.find_learning_rate`.
+
+        Raises
+        ------
+        DataError, ConfigurationError
+            As that function does.
         """
         settings = TrainingSettings.fields_of(self.settings)
         for name in LEARNING_RATE_AND_STOPPING:
@@ -140,7 +154,13 @@ def prepare_run(settings: RunSettings) -> Run:
 
 
 def read_dataset(settings: RunSettings, seed: int) -> Dataset:
-    """Read the data set of some settings; the seed draws the validation rows."""
+    """Read the data set of some settings; the seed draws the validation rows.
+
+    Raises
+    ------
+    DataError
+        If the data is missing or damaged.
+    """
     return load_dataset(
         settings.data,
         data_dir=settings.data_dir,
@@ -155,8 +175,19 @@ def read_dataset(settings: RunSettings, seed: int) -> Dataset:
 def read_rows(model: Model, data: str, *, labeled: bool = True, **options: Any) -> tuple[Any, Any]:
     """Read the inputs and targets of a data set for a trained model.
 
-    The targets may be None unless ``labeled`` requires them. The options are ``split``,
-    ``data_dir`` and ``label`` of `backprop_xp.data.sources.load_rows`.
+    Parameters
+    ----------
+    model : Model
+    data : str
+    labeled : bool
+        Whether targets are required; otherwise they may be None.
+    **options
+        ``split``, ``data_dir`` and ``label`` of `backprop_xp.data.sources.load_rows`.
+
+    Raises
+    ------
+    DataError
+        If the data is missing, damaged or does not fit the model, or required targets are missing.
     """
     inputs, targets = load_rows(
         data,

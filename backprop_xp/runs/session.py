@@ -44,11 +44,26 @@ def train(
     If the training run is interrupted or diverges, the folder receives the model of the last good
     epoch and the outcome, and the hint of the error says where the model is. A run that is
     interrupted before the end of its first epoch leaves the folder as it was; so does one that
-    diverges there, if the folder holds an earlier run. Errors are those of `backprop_xp.fit`.
+    diverges there, if the folder holds an earlier run.
 
-    Nothing is written without a folder, which is entered by a ``with`` statement. With ``doctor``,
-    common faults are looked for, as by `backprop_xp.diagnose`; their remedies also go into the hint
-    of a `DivergenceError`. ``on_epoch`` is called once the epoch is recorded.
+    Parameters
+    ----------
+    run : Run
+        From `backprop_xp.prepare_run`.
+    folder : RunFolder, optional
+        Entered by a ``with`` statement. By default nothing is written.
+    doctor : bool
+        Whether to look for common faults; see `backprop_xp.diagnose`. Their remedies also go into
+        the hint of a `DivergenceError`.
+    on_epoch : callable, optional
+        As for `backprop_xp.fit`; called once the epoch is recorded.
+
+    Raises
+    ------
+    DataError, ConfigurationError, DivergenceError, TrainingInterrupted
+        As `backprop_xp.fit` does.
+    ConfigurationError
+        If the folder can no longer be written to.
 
     Examples
     --------
