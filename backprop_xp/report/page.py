@@ -49,8 +49,19 @@ def write_report(
 ) -> Report:
     """Write the report of a run, and traces of the rows with the worst predictions.
 
-    The page is ``out``, by default ``report.html`` in the folder of the run, whose subfolder
-    ``traces`` holds the traces. ``compare`` holds the folders of runs to compare it with.
+    Parameters
+    ----------
+    run : path
+        The folder of a run; traces are written to its subfolder ``traces``.
+    out : path, optional
+        File name of the page; by default ``report.html`` in the folder of the run.
+    compare : sequence of path
+        Folders of runs to compare it with.
+
+    Raises
+    ------
+    ConfigurationError
+        If a folder holds no run, the page cannot be written, or Jinja2 or matplotlib is missing.
     """
     need_libraries()
     stored = read_run(run)

@@ -60,8 +60,18 @@ class Example(NamedTuple):
 
 
 def read_example(source: str) -> Example:
-    """Read a worked example by its name in `EXAMPLES`, or a training step from a ``.toml`` file in
-    their format, which ``note-000.toml`` explains.
+    """Read a bundled worked example, or a training step from a TOML file.
+
+    Parameters
+    ----------
+    source : str
+        A name in `EXAMPLES`, or the path of a ``.toml`` file in the format of the examples, which
+        ``note-000.toml`` explains.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such example or file, or the file does not describe a training step.
 
     Examples
     --------

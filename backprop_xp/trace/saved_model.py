@@ -35,14 +35,30 @@ def trace_samples(
 ) -> Trace:
     """Trace a training step of a saved model on samples of a data set.
 
-    Optimizer, learning rate and penalty are by default those of the model's training run if its
-    ``config.toml`` is beside the model, or else gradient descent without a penalty. Other settings
-    of its steps, such as dropout, are left out and listed in the trace's source. The optimizer
-    starts anew: a model file holds no slots.
+    Optimizer, learning rate and penalty are those of the model's training run if its
+    ``config.toml`` is beside the model. Other settings of its steps, such as dropout, are left out
+    and listed in the trace's source. The optimizer starts anew: a model file holds no slots.
 
-    ``path`` is the file of the model, ``samples`` are row numbers from 0, and ``split`` is by
-    default ``"test"``; ``data``, ``data_dir`` and ``label`` are as for
-    `backprop_xp.data.sources.load_rows`.
+    Parameters
+    ----------
+    model : Model
+    path : str
+        The file of the model.
+    data, data_dir, label
+        As for `backprop_xp.data.sources.load_rows`.
+    samples : sequence of int
+        Row numbers, counted from 0.
+    split : {"train", "validation", "test"}, optional
+        By default ``"test"``.
+    optimizer, learning_rate
+        By default those of the training run, or else gradient descent.
+
+    Raises
+    ------
+    ConfigurationError
+        If an option or the file beside the model is wrong.
+    DataError
+        If the data is missing or does not fit the model, or has no such sample.
     """
     inputs, targets = read_rows(model, data, split=split or "test", data_dir=data_dir, label=label)
     for sample in samples:
