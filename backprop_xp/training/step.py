@@ -21,7 +21,7 @@ from backprop_xp.data.augmentation import (
 from backprop_xp.data.batch import Batch
 from backprop_xp.nn.backpropagation import Gradients, StepResult, loss_and_gradients
 from backprop_xp.nn.dropout import dropout_mask
-from backprop_xp.nn.losses import Loss, check_pair
+from backprop_xp.nn.losses import Loss
 from backprop_xp.nn.network import Network, Parameters
 from backprop_xp.nn.optimizers import Optimizer, Scalars, Slots, gradient_scale, update
 from backprop_xp.nn.regularizers import (
@@ -89,18 +89,15 @@ class TrainingStep(NamedTuple):
         Raises
         ------
         ConfigurationError
-            If the loss, the dropout rates or the augmentation do not fit the network.
+            If the dropout rates or the augmentation do not fit the network.
         """
-        output = network.activations[-1]
-        loss = settings.resolve_loss(output)
-        check_pair(loss, output)
         augmentation = None
         if settings.augment is not None:
             image_shape = check_image_shape(image_shape, network.sizes[0])
             augmentation = get_augmentation(settings.augment, image_shape)
         return cls(
             network=network,
-            loss=loss,
+            loss=settings.resolve_loss(network.activations[-1]),
             optimizer=settings.resolve_optimizer(),
             xp=fast_namespace(placement.xp),
             device=placement.device,
