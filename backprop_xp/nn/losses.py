@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from backprop_xp.backend.arrays import Array, Namespace
 from backprop_xp.backend.checks import reject_entries
 from backprop_xp.errors import ConfigurationError, look_up
-from backprop_xp.nn.activations import ACTIVATIONS, Activation
+from backprop_xp.nn.activations import ACTIVATIONS, STEP, Activation
 
 LossTerms = tuple[Array, Array]
 """The loss terms and their derivative, both of shape (batch, n_outputs)."""
@@ -398,17 +398,64 @@ def check_pair(loss: Loss, activation: Activation) -> None:
     """Raise a `ConfigurationError` for an output activation whose values a loss cannot use."""
     low, high = activation.output_range
     if loss.needs_probabilities and (low < 0.0 or high > 1.0):
-        needed, outputs = "between 0 and 1", "'sigmoid' or 'softmax'"
+        needed, outputs = "between 0 and 1", [*loss.fused] or ["sigmoid", "softmax"]
     # Other activations only come close to 0; these two are exactly 0 for every z below 0.
     elif loss.needs_positive and (low < 0.0 or activation.name in ("step", "relu")):
-        needed, outputs = "above 0", "'exp' or 'softplus'"
+        needed, outputs = "above 0", ["exp", "softplus"]
     else:
         return
     raise ConfigurationError(
         f"the loss {loss.name!r} needs outputs {needed}, "
         f"but {activation.name!r} gives values from {low:g} to {high:g}",
-        f"use the output {outputs}, or the loss 'half_squared_error'",
+        f"use the output {' or '.join(map(repr, outputs))}, or the loss 'half_squared_error'",
     )
+
+
+def check_learnable(loss: Loss, activation: Activation, n_outputs: int | None = None) -> None:
+    """Raise a `ConfigurationError` for a loss and an output layer that cannot learn together.
+
+    These are the pairs that `check_pair` rejects, and those whose formulas are right but which
+    give the same outputs for every input, or never change a weight.
+
+    Parameters
+    ----------
+    loss : Loss
+    activation : Activation
+        The activation of the output layer.
+    n_outputs : int, optional
+        The number of outputs, if it is known.
+
+    Examples
+    --------
+    >>> from backprop_xp.nn.activations import SIGMOID
+    >>> check_learnable(CROSS_ENTROPY, SIGMOID)
+    Traceback (most recent call last):
+    backprop_xp.errors.ConfigurationError: the loss 'cross_entropy' only rewards the output of \
+the true class, so independent outputs such as 'sigmoid' all become 1
+    use the output 'softmax', or the loss 'binary_cross_entropy'
+    """
+    if n_outputs == 1 and (activation.name == "softmax" or loss.name == CROSS_ENTROPY.name):
+        raise ConfigurationError(
+            "a softmax over one output is always 1, so the network cannot learn"
+            if activation.name == "softmax"
+            else f"the loss {loss.name!r} needs one output for each class, and there is only one",
+            "for two classes, use two outputs with 'softmax', or one output 'sigmoid' with the "
+            "loss 'binary_cross_entropy'; for a regression, use the output 'identity' with the "
+            "loss 'half_squared_error'",
+        )
+    check_pair(loss, activation)
+    if activation is STEP:
+        raise ConfigurationError(
+            "the derivative of the output 'step' is 0, so the network cannot learn",
+            "use the output 'sigmoid', a smooth step",
+        )
+    # With softmax, one output can only grow at the expense of the others.
+    if loss.name == CROSS_ENTROPY.name and activation.derivative is not None:
+        raise ConfigurationError(
+            f"the loss {loss.name!r} only rewards the output of the true class, so independent "
+            f"outputs such as {activation.name!r} all become 1",
+            "use the output 'softmax', or the loss 'binary_cross_entropy'",
+        )
 
 
 def check_targets(

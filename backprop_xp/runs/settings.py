@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from backprop_xp.backend.devices import Placement
 from backprop_xp.data.dataset import NAMED, TASKS
 from backprop_xp.errors import check_name
-from backprop_xp.nn.losses import check_pair
+from backprop_xp.nn.losses import check_learnable
 from backprop_xp.nn.network import Network
 from backprop_xp.training.settings import TrainingSettings, check_number
 
@@ -73,7 +73,7 @@ class RunSettings(TrainingSettings):
         )
         # What does not depend on the data is checked before any data is read.
         output = self.network(1, 1).activations[-1]
-        check_pair(self.resolve_loss(output), output)
+        check_learnable(self.resolve_loss(output), output)
 
     def network(self, n_inputs: int, n_outputs: int) -> Network:
         """Return the network of these settings for a data set."""

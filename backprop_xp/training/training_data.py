@@ -10,7 +10,7 @@ from backprop_xp.data.device_data import DeviceData
 from backprop_xp.data.loader import DataLoader, Shuffle
 from backprop_xp.data.streaming import StreamedData, load_data
 from backprop_xp.errors import ConfigurationError
-from backprop_xp.nn.losses import check_pair, check_targets
+from backprop_xp.nn.losses import check_learnable, check_targets
 from backprop_xp.nn.network import Network
 from backprop_xp.training.settings import TrainingSettings
 
@@ -45,13 +45,13 @@ class TrainingData(NamedTuple):
         Raises
         ------
         ConfigurationError
-            If the loss does not fit the network, or early stopping has no validation set.
+            If the network cannot learn with the loss, or early stopping has no validation set.
         DataError
             For data that does not fit the network or the loss, or contains NaN or infinity.
         """
         output = network.activations[-1]
         loss = settings.resolve_loss(output)
-        check_pair(loss, output)
+        check_learnable(loss, output, network.sizes[-1])
         load = functools.partial(
             load_data,
             n_inputs=network.sizes[0],

@@ -64,6 +64,11 @@ def prepared(**settings):
         ({"scaling": "log"}, "--scaling log", "unknown scaling 'log'"),
         ({"validation_fraction": 1.5}, "--validation-fraction 1.5", "validation_fraction is 1.5"),
         ({"loss": "cross_entropy", "output": "tanh"}, "--loss cross_entropy --output tanh", ""),
+        (
+            {"loss": "cross_entropy", "output": "sigmoid"},
+            "--loss cross_entropy --output sigmoid",
+            "use the output 'softmax', or the loss 'binary_cross_entropy'",
+        ),
         ({"momentum": 0.5}, "--momentum 0.5", "momentum"),
         ({"task": "regression"}, "--task regression", "labeled images"),
     ],

@@ -13,6 +13,7 @@ from backprop_xp.errors import ConfigurationError
 from backprop_xp.nn.activations import ACTIVATIONS, IDENTITY, SIGMOID, SOFTMAX, STEP, elementwise
 from backprop_xp.nn.losses import (
     LOSSES,
+    check_learnable,
     check_pair,
     default_loss,
     get_loss,
@@ -38,6 +39,7 @@ OUTPUTS = {**dict.fromkeys(CROSS_ENTROPIES, PROBABILITIES), **dict.fromkeys(OF_R
 PAIRS = [(loss, output) for loss in LOSSES for output in OUTPUTS.get(loss, ACTIVATIONS)]
 FUSED = [(name, output) for name, loss in LOSSES.items() for output in loss.fused]
 OF_PROBABILITIES = [("binary_cross_entropy", "sigmoid"), ("cross_entropy", "softmax")]
+LEARNED_WITH = dict(OF_PROBABILITIES)
 Z = np.linspace(-2.9, 2.7, 12)[[7, 2, 9, 0, 11, 4, 1, 8, 3, 10, 5, 6]].reshape(3, 4)
 Y = np.asarray([[0.1, 0.2, 0.3, 0.4], [0.0, 1.0, 0.0, 0.0], [0.7, 0.1, 0.1, 0.1]])
 
@@ -69,6 +71,14 @@ def plain_loss(loss, a, y):
 def accepts(loss, activation):
     try:
         check_pair(LOSSES[loss], ACTIVATIONS[activation])
+    except ConfigurationError:
+        return False
+    return True
+
+
+def can_learn(loss, activation):
+    try:
+        check_learnable(LOSSES[loss], ACTIVATIONS[activation])
     except ConfigurationError:
         return False
     return True
@@ -326,7 +336,8 @@ def test_losses_of_probabilities_refuse_outputs_that_are_none(loss, activation):
         check_pair(LOSSES[loss], ACTIVATIONS[activation])
     assert loss in failure.value.message
     assert activation in failure.value.message
-    assert "'sigmoid' or 'softmax'" in failure.value.hint
+    assert f"use the output {LEARNED_WITH[loss]!r}," in failure.value.hint
+    assert can_learn(loss, LEARNED_WITH[loss])
 
 
 @pytest.mark.parametrize("activation", sorted(set(ACTIVATIONS) - set(RATES)))
@@ -348,6 +359,52 @@ def test_a_loss_of_rates_takes_an_exponential_of_ones_own():
     value, delta = loss_and_delta(LOSSES["poisson"], exponential, Z, a, Y, xp=np)
     assert error(value, np.sum(np.exp(Z) - Y * Z) / 3) <= 1e-14
     assert error(delta, (np.exp(Z) - Y) / 3) <= 1e-14
+
+
+@pytest.mark.parametrize(("loss", "activation"), OF_PROBABILITIES)
+def test_a_loss_of_probabilities_learns_with_its_output(loss, activation):
+    check_learnable(LOSSES[loss], ACTIVATIONS[activation], 3)
+    check_learnable(LOSSES[loss], ACTIVATIONS[activation])
+
+
+def test_cross_entropy_cannot_learn_with_independent_outputs():
+    squash = elementwise(
+        "squash", lambda z, xp: xp.exp(-z * z), lambda z, a, xp: -2.0 * z * a, output_range=(0, 1)
+    )
+    for activation in (SIGMOID, squash):
+        check_pair(LOSSES["cross_entropy"], activation)  # the formulas are right
+        with pytest.raises(ConfigurationError, match="only rewards the output of") as failure:
+            check_learnable(LOSSES["cross_entropy"], activation, 3)
+        assert f"{activation.name!r} all become 1" in failure.value.message
+        assert "'softmax', or the loss 'binary_cross_entropy'" in failure.value.hint
+
+
+def test_cross_entropy_learns_with_a_custom_activation_whose_outputs_depend_on_each_other():
+    check_learnable(LOSSES["cross_entropy"], SOFTMAX._replace(name="sharp softmax"), 3)
+
+
+@pytest.mark.parametrize("loss", sorted(set(LOSSES) - set(OF_RATES)))
+def test_one_softmax_output_cannot_learn(loss):
+    check_learnable(LOSSES[loss], SOFTMAX, 2)
+    with pytest.raises(ConfigurationError, match="softmax over one output is always 1") as failure:
+        check_learnable(LOSSES[loss], SOFTMAX, 1)
+    assert "two outputs" in failure.value.hint
+    assert "'sigmoid'" in failure.value.hint
+    assert "'identity'" in failure.value.hint
+
+
+def test_cross_entropy_cannot_learn_with_one_output():
+    for activation in (SIGMOID, IDENTITY):
+        with pytest.raises(ConfigurationError, match="one output for each class") as failure:
+            check_learnable(LOSSES["cross_entropy"], activation, 1)
+        assert "'binary_cross_entropy'" in failure.value.hint
+    check_learnable(LOSSES["binary_cross_entropy"], SIGMOID, 1)
+
+
+def test_a_step_as_output_cannot_learn():
+    with pytest.raises(ConfigurationError, match="derivative of the output 'step' is 0") as failure:
+        check_learnable(LOSSES["half_squared_error"], STEP)
+    assert "'sigmoid'" in failure.value.hint
 
 
 @every_pair

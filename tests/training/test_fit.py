@@ -13,6 +13,7 @@ from backprop_xp.backend import arrays, random
 from backprop_xp.backend.devices import select_device
 from backprop_xp.backend.host import is_synchronous
 from backprop_xp.data.loader import DataLoader
+from backprop_xp.diagnosis.learning_rate_finder import find_learning_rate
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.nn.backpropagation import forward, loss_and_gradients
 from backprop_xp.nn.losses import get_loss
@@ -314,6 +315,24 @@ def test_an_unknown_setting_suggests_the_nearest():
 def test_a_loss_that_does_not_fit_the_output_is_refused():
     with pytest.raises(ConfigurationError, match="needs outputs between 0 and 1"):
         fit(Network((6, 3), "tanh"), (X, TARGETS), loss="cross_entropy", **SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "output", "loss", "message"),
+    [
+        ((6, 1), "softmax", None, "softmax over one output is always 1"),
+        ((6, 1), "softmax", "half_squared_error", "softmax over one output is always 1"),
+        ((6, 3), "sigmoid", "cross_entropy", "only rewards the output of the true class"),
+        ((6, 3), "step", None, "derivative of the output 'step' is 0"),
+    ],
+)
+def test_an_output_layer_that_cannot_learn_is_rejected(sizes, output, loss, message):
+    targets = LABELS % 2 if sizes[-1] == 1 else LABELS
+    for run in (fit, find_learning_rate):
+        settings = SETTINGS if run is fit else {"seed": 0}
+        with pytest.raises(ConfigurationError, match=message) as failure:
+            run(Network(sizes, output), (X, targets), loss=loss, **settings)
+        assert "'sigmoid'" in failure.value.hint or "'softmax'" in failure.value.hint
 
 
 def test_parameters_that_do_not_fit_are_refused():

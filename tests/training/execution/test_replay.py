@@ -79,6 +79,8 @@ def outputs_of(loss):
     """The output activations with which the tests train a loss: those with a form of their own."""
     if loss.needs_positive:
         return ("exp", "softplus")
+    if loss.name == "cross_entropy":
+        return ("softmax",)
     return ("softmax", "sigmoid") if loss.needs_probabilities else ("identity", "sigmoid")
 
 
@@ -91,7 +93,7 @@ def test_every_loss_is_recorded(loss, output, ways, monkeypatch):
     assert_recorded(monkeypatch, ways, Network(SIZES, ("tanh", output)), loss=loss)
 
 
-@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("output", sorted({*OUTPUTS} - {"step"}))  # which cannot learn
 def test_every_output_is_recorded_with_the_loss_that_belongs_to_it(output, ways, monkeypatch):
     network = Network(SIZES, ("tanh", output))
     assert_recorded(monkeypatch, ways, network, loss=default_loss(network.activations[-1]))
