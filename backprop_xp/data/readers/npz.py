@@ -103,6 +103,23 @@ def read_npy_folder(path: os.PathLike[str] | str) -> RowFile:
         raise unreadable_file(path, error) from error
 
 
+def read_arrays(name: str, found: dict[str, Array]) -> RowFile:
+    """Return arrays in memory as a file of rows, with the names and checks of `read_npz`.
+
+    Raises
+    ------
+    DataError
+        As for `read_npz`.
+
+    Examples
+    --------
+    >>> rows = read_arrays("the arrays", {"x": np.zeros((5, 3)), "y": np.zeros(5)})
+    >>> rows.splits["train"].inputs.shape
+    (5, 3)
+    """
+    return _read(Path(name), list(found), found.__getitem__)
+
+
 def _load_file(path: Path, name: str) -> Array:
     """Load the array of a .npy file; inputs that are too large to be loaded are memory-mapped."""
     try:

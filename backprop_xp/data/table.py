@@ -1,0 +1,81 @@
+"""Tables: named columns of numbers or text, as they are in a file or a data frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from backprop_xp.backend.arrays import Array
+from backprop_xp.errors import DataError
+
+
+class Table(NamedTuple):
+    """Named columns, on the host.
+
+    Attributes
+    ----------
+    name : str
+        The file, or a description of the object in memory, for messages.
+    columns : dict of str to array, each of shape (n,)
+        Numbers are float64, with NaN where a value is missing. Text is an object array of str,
+        with None where a value is missing.
+    lines : array of int, shape (n,), or None
+        The line of each row in a text file, counting from 1.
+    notes : tuple of str
+        What was detected about the file, such as its separator.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> table = Table("pets.csv", {"height": np.asarray([1.5, 0.5])}, np.asarray([2, 3]))
+    >>> table.size, table.location(1, "height")
+    (2, "pets.csv, line 3, column 'height'")
+    """
+
+    name: str
+    columns: dict[str, Array]
+    lines: Array | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+        return next((int(column.shape[0]) for column in self.columns.values()), 0)
+
+    def take(self, rows: Array) -> Table:
+        """Return a table with some of the rows, given by their indices or as booleans."""
+        columns = {name: column[rows] for name, column in self.columns.items()}
+        return self._replace(
+            columns=columns, lines=None if self.lines is None else self.lines[rows]
+        )
+
+    def location(self, row: int, column: str | None = None) -> str:
+        """Return the location of a row or a cell for an error message."""
+        if self.lines is not None:
+            where = f"{self.name}, line {int(self.lines[row])}"
+        else:
+            where = f"{self.name}, row {row} (counting from 0)"
+        return where if column is None else f"{where}, column {column!r}"
+
+    def check_columns(self, names: Sequence[str], hint: str) -> None:
+        """Raise a `DataError` that names the first column that is missing, if there is one."""
+        for name in names:
+            if name not in self.columns:
+                listed = ", ".join(list(self.columns)[:20])
+                more = f" and {len(self.columns) - 20} more" if len(self.columns) > 20 else ""
+                raise DataError(
+                    f"{self.name}: there is no column {name!r}; the columns are: {listed}{more}",
+                    hint,
+                )
+
+
+def is_number_column(column: Array) -> bool:
+    """Return whether a column of a `Table` has numbers, and not text.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> is_number_column(np.asarray([1.0, np.nan])), is_number_column(np.asarray(["a", None]))
+    (True, False)
+    """
+    return column.dtype != object
