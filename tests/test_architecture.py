@@ -32,7 +32,7 @@ MAY_IMPORT = {
 
 OPTIONAL = {
     *("cupy", "cupyx", "jax", "torch", "pooch", "sklearn", "array_api_strict", "matplotlib"),
-    *("jinja2", "markupsafe"),
+    *("jinja2", "markupsafe", "pandas", "polars", "pyarrow"),
 }
 
 TOP_LEVEL = (ast.Import, ast.ImportFrom, ast.If, ast.Try, ast.With)

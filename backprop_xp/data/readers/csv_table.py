@@ -12,13 +12,16 @@ import zlib
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 
 from backprop_xp.backend.arrays import Array
-from backprop_xp.data.readers.frames import MISSING, read_columnar
+from backprop_xp.data.readers.cells import MISSING, CleanText, is_row_numbers, reject_infinity
+from backprop_xp.data.readers.frames import read_columnar
+from backprop_xp.data.readers.pandas_csv import NotPlainError, read_plain_columns
 from backprop_xp.data.readers.row_files import RowFile, Rows
 from backprop_xp.data.table import Table, is_number_column
 from backprop_xp.errors import ConfigurationError, DataError
@@ -32,7 +35,9 @@ _SEPARATOR_NAMES = {",": "commas", ";": "';'", "\t": "tabs", "|": "'|'", " ": "s
 _SAMPLE_RECORDS = 1000  # the first records, from which the format is detected
 _SAMPLE_CHARACTERS = 1_000_000
 _SEPARATOR_LINES = 100
-_CHUNK_CELLS = 2**16  # bounds the memory for cells that are still text
+_CHUNK_ROWS = 200  # few enough for the caches of the processor
+_CHUNK_CELLS = 2**20  # bounds the memory for cells that are still text
+_LARGE_FILE = 1_000_000  # bytes; importing pandas takes as long as reading 10 MB without it
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
@@ -101,7 +106,9 @@ def read_table(
     separator = "\t" if separator in ("tab", "\\t") else separator
     layout = _detect_layout(path, separator, decimal, encoding)
     names = _column_names(layout, header)
-    columns, lines = _read_columns(layout, len(names), with_names=header is not False)
+    with_names = header is not False
+    parsed = _read_large(layout, len(names), with_names)
+    columns, lines = parsed or _read_columns(layout, len(names), with_names)
     if not len(lines):
         raise DataError(f"{path}: has a header, but no rows", "add one line per row")
     return _named_table(layout, names, columns, lines, header)
@@ -202,14 +209,14 @@ def _undecodable_line(path: Path, encoding: str) -> int:
     return 1
 
 
-def _records(layout: _Layout) -> Iterator[tuple[int, list[str]]]:
+def _records(layout: _Layout, width: int = 0) -> Iterator[tuple[int, list[str]]]:
     """Yield the line number and the cells of each row, without blank lines."""
     start = 1
     lines = _text_lines(layout.path, layout.encoding, layout.given_encoding)
     reader = csv.reader(lines, delimiter=layout.separator, skipinitialspace=True, strict=True)
     try:
         for cells in reader:
-            if not _is_blank(cells):
+            if len(cells) == width or not _is_blank(cells):
                 yield start, cells
             start = reader.line_num + 1
     except csv.Error as error:
@@ -360,13 +367,40 @@ def _data_in_header(names: list[str]) -> str | None:
 # --- the columns ---
 
 
+def _read_large(layout: _Layout, width: int, with_names: bool) -> tuple[list[Array], Array] | None:
+    """Return the result of `_read_columns` by pandas; None if the file is not for it."""
+    if (
+        layout.path.stat().st_size < _LARGE_FILE
+        or codecs.lookup(layout.encoding).name != "utf-8"
+        or layout.separator not in _SEPARATORS
+    ):
+        return None
+    text_columns = [False] * width
+    first_row = 0
+    for lines, rows in islice(_chunks(layout, width, with_names), _SAMPLE_RECORDS // _CHUNK_ROWS):
+        first_row = first_row or lines[0]
+        for column, cells in enumerate(zip(*rows, strict=True)):
+            try:
+                _parse_numbers(cells, layout.decimal)
+            except ValueError:
+                text_columns[column] = True
+    try:
+        with _open_binary(layout.path) as file:
+            return read_plain_columns(
+                *(file, first_row - 1, text_columns, layout.separator, layout.decimal),
+                CleanText(),
+            )
+    except (ImportError, NotPlainError):
+        return None
+
+
 def _read_columns(layout: _Layout, width: int, with_names: bool) -> tuple[list[Array], Array]:
     """Return the columns, and the line of each row."""
     numbers: dict[int, array[float]] = {column: array("d") for column in range(width)}
     texts: dict[int, list[str | None]] = {}
     late: list[int] = []  # text columns that began with numbers
     lines = array("q")
-    clean = _CleanText()
+    clean = CleanText()
     for chunk_lines, rows in _chunks(layout, width, with_names):
         for column, cells in enumerate(zip(*rows, strict=True)):
             if column in texts:
@@ -395,26 +429,15 @@ def _read_columns(layout: _Layout, width: int, with_names: bool) -> tuple[list[A
     return columns, np.frombuffer(lines, dtype=np.int64)
 
 
-class _CleanText(dict[str, str | None]):
-    """A mapping of cells to stripped text, None if missing; equal cells become one object."""
-
-    def __missing__(self, cell: str) -> str | None:
-        stripped = cell.strip()
-        text = None if stripped in MISSING else stripped
-        if len(self) < 10_000:
-            self[cell] = text
-        return text
-
-
 def _chunks(
     layout: _Layout, width: int, with_names: bool
 ) -> Iterator[tuple[list[int], list[list[str]]]]:
     """Yield the line numbers and the cells of some rows at a time."""
-    size = max(1, _CHUNK_CELLS // width)
+    size = max(1, min(_CHUNK_ROWS, _CHUNK_CELLS // width))
     lines: list[int] = []
     rows: list[list[str]] = []
     first_line = None
-    for line, cells in _records(layout):
+    for line, cells in _records(layout, width):
         if first_line is None:
             first_line = line
             if with_names:
@@ -446,14 +469,19 @@ def _parse_numbers(cells: Sequence[str], decimal: str) -> array[float]:
         raise_for = "_" if decimal == "." else "_."
         if any(sign in cell for cell in cells if cell.strip() not in MISSING for sign in raise_for):
             raise ValueError
-    if decimal == ",":
-        cells = [cell.replace(",", ".") for cell in cells]
+    nan = float("nan")
     try:
+        if decimal == ",":
+            return array("d", [float(cell.replace(",", ".")) for cell in cells])
         return array("d", list(map(float, cells)))
     except ValueError:
-        pass
-    nan = float("nan")
-    return array("d", [nan if cell.strip() in MISSING else float(cell) for cell in cells])
+        return array(
+            "d",
+            [
+                nan if cell.strip() in MISSING else float(cell.replace(decimal, "."))
+                for cell in cells
+            ],
+        )
 
 
 def _named_table(
@@ -469,7 +497,7 @@ def _named_table(
             notes.append(f"{path}: left out column {position}, which is empty and has no name")
             continue
         if not name:
-            if not (is_number and _is_row_numbers(column)):
+            if not is_row_numbers(column):
                 raise DataError(
                     f"{path}: column {position} has no name",
                     "name it in the first line, or remove the column",
@@ -479,24 +507,7 @@ def _named_table(
             )
             continue
         named[name] = column
-    table = Table(str(path), named, lines, tuple(notes))
-    infinite = [
-        (int(np.argmax(np.isinf(column))), name)
-        for name, column in named.items()
-        if is_number_column(column) and np.isinf(column).any()
-    ]
-    if infinite:
-        row, name = min(infinite, key=lambda found: found[0])
-        raise DataError(
-            f"{table.location(row, name)}: the number is infinite or too large",
-            "correct the value, or leave the cell empty if it is unknown",
-        )
-    return table
-
-
-def _is_row_numbers(column: Array) -> bool:
-    counted = np.arange(column.shape[0])
-    return bool((column == counted).all() or (column == counted + 1).all())
+    return reject_infinity(Table(str(path), named, lines, tuple(notes)))
 
 
 # --- the former reader ---

@@ -1,24 +1,209 @@
-"""Tables from data frames, and from the columnar files that pyarrow reads."""
+"""Tables from data frames of pandas, polars and pyarrow, and from the files of pyarrow."""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from numbers import Complex, Real
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from backprop_xp.backend.arrays import Array
+from backprop_xp.data.readers.cells import CleanText, is_row_numbers, reject_infinity
 from backprop_xp.data.table import Table
 from backprop_xp.errors import DataError
+from backprop_xp.files import unreadable_file
 
-# The strings that pandas 3.1 reads as missing by default ("Other na_values" in the documentation
-# of pandas.read_csv), and "?" of the UCI repository.
-MISSING = frozenset(
-    {
-        *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND"),
-        *("1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null", "?"),
-    }
-)
-"""The text, after removing spaces around it, of cells that are missing."""
+
+def is_frame(data: object) -> bool:
+    """Return whether `table_from_frame` reads this object, without importing any library.
+
+    Examples
+    --------
+    >>> is_frame({"a": [1, 2]}), is_frame([[1, 2]]), is_frame("rows.csv")
+    (True, False, False)
+    """
+    return isinstance(data, Mapping) or (hasattr(data, "columns") and hasattr(data, "shape"))
+
+
+def table_from_frame(frame: Any, name: str = "the data frame") -> Table:
+    """Return the columns of a data frame as numbers or text.
+
+    Parameters
+    ----------
+    frame : data frame
+        A DataFrame of pandas or polars, a Table of pyarrow, or a dict of columns.
+    name : str, optional
+        Its name in messages.
+
+    Returns
+    -------
+    Table
+        Integers, floats and decimal numbers are float64. Booleans, strings, categories and dates
+        are text. The strings that `read_table` takes as missing are missing here too, so that a
+        data frame and its CSV file give the same table. The index of pandas is left out.
+
+    Raises
+    ------
+    DataError
+        If there are no rows, two columns have the same name or different lengths, a column has
+        values that are neither numbers, text nor dates, or a number is infinite.
+
+    Examples
+    --------
+    >>> table = table_from_frame({"height": [1.5, None], "kind": ["cat", "NA"]})
+    >>> table.columns
+    {'height': array([1.5, nan]), 'kind': array(['cat', None], dtype=object)}
+    """
+    # The `columns` of a pyarrow table are the values; of the other libraries, the names.
+    keys = list(frame) if isinstance(frame, Mapping) else _names(frame)
+    columns: dict[str, Array] = {}
+    notes = []
+    for position, key in enumerate(keys, start=1):
+        title = str(key).strip()
+        if not title:
+            raise DataError(f"{name}: column {position} has no name", "give it a name")
+        if title in columns:
+            raise DataError(f"{name}: two columns are named {title!r}", "rename one of them")
+        column = _column(frame[key], f"{name}, column {title!r}")
+        n_rows = next((len(other) for other in columns.values()), len(column))
+        if len(column) != n_rows:
+            raise DataError(
+                f"{name}: column {title!r} has {len(column)} rows, but the others have {n_rows}",
+                "give columns of equal length",
+            )
+        columns[title] = column
+        # The names that pandas gives to a nameless column of a file, and to a nameless index.
+        if title == "__index_level_0__" or (
+            re.fullmatch(r"Unnamed: \d+", title) and is_row_numbers(column)
+        ):
+            del columns[title]
+            notes.append(f"{name}: left out the column {title!r}, which has row numbers")
+    table = Table(name, columns, None, tuple(notes))
+    if not columns:
+        raise DataError(f"{name}: has no columns", "give at least one column")
+    if not table.size:
+        raise DataError(f"{name}: has columns, but no rows", "give at least one row")
+    return reject_infinity(table)
 
 
 def read_columnar(path: os.PathLike[str] | str) -> Table:
-    """Read a table from a .parquet or .feather file."""
-    raise DataError(f"{Path(path)}: not yet", "wait")
+    """Read a table from a .parquet or .feather file, for which pyarrow must be installed.
+
+    Raises
+    ------
+    DataError
+        If pyarrow is not installed, the file cannot be read, or `table_from_frame` rejects it.
+
+    Examples
+    --------
+    >>> import pytest, tempfile
+    >>> feather = pytest.importorskip("pyarrow.feather")
+    >>> import pyarrow
+    >>> with tempfile.NamedTemporaryFile(suffix=".feather") as file:
+    ...     feather.write_feather(pyarrow.table({"a": [1, None]}), file.name)
+    ...     table = read_columnar(file.name)
+    >>> table.columns
+    {'a': array([ 1., nan])}
+    """
+    path = Path(path)
+    try:
+        import pyarrow
+        import pyarrow.feather
+        import pyarrow.parquet
+    except ImportError as error:
+        raise DataError(
+            f"{path}: reading {path.suffix} files needs pyarrow",
+            "pip install 'backprop-xp[data]', or save the table as .csv",
+        ) from error
+    library = pyarrow.parquet if path.suffix.lower() == ".parquet" else pyarrow.feather
+    try:
+        frame = library.read_table(path)
+    except pyarrow.ArrowException as error:
+        raise DataError(
+            f"{path}: is not a valid {path.suffix} file: {error}", "write the file again"
+        ) from error
+    except OSError as error:
+        raise unreadable_file(path, error) from error
+    return table_from_frame(frame, str(path))
+
+
+def _names(frame: Any) -> list[Any]:
+    return list(frame.column_names if hasattr(frame, "column_names") else frame.columns)
+
+
+def _column(column: Any, where: str) -> Array:
+    """Return a column as float64 or as an object array of str and None."""
+    if hasattr(getattr(column, "type", None), "index_type"):
+        # The to_numpy of a dictionary column of pyarrow gives missing cells the last category.
+        column = column.cast(column.type.value_type)
+    if hasattr(column, "to_numpy"):
+        values = column.to_numpy()
+    elif isinstance(column, (list, tuple)):
+        values = np.empty(len(column), dtype=object)
+        values[:] = column
+    else:
+        values = np.asarray(column)
+    if values.ndim != 1:
+        raise DataError(
+            f"{where}: the shape is {values.shape}, not (n,)", "give one number or text per row"
+        )
+    kind = values.dtype.kind
+    if kind in "fiu":
+        return values.astype(np.float64)
+    if kind == "b":
+        return np.where(values, "True", "False").astype(object)
+    if kind == "M":
+        return _dates(values)
+    if kind in "OUT":
+        return _objects(values.astype(object), where)
+    raise _unreadable_values(where, str(values.dtype))
+
+
+def _dates(values: Array) -> Array:
+    """Return dates as pandas writes them to CSV files: without the time if it is midnight."""
+    missing = np.isnat(values)
+    for unit in ("D", "s", "ms", "us", "ns"):
+        rounded = values.astype(f"datetime64[{unit}]")
+        if (rounded == values)[~missing].all():
+            break
+    text = np.datetime_as_string(rounded).astype(object)
+    text[:] = [None if nat else t.replace("T", " ") for t, nat in zip(text, missing, strict=True)]
+    return _text_or_missing(text)
+
+
+def _objects(values: Array, where: str) -> Array:
+    cells = [None if _is_missing(cell) else cell for cell in values]
+    kinds = {type(cell) for cell in cells if cell is not None}
+    if all(issubclass(kind, (Real, Decimal)) and not issubclass(kind, bool) for kind in kinds):
+        return np.asarray([np.nan if cell is None else float(cell) for cell in cells])
+    for kind in kinds:
+        is_number = issubclass(kind, Complex) and not issubclass(kind, Real)
+        if is_number or (not issubclass(kind, str) and issubclass(kind, Iterable)):
+            raise _unreadable_values(where, kind.__name__)
+    clean = CleanText()
+    return _text_or_missing(
+        np.asarray([None if cell is None else clean[str(cell)] for cell in cells], dtype=object)
+    )
+
+
+def _text_or_missing(text: Array) -> Array:
+    """Return text, or numbers that are all NaN if it is missing in all rows."""
+    return text if any(cell is not None for cell in text) else np.full(text.shape, np.nan)
+
+
+def _is_missing(cell: object) -> bool:
+    if isinstance(cell, (float, np.floating, Decimal)):
+        return cell != cell
+    return cell is None or type(cell).__name__ in ("NAType", "NaTType")  # of pandas
+
+
+def _unreadable_values(where: str, kind: str) -> DataError:
+    return DataError(
+        f"{where}: has values of the type {kind}, which are neither numbers nor text",
+        "convert the column to numbers or text, or leave it out",
+    )

@@ -1,0 +1,78 @@
+"""What the readers of text files and of data frames have in common: missing cells, checks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backprop_xp.backend.arrays import Array
+from backprop_xp.data.table import Table, is_number_column
+from backprop_xp.errors import DataError
+
+# The strings that pandas.read_csv reads as missing by default (pandas 3.1), and "?", by which the
+# data sets of the UCI repository mark them.
+MISSING = frozenset(
+    {
+        *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND"),
+        *("1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null", "?"),
+    }
+)
+"""The text of missing cells, after spaces around it are removed."""
+
+
+class CleanText(dict[str, str | None]):
+    """A mapping of the text of a cell to the same without spaces around it, None if missing.
+
+    Examples
+    --------
+    >>> clean = CleanText()
+    >>> clean[" a "], clean["NA"]
+    ('a', None)
+    """
+
+    def __missing__(self, cell: str) -> str | None:
+        stripped = cell.strip()
+        text = None if stripped in MISSING else stripped
+        # Equal cells share one string, which saves most of the memory for categories.
+        if len(self) < 10_000:
+            self[cell] = text
+        return text
+
+
+def is_row_numbers(column: Array) -> bool:
+    """Return whether a column counts the rows, from 0 or from 1.
+
+    Examples
+    --------
+    >>> is_row_numbers(np.asarray([1.0, 2.0])), is_row_numbers(np.asarray([1.0, 3.0]))
+    (True, False)
+    """
+    counted = np.arange(column.shape[0])
+    return is_number_column(column) and bool(
+        (column == counted).all() or (column == counted + 1).all()
+    )
+
+
+def reject_infinity(table: Table) -> Table:
+    """Return the table, or raise a `DataError` with the location of an infinite number.
+
+    Examples
+    --------
+    >>> table = Table("the data frame", {"a": np.asarray([1.0, np.inf])})
+    >>> try:
+    ...     reject_infinity(table)
+    ... except DataError as error:
+    ...     print(error.message)
+    the data frame, row 1 (counting from 0), column 'a': the number is infinite or too large
+    """
+    infinite = [
+        (int(np.argmax(np.isinf(column))), name)
+        for name, column in table.columns.items()
+        if is_number_column(column) and np.isinf(column).any()
+    ]
+    if infinite:
+        row, name = min(infinite, key=lambda found: found[0])
+        raise DataError(
+            f"{table.location(row, name)}: the number is infinite or too large",
+            "correct the value, or leave it out if it is unknown",
+        )
+    return table
