@@ -1,6 +1,7 @@
 """The learning-rate finder: its steps are those of training, and its suggestion trains."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -270,7 +271,7 @@ def test_a_suggestion_has_two_digits():
     ("options", "said"),
     [
         ({"low": 1e-9, "high": 1e-6}, "never fell clearly"),
-        ({"low": 1e-7, "high": 0.1}, "still fell at 0.1, the end of the range"),
+        ({"low": 1e-7, "high": 0.1}, "still fell at 0.1, the end of the range; raise the end"),
         ({"low": 50.0, "high": 5000.0}, "never fell clearly"),
     ],
     ids=["too low", "ends too soon", "too high"],
@@ -281,6 +282,56 @@ def test_a_range_that_shows_nothing_gives_a_reason_and_no_number(options, said):
     found = find_learning_rate(network, data, optimizer="sgd", batch_size=0, seed=0, **options)
     assert found.suggestion is None
     assert said in found.reason
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("n", [20, 400])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"low": 1e-9, "high": 1e-6}, {"low": 1e-7, "high": 0.1}, {"low": 50.0, "high": 5e3}),
+        *({"high": 1e6}, {"steps": 20}, {"steps": 20, "high": 1e-3}),
+    ],
+    ids=lambda options: " ".join(f"{name}={value:g}" for name, value in options.items()),
+)
+def test_following_the_advice_leads_to_a_rate_that_trains(options, n, optimizer):
+    network, data = Network((64, 30, 10), ("tanh", "softmax")), (IMAGES[:n], DIGITS.targets[:n])
+    settings, advised = {"optimizer": optimizer, "seed": 0}, []
+    found = find_learning_rate(network, data, **settings, **options)
+    while found.suggestion is None:
+        name, value = re.search(r"\(--(low|high|steps) (.*)\)$", found.reason).groups()
+        assert name != "high" or float(value) <= 10.0
+        assert name not in advised
+        advised.append(name)
+        options = {**options, name: int(value) if name == "steps" else float(value)}
+        found = find_learning_rate(network, data, **settings, **options)
+    state = fit(network, data, epochs=40, learning_rate=found.suggestion, **settings)
+    assert state.history[-1]["train_accuracy"] >= 0.9
+
+
+@pytest.mark.parametrize("high", [1.0, 10.0, 1e4])
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+def test_a_small_table_that_is_learned_at_any_rate_gets_a_suggestion(optimizer, high):
+    # It fits into one batch and is separable, so the loss falls until the end of the range.
+    x = np.random.default_rng(0).normal(size=(50, 3))
+    data, network = (x, (x[:, 0] > 0.0).astype(int)), Network((3, 128, 2), ("relu", "softmax"))
+    found = find_learning_rate(network, data, optimizer=optimizer, high=high, seed=0)
+    assert found.smoothed[-1] == min(found.smoothed)
+    settings = {"optimizer": optimizer, "learning_rate": found.suggestion, "seed": 0}
+    state = fit(network, data, epochs=40, **settings)
+    assert state.history[-1]["train_accuracy"] >= 0.95
+
+
+def test_a_loss_that_has_settled_at_its_noise_gets_a_suggestion():
+    found = watched(lambda rate: 0.7 + 0.3 / (1.0 + 1e4 * rate) - 1e-3 * rate)
+    assert found.smoothed[-1] == min(found.smoothed)
+    assert 1e-4 < found.suggestion < 1e-2
+
+
+def test_too_few_steps_are_named():
+    test = _RangeTest(1e-6, 10.0, 20)
+    next(rate for rate in test.rates if test.on_step(0, 1.0, None))
+    assert "(--steps 400)" in test.finding().reason
 
 
 @pytest.mark.parametrize("seed", range(5))
