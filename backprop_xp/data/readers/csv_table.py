@@ -22,13 +22,9 @@ from backprop_xp.backend.arrays import Array
 from backprop_xp.data.readers.cells import MISSING, CleanText, is_row_numbers, reject_infinity
 from backprop_xp.data.readers.frames import read_columnar
 from backprop_xp.data.readers.pandas_csv import NotPlainError, read_plain_columns
-from backprop_xp.data.readers.row_files import RowFile, Rows
 from backprop_xp.data.table import Table, is_number_column
 from backprop_xp.errors import ConfigurationError, DataError
 from backprop_xp.files import unreadable_file
-
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".parquet", ".feather")
-"""The endings of the files that `read_table` reads."""
 
 _SEPARATORS = (",", ";", "\t", "|")
 _SEPARATOR_NAMES = {",": "commas", ";": "';'", "\t": "tabs", "|": "'|'", " ": "spaces"}
@@ -209,14 +205,23 @@ def _undecodable_line(path: Path, encoding: str) -> int:
     return 1
 
 
-def _records(layout: _Layout, width: int = 0) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line number and the cells of each row, without blank lines."""
+def _records(layout: _Layout, width: int | None = None) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line number and the cells of each row, without blank lines.
+
+    The width is the number of columns, as far as it is known.
+    """
     start = 1
     lines = _text_lines(layout.path, layout.encoding, layout.given_encoding)
-    reader = csv.reader(lines, delimiter=layout.separator, skipinitialspace=True, strict=True)
+    reader = csv.reader(
+        lines,
+        delimiter=layout.separator,
+        # A space before a quote. In a single column, it only tells a blank line from a "" cell.
+        skipinitialspace=width != 1,
+        strict=True,
+    )
     try:
         for cells in reader:
-            if len(cells) == width or not _is_blank(cells):
+            if len(cells) == width != 1 or not _is_blank(cells, width):
                 yield start, cells
             start = reader.line_num + 1
     except csv.Error as error:
@@ -226,8 +231,10 @@ def _records(layout: _Layout, width: int = 0) -> Iterator[tuple[int, list[str]]]
         ) from error
 
 
-def _is_blank(cells: list[str]) -> bool:
-    return not cells or (len(cells) == 1 and not cells[0].strip(" \t"))
+def _is_blank(cells: list[str], width: int | None = None) -> bool:
+    if len(cells) == 1:
+        return not cells[0].strip(" \t") and not (width == 1 and cells[0] == "")
+    return not cells
 
 
 # --- the format ---
@@ -246,6 +253,8 @@ def _detect_layout(
         except OSError as error:
             raise unreadable_file(path, error) from error
         encoding = "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
+    elif codecs.lookup(encoding).name in ("utf-8", "utf-8-sig"):
+        encoding = "utf-8"  # a byte order mark is removed anyway
 
     sample, size = [], 0
     text_lines = _text_lines(path, encoding, given)
@@ -258,10 +267,15 @@ def _detect_layout(
 
     notes = []
     if separator is None:
-        order = sorted(_SEPARATORS, key=lambda s: s != "\t") if ".tsv" in path.name else _SEPARATORS
         lines = sample[:_SEPARATOR_LINES]
-        tries = {s: _split(lines, s, cut or len(lines) < len(sample)) for s in order}
-        separator = max(order, key=lambda s: _separator_fit(tries[s]))
+        cut_lines = cut or len(lines) < len(sample)
+        fits = {s: _separator_fit(_split(lines, s, cut_lines)) for s in _SEPARATORS if s != decimal}
+        separator = max(fits, key=lambda s: fits[s])  # the first one of equals
+        if fits[separator][:2] == (0, 0) and _has_numbers_between_spaces(lines):
+            raise DataError(
+                f"{path}: the cells seem to be separated by spaces",
+                "use --separator ' ' (in Python, separator=' ')",
+            )
     if separator != ",":
         notes.append(f"separated by {_SEPARATOR_NAMES.get(separator, repr(separator))}")
     ambiguous = None
@@ -308,6 +322,15 @@ def _separator_fit(rows: list[list[str]]) -> tuple[float, float, float]:
     return (alike, alike_below, numbers)
 
 
+def _has_numbers_between_spaces(lines: Sequence[str]) -> bool:
+    rows = [line.split() for line in lines if line.strip()]
+    return (
+        len(rows) > 1
+        and min(map(len, rows)) > 1
+        and all(_NUMBER.fullmatch(cell) for row in rows[1:] for cell in row)
+    )
+
+
 def _decimal_sign(cells: Iterable[str]) -> tuple[str, str | None]:
     """Return the decimal sign, and a cell with a comma if it is unclear what the comma means."""
     with_comma = [cell for cell in cells if _DECIMAL_COMMA.fullmatch(cell)]
@@ -337,10 +360,12 @@ def _column_names(layout: _Layout, header: bool | None) -> list[str]:
             "use --no-header if the file has no names (the columns are then c1, c2, ...), or "
             "--header if these are the names (in Python, header=False or header=True)",
         )
-    for position, name in enumerate(names):
-        if name and (first := names.index(name)) < position:
+    first_position: dict[str, int] = {}
+    for position, name in enumerate(names, start=1):
+        first = first_position.setdefault(name, position)
+        if name and first < position:
             raise DataError(
-                f"{layout.path}: columns {first + 1} and {position + 1} are both named {name!r}",
+                f"{layout.path}: columns {first} and {position} are both named {name!r}",
                 "rename one of them, or use --no-header if the first line is data "
                 "(in Python, header=False)",
             )
@@ -350,10 +375,10 @@ def _column_names(layout: _Layout, header: bool | None) -> list[str]:
 def _data_in_header(names: list[str]) -> str | None:
     """Return why the cells of the first line look like data, or None if they do not."""
     numbers = [name for name in names if _NUMBER.fullmatch(name)]
-    for name in numbers:
+    for name, count in Counter(numbers).items():
         if not name.isdigit():
             return f"it contains the number {name}"
-        if numbers.count(name) > 1:
+        if count > 1:
             return f"the number {name} repeats"
     # pandas writes the header ",0,1,2" for columns that have no names.
     if names == ["", *map(str, range(len(names) - 1))]:
@@ -371,7 +396,7 @@ def _read_large(layout: _Layout, width: int, with_names: bool) -> tuple[list[Arr
     """Return the result of `_read_columns` by pandas; None if the file is not for it."""
     if (
         layout.path.stat().st_size < _LARGE_FILE
-        or codecs.lookup(layout.encoding).name != "utf-8"
+        or layout.encoding != "utf-8"
         or layout.separator not in _SEPARATORS
     ):
         return None
@@ -384,6 +409,8 @@ def _read_large(layout: _Layout, width: int, with_names: bool) -> tuple[list[Arr
                 _parse_numbers(cells, layout.decimal)
             except ValueError:
                 text_columns[column] = True
+    if not first_row:
+        return None
     try:
         with _open_binary(layout.path) as file:
             return read_plain_columns(
@@ -508,193 +535,3 @@ def _named_table(
             continue
         named[name] = column
     return reject_infinity(Table(str(path), named, lines, tuple(notes)))
-
-
-# --- the former reader ---
-
-
-def read_csv(
-    path: os.PathLike[str] | str,
-    *,
-    label: str | None = None,
-    features: Sequence[str] | None = None,
-    task: str = "classification",
-) -> RowFile:
-    """Read a CSV file whose first line contains the names of the columns.
-
-    Parameters
-    ----------
-    path : path
-        A file in UTF-8, separated by commas. Blank lines are skipped.
-    label : str, optional
-        The column of the label or target; by default there is none.
-    features : sequence of str, optional
-        The input columns, in this order; others are skipped. By default all columns except
-        the label, in the order of the file.
-    task : {"classification", "regression"}
-        Whether the label is text or a number.
-
-    Returns
-    -------
-    RowFile
-        A single split, with float64 inputs and with the label column as ``y``.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be read or has no rows, a column is missing, unnamed or named twice,
-        a row has the wrong number of cells, or a cell is empty or not a finite number.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
-    ...     _ = file.write("height,kind,width\\n1.5,cat,2\\n0.5,dog,3\\n")
-    ...     file.flush()
-    ...     table = read_csv(file.name, label="kind")
-    >>> table.features
-    ('height', 'width')
-    >>> rows = table.splits["train"]
-    >>> rows.inputs
-    array([[1.5, 2. ],
-           [0.5, 3. ]])
-    >>> rows.y.tolist(), rows.location(1)[-6:]
-    (['cat', 'dog'], 'line 3')
-    """
-    path = Path(path)
-    records = _old_records(path)
-    header = _header(path, records)
-    # Text labels are collected separately; a numeric target is one more column of numbers.
-    label_columns = [] if label is None else _columns(path, header, [label])
-    texts = label_columns if task == "classification" else []
-    if features is None:
-        features = [name for name in header if name != label]
-        # An unnamed column usually contains row numbers that another program added, and training
-        # on them would be meaningless.
-        if "" in header:
-            raise DataError(
-                f"{path}: column {header.index('') + 1} has no name",
-                "name it in the first line, or remove it if it contains row numbers",
-            )
-    input_columns = _columns(path, header, features)
-    if not input_columns:
-        raise DataError(f"{path}: no column is left for the inputs", "add columns of numbers")
-
-    numbers = input_columns if texts else input_columns + label_columns
-    values, labels, lines = array("d"), [], []
-    for line, cells in records:
-        if len(cells) != len(header):
-            raise DataError(
-                f"{path}, line {line}: {len(cells)} cells, but the header names "
-                f"{len(header)} columns",
-                "give every row one cell per column; put quotes around cells with commas",
-            )
-        try:
-            values.extend([float(cells[column]) for column in numbers])
-        except ValueError:
-            raise _bad_cell(path, line, header, cells, numbers) from None
-        for column in texts:
-            labels.append(cells[column].strip())
-            if not labels[-1]:
-                raise _bad_cell(path, line, header, cells, texts)
-        lines.append(line)
-    if not lines:
-        raise DataError(f"{path}: has a header, but no rows", "add one line per row")
-
-    table = np.frombuffer(values, dtype=np.float64).reshape(len(lines), len(numbers))
-    bad = np.argwhere(~np.isfinite(table))
-    if bad.size:
-        row, column = bad[0]
-        raise DataError(
-            f"{path}, line {lines[row]}, column {header[numbers[column]]!r}: "
-            f"{table[row, column]} is not a finite number",
-            "fill in the value or remove the row",
-        )
-    inputs, y = table[:, : len(input_columns)], table[:, len(input_columns) :]
-    if texts:
-        y = np.asarray(labels)
-    rows = Rows(inputs, None if label is None else y, str(path), lines)
-    return RowFile(str(path), {"train": rows}, tuple(features))
-
-
-def column_names(path: os.PathLike[str] | str) -> tuple[str, ...]:
-    """Return the column names in the first line of a CSV file."""
-    path = Path(path)
-    return tuple(_header(path, _old_records(path)))
-
-
-def _old_records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line number and the cells of each line that is not blank."""
-    line = 0
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            for cells in reader:
-                line = reader.line_num
-                if cells:
-                    yield line, cells
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}, line {_old_undecodable_line(path)}: not UTF-8 text", "save the file as UTF-8"
-        ) from error
-    except csv.Error as error:
-        raise DataError(
-            f"{path}, after line {line}: {error}", 'check the quotes: "..." around an entire cell'
-        ) from error
-    except OSError as error:
-        raise unreadable_file(path, error) from error
-
-
-def _old_undecodable_line(path: Path) -> int:
-    # The file is decoded far ahead of the reader, so the line is counted in the bytes.
-    content = path.read_bytes()
-    try:
-        content.decode()
-    except UnicodeDecodeError as error:
-        return content.count(b"\n", 0, error.start) + 1
-    return 1
-
-
-def _header(path: Path, records: Iterator[tuple[int, list[str]]]) -> list[str]:
-    _, cells = next(records, (0, None))
-    if cells is None:
-        raise DataError(f"{path}: the file is empty", "the first line must name the columns")
-    header = [cell.strip() for cell in cells]
-    for name, count in Counter(header).items():
-        if name and count > 1:
-            raise DataError(f"{path}: two columns are named {name!r}", "rename one of them")
-    return header
-
-
-def _columns(path: Path, header: list[str], names: Sequence[str]) -> list[int]:
-    """Return the indices of the named columns."""
-    position = {name: column for column, name in enumerate(header)}
-    for name in names:
-        if name not in position:
-            raise DataError(
-                f"{path}: there is no column {name!r}; the first line names: {', '.join(header)}",
-                "the first line must name the columns, separated by commas",
-            )
-    return [position[name] for name in names]
-
-
-def _bad_cell(
-    path: Path, line: int, header: list[str], cells: list[str], columns: list[int]
-) -> DataError:
-    """Return the error for the first cell of some columns that is empty or not a number."""
-    column = next(column for column in columns if not _is_number(cells[column]))
-    location = f"{path}, line {line}, column {header[column]!r}"
-    if not cells[column].strip():
-        return DataError(f"{location}: the value is missing", "fill it in or remove the row")
-    return DataError(
-        f"{location}: {cells[column]!r} is not a number",
-        "encode text as numbers, or remove the column",
-    )
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

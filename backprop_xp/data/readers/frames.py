@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from numbers import Complex, Real
@@ -61,14 +62,16 @@ def table_from_frame(frame: Any, name: str = "the data frame") -> Table:
     """
     # The `columns` of a pyarrow table are the values; of the other libraries, the names.
     keys = list(frame) if isinstance(frame, Mapping) else _names(frame)
+    titles = [str(key).strip() for key in keys]
+    for title, count in Counter(titles).items():
+        if not title:
+            position = titles.index(title) + 1
+            raise DataError(f"{name}: column {position} has no name", "give it a name")
+        if count > 1:
+            raise DataError(f"{name}: {count} columns are named {title!r}", "rename them")
     columns: dict[str, Array] = {}
     notes = []
-    for position, key in enumerate(keys, start=1):
-        title = str(key).strip()
-        if not title:
-            raise DataError(f"{name}: column {position} has no name", "give it a name")
-        if title in columns:
-            raise DataError(f"{name}: two columns are named {title!r}", "rename one of them")
+    for key, title in zip(keys, titles, strict=True):
         column = _column(frame[key], f"{name}, column {title!r}")
         n_rows = next((len(other) for other in columns.values()), len(column))
         if len(column) != n_rows:
