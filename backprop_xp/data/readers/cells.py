@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from shlex import quote
+
 import numpy as np
 
 from backprop_xp.backend.arrays import Array
@@ -52,8 +55,10 @@ def is_row_numbers(column: Array) -> bool:
     )
 
 
-def reject_infinity(table: Table) -> Table:
+def reject_infinity(table: Table, names: Iterable[str] | None = None) -> Table:
     """Return the table, or raise a `DataError` with the location of an infinite number.
+
+    Only the columns with these names are checked, by default all of them.
 
     Examples
     --------
@@ -66,13 +71,13 @@ def reject_infinity(table: Table) -> Table:
     """
     infinite = [
         (int(np.argmax(np.isinf(column))), name)
-        for name, column in table.columns.items()
-        if is_number_column(column) and np.isinf(column).any()
+        for name in (table.columns if names is None else names)
+        if is_number_column(column := table.columns[name]) and np.isinf(column).any()
     ]
     if infinite:
         row, name = min(infinite, key=lambda found: found[0])
         raise DataError(
             f"{table.location(row, name)}: the number is infinite or too large",
-            "correct the value, or leave it out if it is unknown",
+            f"correct the value or leave it empty; or leave out the column: --drop {quote(name)}",
         )
     return table

@@ -29,10 +29,12 @@ from backprop_xp.files import unreadable_file
 _SEPARATORS = (",", ";", "\t", "|")
 _SEPARATOR_NAMES = {",": "commas", ";": "';'", "\t": "tabs", "|": "'|'", " ": "spaces"}
 _SAMPLE_RECORDS = 1000  # the first records, from which the format is detected
+_SAMPLE_CELLS = 100_000
 _SAMPLE_CHARACTERS = 1_000_000
 _SEPARATOR_LINES = 100
 _CHUNK_ROWS = 200  # few enough for the caches of the processor
 _CHUNK_CELLS = 2**20  # bounds the memory for cells that are still text
+_MOST_COLUMNS = 2000  # the time that pandas takes for a column of a piece adds up
 _LARGE_FILE = 1_000_000  # bytes; importing pandas takes as long as reading 10 MB without it
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
@@ -48,6 +50,7 @@ def read_table(
     decimal: str | None = None,
     encoding: str | None = None,
     header: bool | None = None,
+    allow_infinity: bool = False,
 ) -> Table:
     """Read a table from a file, and detect its format.
 
@@ -68,6 +71,8 @@ def read_table(
     header : bool, optional
         Whether the first line has the names of the columns. By default it does, and an error is
         raised if it looks like a row of data. Without names, the columns are c1, c2, ...
+    allow_infinity : bool
+        Whether infinite numbers are read, and not an error; the column may not be needed.
 
     Returns
     -------
@@ -97,7 +102,7 @@ def read_table(
     """
     path = Path(path)
     if path.suffix.lower() in (".parquet", ".feather"):
-        return read_columnar(path)
+        return read_columnar(path, allow_infinity=allow_infinity)
     _check_options(separator, decimal, encoding)
     separator = "\t" if separator in ("tab", "\\t") else separator
     layout = _detect_layout(path, separator, decimal, encoding)
@@ -107,7 +112,8 @@ def read_table(
     columns, lines = parsed or _read_columns(layout, len(names), with_names)
     if not len(lines):
         raise DataError(f"{path}: has a header, but no rows", "add one line per row")
-    return _named_table(layout, names, columns, lines, header)
+    table = _named_table(layout, names, columns, lines, header)
+    return table if allow_infinity else reject_infinity(table)
 
 
 class _Layout(NamedTuple):
@@ -317,7 +323,7 @@ def _separator_fit(rows: list[list[str]]) -> tuple[float, float, float]:
     below = {len(row) for row in rows[1:]}
     alike_below = float(len(below) == 1 and min(below) > 1)
     # "1,5;2,5" has equal rows by comma and by semicolon, but only the latter makes numbers of it.
-    cells = [cell.strip() for row in rows for cell in row]
+    cells = [cell.strip() for row in rows[:20] for cell in row]
     numbers = sum(bool(_NUMBER.fullmatch(cell)) for cell in cells) / len(cells)
     return (alike, alike_below, numbers)
 
@@ -394,15 +400,18 @@ def _data_in_header(names: list[str]) -> str | None:
 
 def _read_large(layout: _Layout, width: int, with_names: bool) -> tuple[list[Array], Array] | None:
     """Return the result of `_read_columns` by pandas; None if the file is not for it."""
+    size = layout.path.stat().st_size
     if (
-        layout.path.stat().st_size < _LARGE_FILE
+        size < _LARGE_FILE
         or layout.encoding != "utf-8"
         or layout.separator not in _SEPARATORS
+        or width > _MOST_COLUMNS
     ):
         return None
     text_columns = [False] * width
     first_row = 0
-    for lines, rows in islice(_chunks(layout, width, with_names), _SAMPLE_RECORDS // _CHUNK_ROWS):
+    n_chunks = max(1, min(_SAMPLE_RECORDS, _SAMPLE_CELLS // width) // _CHUNK_ROWS)
+    for lines, rows in islice(_chunks(layout, width, with_names), n_chunks):
         first_row = first_row or lines[0]
         for column, cells in enumerate(zip(*rows, strict=True)):
             try:
@@ -414,8 +423,8 @@ def _read_large(layout: _Layout, width: int, with_names: bool) -> tuple[list[Arr
     try:
         with _open_binary(layout.path) as file:
             return read_plain_columns(
-                *(file, first_row - 1, text_columns, layout.separator, layout.decimal),
-                CleanText(),
+                *(file, size, first_row - 1, text_columns),
+                *(layout.separator, layout.decimal, CleanText()),
             )
     except (ImportError, NotPlainError):
         return None
@@ -534,4 +543,4 @@ def _named_table(
             )
             continue
         named[name] = column
-    return reject_infinity(Table(str(path), named, lines, tuple(notes)))
+    return Table(str(path), named, lines, tuple(notes))

@@ -31,7 +31,9 @@ def is_frame(data: object) -> bool:
     return isinstance(data, Mapping) or (hasattr(data, "columns") and hasattr(data, "shape"))
 
 
-def table_from_frame(frame: Any, name: str = "the data frame") -> Table:
+def table_from_frame(
+    frame: Any, name: str = "the data frame", *, allow_infinity: bool = False
+) -> Table:
     """Return the columns of a data frame as numbers or text.
 
     Parameters
@@ -40,6 +42,8 @@ def table_from_frame(frame: Any, name: str = "the data frame") -> Table:
         A DataFrame of pandas or polars, a Table of pyarrow, or a dict of columns.
     name : str, optional
         Its name in messages.
+    allow_infinity : bool
+        Whether infinite numbers are read, and not an error; the column may not be needed.
 
     Returns
     -------
@@ -70,7 +74,7 @@ def table_from_frame(frame: Any, name: str = "the data frame") -> Table:
         if count > 1:
             raise DataError(f"{name}: {count} columns are named {title!r}", "rename them")
     columns: dict[str, Array] = {}
-    notes = []
+    categorical, notes = [], []
     for key, title in zip(keys, titles, strict=True):
         column = _column(frame[key], f"{name}, column {title!r}")
         n_rows = next((len(other) for other in columns.values()), len(column))
@@ -80,21 +84,23 @@ def table_from_frame(frame: Any, name: str = "the data frame") -> Table:
                 "give columns of equal length",
             )
         columns[title] = column
+        if _is_categorical(frame[key]):
+            categorical.append(title)
         # The names that pandas gives to a nameless column of a file, and to a nameless index.
         if title == "__index_level_0__" or (
             re.fullmatch(r"Unnamed: \d+", title) and is_row_numbers(column)
         ):
             del columns[title]
             notes.append(f"{name}: left out the column {title!r}, which has row numbers")
-    table = Table(name, columns, None, tuple(notes))
+    table = Table(name, columns, None, tuple(notes), frozenset(categorical) & set(columns))
     if not columns:
         raise DataError(f"{name}: has no columns", "give at least one column")
     if not table.size:
         raise DataError(f"{name}: has columns, but no rows", "give at least one row")
-    return reject_infinity(table)
+    return table if allow_infinity else reject_infinity(table)
 
 
-def read_columnar(path: os.PathLike[str] | str) -> Table:
+def read_columnar(path: os.PathLike[str] | str, *, allow_infinity: bool = False) -> Table:
     """Read a table from a .parquet or .feather file, for which pyarrow must be installed.
 
     Raises
@@ -132,11 +138,19 @@ def read_columnar(path: os.PathLike[str] | str) -> Table:
         ) from error
     except OSError as error:
         raise unreadable_file(path, error) from error
-    return table_from_frame(frame, str(path))
+    return table_from_frame(frame, str(path), allow_infinity=allow_infinity)
 
 
 def _names(frame: Any) -> list[Any]:
     return list(frame.column_names if hasattr(frame, "column_names") else frame.columns)
+
+
+def _is_categorical(column: Any) -> bool:
+    """Return whether a data frame declares a column as categories."""
+    dtype = getattr(column, "dtype", None)  # an instance or a class, depending on the library
+    names = {type(dtype).__name__, getattr(dtype, "__name__", "")}
+    of_pyarrow = hasattr(getattr(column, "type", None), "index_type")
+    return of_pyarrow or bool(names & {"CategoricalDtype", "Categorical", "Enum"})
 
 
 def _column(column: Any, where: str) -> Array:
@@ -183,7 +197,7 @@ def _objects(values: Array, where: str) -> Array:
     cells = [None if _is_missing(cell) else cell for cell in values]
     kinds = {type(cell) for cell in cells if cell is not None}
     if all(issubclass(kind, (Real, Decimal)) and not issubclass(kind, bool) for kind in kinds):
-        return np.asarray([np.nan if cell is None else float(cell) for cell in cells])
+        return np.asarray([np.nan if cell is None else _number(cell) for cell in cells])
     for kind in kinds:
         is_number = issubclass(kind, Complex) and not issubclass(kind, Real)
         if is_number or (not issubclass(kind, str) and issubclass(kind, Iterable)):
@@ -192,6 +206,13 @@ def _objects(values: Array, where: str) -> Array:
     return _text_or_missing(
         np.asarray([None if cell is None else clean[str(cell)] for cell in cells], dtype=object)
     )
+
+
+def _number(cell: Any) -> float:
+    try:
+        return float(cell)
+    except OverflowError:  # an integer of more than 308 digits
+        return float("inf")
 
 
 def _text_or_missing(text: Array) -> Array:

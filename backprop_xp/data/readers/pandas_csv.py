@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import codecs
 import io
-from array import array
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -28,6 +27,7 @@ class NotPlainError(Exception):
 
 def read_plain_columns(
     file: BinaryIO,
+    size: int,
     skip: int,
     text_columns: Sequence[bool],
     separator: str,
@@ -39,6 +39,8 @@ def read_plain_columns(
     Parameters
     ----------
     file : binary file
+    size : int
+        The size of the file in bytes, from which the number of rows is estimated.
     skip : int
         The number of lines before the first row.
     text_columns : sequence of bool
@@ -66,42 +68,64 @@ def read_plain_columns(
     >>> import io, pytest
     >>> _ = pytest.importorskip("pandas")
     >>> file = io.BytesIO(b"height,kind\\n1.5,cat\\n\\n2,dog\\n")
-    >>> read_plain_columns(file, 1, [False, True], ",", ".", {"cat": "cat", "dog": None})
+    >>> read_plain_columns(file, 30, 1, [False, True], ",", ".", {"cat": "cat", "dog": None})
     ([array([1.5, 2. ]), array(['cat', None], dtype=object)], array([2, 4]))
     """
     options = _pandas_options(text_columns, separator, decimal)
-    numbers = [array("d") for _ in text_columns]
-    texts: list[list[str | None]] = [[] for _ in text_columns]
-    lines = array("q")
-    start = skip + 1
+    texts: dict[int, list[str | None]] = {i: [] for i, text in enumerate(text_columns) if text}
+    numbers = np.empty((len(text_columns) - len(texts), 0))
+    lines = np.empty(0, dtype=np.int64)
+    n_rows = 0
+    n_lines = skip
 
-    def collect(result: Future[tuple[Any, Array, int]]) -> None:
-        nonlocal start
-        frame, row_lines, n_lines = result.result()
-        lines.frombytes((row_lines + start).tobytes())
-        start += n_lines
-        for column, is_text in enumerate(text_columns):
-            cells = frame[column].to_numpy()
-            if is_text:
+    def collect(piece: _Piece) -> None:
+        nonlocal numbers, lines, n_rows, n_lines
+        end = n_rows + len(piece.lines)
+        if end > len(lines):
+            # For all rows if the file goes on like this, and more if it does not (or was
+            # compressed). One large array takes a tenth of the time of many that grow.
+            capacity = int(max(1.05 * len(piece.lines) * size / piece.size, 1.5 * end))
+            numbers = _with_capacity(numbers, n_rows, capacity)
+            lines = _with_capacity(lines, n_rows, capacity)
+        lines[n_rows:end] = piece.lines + n_lines
+        row = 0
+        for column, cells in enumerate(piece.columns):
+            if column in texts:
                 texts[column].extend(map(clean.__getitem__, cells))
             else:
-                numbers[column].frombytes(np.ascontiguousarray(cells).data.cast("B"))
+                numbers[row, n_rows:end] = cells
+                row += 1
+        n_rows, n_lines = end, n_lines + piece.n_lines
 
-    pending: deque[Future[tuple[Any, Array, int]]] = deque()
+    pending: deque[Future[_Piece]] = deque()
     with ThreadPoolExecutor(_WORKERS) as workers:
-        for piece in _pieces(file, skip):
-            pending.append(workers.submit(_parse, piece, separator, len(text_columns), options))
+        for content in _pieces(file, skip):
+            pending.append(workers.submit(_parse, content, separator, len(text_columns), options))
             if len(pending) > _WORKERS:
-                collect(pending.popleft())
+                collect(pending.popleft().result())
         while pending:
-            collect(pending.popleft())
+            collect(pending.popleft().result())
+    rest = iter(numbers[:, :n_rows])
     columns = [
-        np.asarray(texts[column], dtype=object)
-        if is_text
-        else np.frombuffer(numbers[column], dtype=np.float64)
-        for column, is_text in enumerate(text_columns)
+        np.asarray(texts[column], dtype=object) if column in texts else next(rest)
+        for column in range(len(text_columns))
     ]
-    return columns, np.frombuffer(lines, dtype=np.int64)
+    return columns, lines[:n_rows]
+
+
+class _Piece(NamedTuple):
+    """The rows of a part of a file; their lines count from 1 at its start."""
+
+    columns: Sequence[Array]
+    lines: Array
+    n_lines: int
+    size: int
+
+
+def _with_capacity(values: Array, used: int, capacity: int) -> Array:
+    larger = np.empty((*values.shape[:-1], capacity), dtype=values.dtype)
+    larger[..., :used] = values[..., :used]
+    return larger
 
 
 def _pandas_options(text_columns: Sequence[bool], separator: str, decimal: str) -> dict[str, Any]:
@@ -148,35 +172,35 @@ def _check_line_ends(text: bytes) -> None:
         raise NotPlainError
 
 
-def _parse(
-    piece: bytes, separator: str, width: int, options: dict[str, Any]
-) -> tuple[Any, Array, int]:
-    """Return a data frame, the line of each row counting from 0, and the number of lines."""
+def _parse(content: bytes, separator: str, width: int, options: dict[str, Any]) -> _Piece:
     import pandas
 
-    if b'"' in piece or b"\0" in piece or piece.startswith(codecs.BOM_UTF8):
+    if b'"' in content or b"\0" in content or content.startswith(codecs.BOM_UTF8):
         raise NotPlainError
-    _check_line_ends(piece)
+    _check_line_ends(content)
     # A line of _LONGEST_CELL bytes covers one of these spans.
     span = _LONGEST_CELL // 2
-    if any(piece.find(b"\n", i, i + span) < 0 for i in range(0, len(piece) - span, span)):
+    if any(content.find(b"\n", i, i + span) < 0 for i in range(0, len(content) - span, span)):
         raise NotPlainError
     try:
-        frame = pandas.read_csv(io.BytesIO(piece), **options)
+        frame = pandas.read_csv(io.BytesIO(content), **options)
     except Exception as error:
         raise NotPlainError from error
     # pandas fills short rows with missing values. Without names, it raises an error for rows
     # longer than the first one, so that the number of separators tells whether any is short.
-    content = np.frombuffer(piece, dtype=np.uint8)
-    n_separators = int(np.count_nonzero(content == ord(separator)))
+    characters = np.frombuffer(content, dtype=np.uint8)
+    n_separators = int(np.count_nonzero(characters == ord(separator)))
     if frame.shape[1] != width or n_separators != (width - 1) * len(frame):
         raise NotPlainError
-    n_lines = int(np.count_nonzero(content == ord("\n"))) + (not piece.endswith(b"\n"))
-    lines = np.arange(n_lines)
+    n_lines = int(np.count_nonzero(characters == ord("\n"))) + (not content.endswith(b"\n"))
+    lines = np.arange(1, n_lines + 1)
     if len(frame) != n_lines:
         blanks = b" \r" if separator == "\t" else b" \t\r"
-        pieces = piece.split(b"\n")[:n_lines]
-        lines = np.asarray([i for i, line in enumerate(pieces) if line.strip(blanks)], dtype=int)
+        texts = content.split(b"\n")[:n_lines]
+        lines = np.asarray([i for i, text in enumerate(texts, 1) if text.strip(blanks)], dtype=int)
         if len(frame) != len(lines):
             raise NotPlainError
-    return frame, lines.astype(np.int64), n_lines
+    # One array of all columns is faster than a column at a time where all of them are numbers.
+    all_numbers = options["dtype"] is np.float64
+    columns = frame.to_numpy().T if all_numbers else [frame[i].to_numpy() for i in range(width)]
+    return _Piece(columns, lines, n_lines, len(content))
