@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backprop_xp.data.labels import class_labels, encode_labels, regression_targets
 from backprop_xp.data.readers import csv_table, pandas_csv
 from backprop_xp.data.readers.csv_table import read_table
 from backprop_xp.data.readers.npz import read_npz
@@ -200,6 +199,7 @@ def test_compressed_files_are_read(tmp_path):
         ("cat,0,0\ndog,1,2\n", "the number 0 repeats"),
         ("1,2\n3,4\n", "nothing but numbers"),
         ("7\n8\n", "nothing but numbers"),
+        ("0,1,cat\n2,3,cat\n", "'cat' is also in line 2 of the same column"),
     ],
 )
 def test_a_first_line_that_looks_like_data_is_an_error(csv_file, text, reason):
@@ -428,6 +428,18 @@ def test_what_pandas_reads_differently_is_left_to_the_csv_module(csv_file, monke
     assert described(path) == expected
 
 
+@pytest.mark.parametrize("cut", [None, -1000])
+def test_a_large_compressed_file_is_read_or_an_error(csv_file, monkeypatch, cut):
+    pytest.importorskip("pandas", reason="the fast reader needs pandas")
+    path = large_table(csv_file)
+    path.write_bytes(gzip.compress(path.read_bytes())[:cut])
+    expected = described(path)
+    assert (cut is None) == isinstance(expected[0], list)
+    monkeypatch.setattr(csv_table, "_LARGE_FILE", 0)
+    monkeypatch.setattr(pandas_csv, "_PIECE", 20_000)
+    assert described(path) == expected
+
+
 def test_without_pandas_large_files_are_read_all_the_same(csv_file, monkeypatch):
     path = large_table(csv_file)
     expected = described(path)
@@ -532,65 +544,3 @@ def test_a_flipped_bit_gives_the_data_or_a_data_error(tmp_path_factory, position
     path.write_bytes(content)
     with contextlib.suppress(DataError):  # any other error fails the test
         assert read_npz(path).splits["train"].inputs.tolist() == [[0, 1], [2, 3], [4, 5]]
-
-
-# --- labels ---
-
-
-@pytest.mark.parametrize(
-    ("labels", "classes", "indices"),
-    [
-        (["10", "9", "10"], ("9", "10"), [1, 0, 1]),
-        (["b", "10", "9"], ("10", "9", "b"), [2, 0, 1]),
-        (["1", "-1", "0"], ("-1", "0", "1"), [2, 0, 1]),
-        (np.asarray([7, 200, 7], dtype=np.uint8), ("7", "200"), [0, 1, 0]),
-        (np.asarray([True, False]), ("False", "True"), [1, 0]),
-    ],
-)
-def test_classes_are_in_numerical_order_if_all_are_integers(labels, classes, indices):
-    encoded, names = encode_labels(labels)
-    assert names == classes
-    assert encoded.tolist() == indices
-    assert encoded.dtype == np.int64
-
-
-def test_given_classes_keep_their_order():
-    assert encode_labels([3, 1], ("3", "2", "1"))[0].tolist() == [0, 2]
-
-
-def test_an_unknown_label_is_named_with_its_row_and_the_known_classes():
-    with pytest.raises(DataError, match="row 2: the label 'bird' is not a known class") as caught:
-        encode_labels(["cat", "dog", "bird", "ant"], ("cat", "dog"))
-    assert "cat, dog" in caught.value.hint
-
-
-@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1))
-def test_encoded_labels_name_the_labels_they_came_from(labels):
-    indices, classes = encode_labels(labels)
-    assert [classes[index] for index in indices] == labels
-
-
-def test_whole_floats_are_classes_and_others_hint_at_regression():
-    assert class_labels(np.asarray([1.0, 3.0]), "y").tolist() == [1, 3]
-    for value in (0.5, np.nan, np.inf):
-        with pytest.raises(DataError, match=r"y, row 1: \S+ is not a class") as caught:
-            class_labels(np.asarray([1.0, value]), "y")
-        assert "--task regression" in caught.value.hint
-
-
-@pytest.mark.parametrize("y", [np.zeros((3, 2)), np.zeros(3, dtype=complex), np.asarray([b"a"])])
-def test_what_is_no_class_per_row_is_refused(y):
-    with pytest.raises(DataError, match=r"y: the (shape|type) is"):
-        class_labels(y, "y")
-
-
-def test_targets_of_a_regression_are_columns_of_finite_numbers():
-    assert regression_targets(np.asarray([1, 2]), "y").tolist() == [[1.0], [2.0]]
-    assert regression_targets(np.ones((2, 3)), "y").shape == (2, 3)
-    with pytest.raises(DataError, match="nan is in row 1, column 0 of y"):
-        regression_targets(np.asarray([1.0, np.nan]), "y")
-    with pytest.raises(DataError, match="type is <U1") as caught:
-        regression_targets(np.asarray(["a"]), "y")
-    assert "--task classification" in caught.value.hint
-    with pytest.raises(DataError, match="shape"):
-        regression_targets(np.ones((2, 2, 2)), "y")

@@ -360,12 +360,7 @@ def _column_names(layout: _Layout, header: bool | None) -> list[str]:
         return [f"c{position}" for position in range(1, len(cells) + 1)]
     names = [cell.strip() for cell in cells]
     if header is None and (reason := _data_in_header(names)):
-        raise DataError(
-            f"{layout.path}: the first line must name the columns, but it looks like data: "
-            f"{reason}",
-            "use --no-header if the file has no names (the columns are then c1, c2, ...), or "
-            "--header if these are the names (in Python, header=False or header=True)",
-        )
+        raise _header_error(layout.path, reason)
     first_position: dict[str, int] = {}
     for position, name in enumerate(names, start=1):
         first = first_position.setdefault(name, position)
@@ -376,6 +371,14 @@ def _column_names(layout: _Layout, header: bool | None) -> list[str]:
                 "(in Python, header=False)",
             )
     return names
+
+
+def _header_error(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"{path}: the first line must name the columns, but it looks like data: {reason}",
+        "use --no-header if the file has no names (the columns are then c1, c2, ...), or "
+        "--header if these are the names (in Python, header=False or header=True)",
+    )
 
 
 def _data_in_header(names: list[str]) -> str | None:
@@ -426,8 +429,8 @@ def _read_large(layout: _Layout, width: int, with_names: bool) -> tuple[list[Arr
                 *(file, size, first_row - 1, text_columns),
                 *(layout.separator, layout.decimal, CleanText()),
             )
-    except (ImportError, NotPlainError):
-        return None
+    except (ImportError, NotPlainError, OSError, EOFError, zlib.error):
+        return None  # the csv module reads the file, or finds what is wrong with it
 
 
 def _read_columns(layout: _Layout, width: int, with_names: bool) -> tuple[list[Array], Array]:
@@ -542,5 +545,9 @@ def _named_table(
                 f"{path}: left out column {position}, which has row numbers and has no name"
             )
             continue
+        # A class in the first line is usually the class of other rows, too.
+        if header is None and not is_number and (column == name).any():
+            line = int(lines[np.argmax(column == name)])
+            raise _header_error(path, f"{name!r} is also in line {line} of the same column")
         named[name] = column
     return Table(str(path), named, lines, tuple(notes))
