@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from backprop_xp.cli.output import print_error
+from backprop_xp.cli.output import accept_any_text, plain_warnings, print_error
 from backprop_xp.errors import BackpropError
 from backprop_xp.version import __version__
 
@@ -72,6 +72,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line, print any error, and exit with its code."""
     args = sys.argv[1:] if args is None else args
     signal.signal(signal.SIGTERM, _terminate)
+    accept_any_text()
     sys.exit(_run(args))
 
 
@@ -98,7 +99,10 @@ def _call(args: list[str]) -> int:
         return code
 
     try:
-        result: Any = cli.main(args or ["--help"], prog_name="backprop-xp", standalone_mode=False)
+        with plain_warnings():
+            result: Any = cli.main(
+                args or ["--help"], prog_name="backprop-xp", standalone_mode=False
+            )
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.UsageError as error:

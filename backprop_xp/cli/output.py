@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -35,7 +38,7 @@ class Output:
     def line(self, text: str = "") -> None:
         """Print a line of the result without ``--json``."""
         if not self.json:
-            click.echo(text)
+            print(text)
 
     def table(self, titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Print a table without ``--json``: fitted to a terminal, else one line for each row."""
@@ -59,14 +62,21 @@ class Output:
 
     @contextlib.contextmanager
     def progress(self, epochs: int) -> Iterator[Callable[[TrainState], None]]:
-        """Show the progress of training: a bar on a terminal, a line for each epoch elsewhere.
+        """Show the progress of training: a bar on a terminal, a line for each epoch elsewhere, or
+        about 50 lines if there are more than 100 epochs.
 
         Yields a function that shows the last epoch of a state; it does nothing with ``--quiet``.
         """
         if self.quiet:
             yield lambda state: None
         elif not sys.stderr.isatty():
-            yield lambda state: say(f"epoch {state.epoch}/{epochs}  {_describe(state)}")
+            every = 1 if epochs <= 100 else epochs // 50
+
+            def show(state: TrainState) -> None:
+                if state.epoch % every == 0 or state.epoch in (1, epochs):
+                    say(f"epoch {state.epoch}/{epochs}  {_describe(state)}")
+
+            yield show
         else:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -95,7 +105,61 @@ def print_error(kind: str, message: str, hint: str | None, *, as_json: bool) -> 
 
 
 def _dump(fields: dict[str, Any]) -> None:
-    print(json.dumps(json_safe(fields), ensure_ascii=False, allow_nan=False))
+    # Escapes keep every character, also where the stream cannot encode it.
+    escaped = not _encoding(sys.stdout).startswith("utf")
+    print(json.dumps(json_safe(fields), ensure_ascii=escaped, allow_nan=False))
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Print each warning as one line on stderr, without the place in the code."""
+
+    def show(message: Warning | str, *place: Any, **more: Any) -> None:
+        say(f"warning: {' '.join(str(message).split())}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = show
+        yield
+
+
+_SPELLED = {
+    **{"∂": "d", "∇": "grad ", "Σ": "sum", "√": "sqrt", "⊙": "*", "·": "*", "×": "x", "÷": "/"},
+    **{"−": "-", "–": "-", "±": "+/-", "∓": "-/+", "←": "<-", "→": "->", "≤": "<=", "≥": ">="},
+    **{"½": "1/2", "²": "^2", "³": "^3", "⁻": "^-", "ᵀ": "^T", "ᵗ": "^t", "₁": "_1", "₂": "_2"},
+    **{"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "η": "eta"},
+    **{"λ": "lambda", "μ": "mu", "π": "pi", "ρ": "rho", "σ": "sigma", "…": "..."},
+}
+"""How the symbols of formulas are written where they cannot be encoded."""
+
+
+def accept_any_text() -> None:
+    """Let stdout and stderr accept every character, whatever their encoding.
+
+    A pipe on Windows is usually encoded as cp1252 or gbk, and neither has all symbols of formulas
+    and class names. Symbols are spelled out, and other characters become escapes such as
+    ``\\u4e2d``, which unlike a question mark keep names apart.
+    """
+    codecs.register_error("backprop_xp.spell", _spell)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backprop_xp.spell")
+
+
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    """Return the replacement for characters that cannot be encoded, and where they end."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    characters = error.object[error.start : error.end]
+    spelled = (
+        _SPELLED.get(char) or char.encode("ascii", "backslashreplace").decode()
+        for char in characters
+    )
+    return "".join(spelled), error.end
+
+
+def _encoding(stream: Any) -> str:
+    return codecs.lookup(getattr(stream, "encoding", None) or "utf-8").name
 
 
 def say(text: str) -> None:
