@@ -20,10 +20,12 @@ from sklearn.utils.validation import check_array
 from backprop_xp.backend import arrays
 from backprop_xp.backend.arrays import Array
 from backprop_xp.backend.devices import Placement
+from backprop_xp.data.labels import from_names
 from backprop_xp.estimators.base import BaseMLP, partial_fit_where_stochastic
 from backprop_xp.estimators.inputs import is_on_device, on_host
 from backprop_xp.estimators.parameters import CONSTRAINTS, FRACTION, class_weights
-from backprop_xp.estimators.persistence import class_labels
+from backprop_xp.estimators.persistence import label_type
+from backprop_xp.models.model import Model
 from backprop_xp.nn.losses import LOSSES, Loss
 
 
@@ -314,18 +316,27 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if self.classes_.dtype.kind in "biuf":
             self.classes_ = arrays.asarray(self.classes_, xp=placement.xp, device=placement.device)
 
-    def _take_model(self, names: Any, output: str, n_outputs: int) -> None:
+    def _take_model(self, model: Model, output: str) -> None:
         """Set the classes from a model file."""
-        self._multilabel = names is None and output == "logistic"
-        if names is None and not self._multilabel:
+        self._multilabel = model.classes is None and output == "logistic"
+        if model.classes is None and not self._multilabel:
             raise ValueError("The file holds a regression model: use MLPRegressor.load.")
-        self.classes_ = np.arange(n_outputs) if self._multilabel else class_labels(names)
+        self.classes_ = (
+            np.arange(model.network.sizes[-1])
+            if model.classes is None
+            else from_names(model.classes, model.label_type)
+        )
 
     def _class_names(self) -> tuple[str, ...] | None:
         return None if self._multilabel else tuple(map(str, on_host(self.classes_).tolist()))
 
+    def _label_type(self) -> str:
+        return "text" if self._multilabel else label_type(on_host(self.classes_))
+
     def _stratified_by(self, targets: Any) -> Any:
-        return targets if self.n_outputs_ == 1 and not self._multilabel else None
+        # The labels themselves, since an error names those that are too rare.
+        binary = self.n_outputs_ == 1 and not self._multilabel
+        return on_host(self.classes_)[targets] if binary else None
 
     def _own_settings(self) -> dict[str, Any]:
         return {

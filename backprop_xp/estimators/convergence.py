@@ -93,11 +93,24 @@ class ConvergenceMonitor:
             self.stopped = bool(est.callback(est, metrics)) or self.stopped
         return self.stopped
 
+    def record_divergence(self) -> None:
+        """Record an epoch without a finite loss, as scikit-learn does with early stopping."""
+        est = self.estimator
+        est.n_iter_ += 1
+        est.loss_ = np.nan
+        est.loss_curve_.append(np.nan)
+        est.validation_scores_.append(np.nan)
+        est.validation_loss_curve_.append(np.nan)
+        self.stopped = True
+
     def _score(self, parameters: Parameters) -> float:
         assert self.validation is not None
         x, y, weights = self.validation
-        outputs = arrays.to_numpy(predict(self.network, parameters, x))
-        return float(self.estimator._score_of(outputs, y, weights))
+        with np.errstate(over="ignore", invalid="ignore"):  # of a run that is about to diverge
+            outputs = arrays.to_numpy(predict(self.network, parameters, x))
+            if not np.isfinite(outputs).all():
+                return np.nan  # as in scikit-learn
+            return float(self.estimator._score_of(outputs, y, weights))
 
     def _count(self, metrics: dict[str, Any], parameters: Parameters) -> None:
         """Count the consecutive epochs without an improvement by ``tol``."""

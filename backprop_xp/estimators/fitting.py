@@ -113,10 +113,16 @@ def optimize(
         )
     except DivergenceError as error:
         monitor.state = cast(TrainState, error.state)
-        raise ValueError(
-            "Solver produced non-finite parameter weights. The input data may contain large "
-            f"values and need to be preprocessed: {error}; {error.hint}"
-        ) from error
+        if incremental or not estimator.early_stopping:
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                f"values and need to be preprocessed: {error}; {error.hint}"
+            ) from error
+        monitor.record_divergence()
+        kept = "those of the best epoch"
+        if estimator._best is None:
+            monitor.state, kept = None, "the initial ones"
+        _warn(f"{error}; the weights are {kept}. {error.hint}", ConvergenceWarning)
     except TrainingInterrupted as interrupt:
         monitor.state = interrupt.state
         _warn("Training interrupted by user.")

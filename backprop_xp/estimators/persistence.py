@@ -9,8 +9,7 @@ import numpy as np
 
 from backprop_xp.backend import arrays
 from backprop_xp.estimators.parameters import TO_SKLEARN, loss_in_a_file, network_of
-from backprop_xp.models.model import Model
-from backprop_xp.models.model_file import load_model, save_model
+from backprop_xp.models.model import Model, load_model, save_model
 from backprop_xp.nn.network import Layer
 
 
@@ -28,6 +27,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         loss=loss_in_a_file(estimator),
         scaling=estimator._scaling,
         classes=estimator._class_names(),
+        label_type=estimator._label_type(),
         features=None if names is None else tuple(map(str, names)),
         seed=estimator._state.seed,
     )
@@ -37,6 +37,13 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
 def load(cls: Any, path: str | os.PathLike[str], parameters: dict[str, Any]) -> Any:
     """Return an estimator of class ``cls`` from a model file."""
     model = load_model(path)
+    if model.preprocessing is not None and len(model.preprocessing.inputs) != len(
+        model.preprocessing.columns
+    ):
+        raise ValueError(
+            "The model was trained on a table with categories or missing values, which an "
+            "estimator cannot take: use backprop_xp.load_model."
+        )
     network = model.network
     names = [TO_SKLEARN.get(f.name, f.name) for f in network.activations]
     settings = {
@@ -46,7 +53,7 @@ def load(cls: Any, path: str | os.PathLike[str], parameters: dict[str, Any]) -> 
         **parameters,
     }
     estimator = cls(**settings)
-    estimator._take_model(model.classes, names[-1], network.sizes[-1])
+    estimator._take_model(model, names[-1])
     estimator.n_outputs_ = network.sizes[-1]
     estimator.out_activation_ = names[-1]
     estimator.n_features_in_ = network.sizes[0]
@@ -54,9 +61,13 @@ def load(cls: Any, path: str | os.PathLike[str], parameters: dict[str, Any]) -> 
         estimator.feature_names_in_ = np.asarray(model.features, dtype=object)
     estimator._reset(len(network.sizes), model.seed)
     estimator._scaling = model.scaling
-    estimator._set_coefs(
-        [Layer(w, np.zeros_like(w[:, 0]) if b is None else b) for w, b in model.parameters]
-    )
+    layers = [Layer(w, np.zeros_like(w[:, 0]) if b is None else b) for w, b in model.parameters]
+    if model.target_scaling is not None:
+        # Its output layer has the identity, so it can give the targets in their own units itself.
+        offset, divisor = (part.astype(model.dtype) for part in model.target_scaling)
+        last = layers[-1]
+        layers[-1] = Layer(last.weights * divisor[:, None], last.bias * divisor + offset)
+    estimator._set_coefs(layers)
     return estimator
 
 
@@ -67,15 +78,9 @@ def _loss(name: str) -> str:
     return "squared_error" if name == "half_squared_error" else name
 
 
-def class_labels(names: tuple[str, ...]) -> Any:
-    """Return class labels from their names in a file: booleans, numbers or text."""
-    if set(names) <= {"False", "True"}:
-        return np.asarray([name == "True" for name in names])
-    for kind in (int, float):
-        try:
-            labels = np.asarray([kind(name) for name in names])
-        except ValueError:
-            continue
-        if [str(label) for label in labels.tolist()] == list(names):
-            return labels
-    return np.asarray(names)
+_TYPES = {"b": "boolean", "i": "integer", "u": "integer", "f": "number"}
+
+
+def label_type(labels: Any) -> str:
+    """Return the type of class labels for a model file, which has only their names."""
+    return _TYPES.get(labels.dtype.kind, "text")

@@ -15,6 +15,7 @@ from backprop_xp.backend import arrays
 from backprop_xp.backend.arrays import Array
 from backprop_xp.estimators.base import BaseMLP, partial_fit_where_stochastic
 from backprop_xp.estimators.parameters import CONSTRAINTS
+from backprop_xp.models.model import Model
 from backprop_xp.nn.losses import LOSSES, Loss
 
 
@@ -169,10 +170,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             )
         return y
 
-    def _take_model(self, names: Any, output: str, n_outputs: int) -> None:
+    def _take_model(self, model: Model, output: str) -> None:
         """Check that a model file holds a regression model."""
-        if names is not None:
+        if model.classes is not None:
             raise ValueError("The file holds a classification model: use MLPClassifier.load.")
 
     def _class_names(self) -> None:
         return None
+
+    def _label_type(self) -> str:
+        return "text"

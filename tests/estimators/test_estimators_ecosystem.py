@@ -168,6 +168,33 @@ def test_a_model_file_gives_back_the_estimator(kind, tmp_path):
     assert again.n_iter_ > 1
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["0", "1"],
+        ["0", "1", "2"],
+        ["1.0", "2.5"],
+        ["False", "True"],
+        ["1", "True", "x"],
+        [0, 1],
+        [3, 10, -5],
+        [False, True],
+        [1.0, 2.0],
+    ],
+    ids=str,
+)
+def test_labels_keep_their_type_in_a_file(labels, tmp_path):
+    y = np.asarray(labels)[np.arange(len(X)) % len(labels)]
+    model = MLPClassifier(**SMALL).fit(X, y)
+    model.save(tmp_path / "m.safetensors")
+    again = MLPClassifier.load(tmp_path / "m.safetensors")
+    assert again.classes_.tolist() == sorted(labels)
+    assert [type(label) for label in again.classes_.tolist()] == [type(labels[0])] * len(labels)
+    assert again.predict(X).tolist() == model.predict(X).tolist()
+    assert again.score(X, y) == model.score(X, y)
+    assert again.predict(X).dtype.kind == np.asarray(labels).dtype.kind
+
+
 def test_a_model_of_counts_is_saved_with_its_exponential(tmp_path):
     counts = np.arange(len(X)) % 4
     model = MLPRegressor(loss="poisson", **SMALL).fit(X, counts)
@@ -189,7 +216,7 @@ def test_the_command_line_opens_what_an_estimator_saved(tmp_path):
     asked = ("evaluate", tmp_path / "m.safetensors", table, "--label", lines[0][-1], "--json")
     told = done(*asked).json
     assert told["accuracy"] == pytest.approx(model.score(x, names))
-    assert load_model(tmp_path / "m.safetensors").predict(x) == model.predict(x).tolist()
+    assert load_model(tmp_path / "m.safetensors").predict(x).tolist() == model.predict(x).tolist()
 
 
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")
@@ -202,7 +229,7 @@ def test_an_estimator_opens_what_the_command_line_trained(tmp_path):
     opened = MLPClassifier.load(tmp_path / "model.safetensors")
     lines = [line.split(",") for line in table.read_text().split()]
     x = np.asarray([line[: lines[0].index("kind")] for line in lines[1:]], dtype=float)
-    assert opened.predict(x).tolist() == model.predict(x)
+    assert opened.predict(x).tolist() == model.predict(x).tolist()
     np.testing.assert_allclose(opened.predict_proba(x), model.outputs(x), atol=1e-6)
     assert opened.feature_names_in_.tolist() == list(model.features)
     opened.save(tmp_path / "again.safetensors")

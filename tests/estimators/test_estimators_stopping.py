@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from estimator_case import LABELS, NUMBERS, SMALL, X, difference, weights_of
 from sklearn import neural_network
+from sklearn.exceptions import ConvergenceWarning
 
 from backprop_xp.estimators import MLPClassifier, MLPRegressor
 
@@ -183,3 +184,31 @@ def test_a_network_that_was_never_trained_can_predict():
     assert model.n_iter_ == 0
     assert model.loss_curve_ == []
     np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1.0)
+
+
+@pytest.mark.parametrize("rate", [1.0, 1e200], ids=["late", "in the first epoch"])
+def test_early_stopping_ends_a_training_that_diverges_without_an_error(rate):
+    settings = {"solver": "sgd", "activation": "identity", "early_stopping": True}
+    model = MLPRegressor(**{**SMALL, **settings, "learning_rate_init": rate}, max_iter=200)
+    with pytest.warns(ConvergenceWarning, match=r"diverged: .* step \d+") as caught:
+        model.fit(X * 5.0, NUMBERS)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert f"learning rate (it is {rate:g})" in str(caught[0].message)
+    scores = model.validation_scores_
+    assert np.isnan([scores[-1], model.loss_, model.loss_curve_[-1]]).all()
+    assert len(scores) == len(model.loss_curve_) == len(model.validation_loss_curve_)
+    assert model.n_iter_ == len(scores) < 200
+    assert all(np.isfinite(w).all() for w in weights_of(model))
+    if rate < 2.0:
+        assert model.best_validation_score_ == np.nanmax(scores)
+    assert ("the best epoch" if rate < 2.0 else "the initial ones") in str(caught[0].message)
+    start = MLPRegressor(**{**SMALL, **settings, "max_iter": 0}).fit(X * 5.0, NUMBERS)
+    assert (difference(model, start) == 0.0) == (rate > 2.0)
+
+
+def test_a_class_too_small_to_hold_out_is_named_as_in_the_data():
+    y = np.where(np.arange(len(X)) == 7, "rare", "usual")
+    with pytest.raises(ValueError, match="only 1 member") as failure:
+        MLPClassifier(early_stopping=True).fit(X, y)
+    assert "'rare'" in str(failure.value)
