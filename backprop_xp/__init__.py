@@ -26,8 +26,8 @@ if TYPE_CHECKING:  # "import X as X" marks X as public for type checkers
     from backprop_xp.errors import DivergenceError as DivergenceError
     from backprop_xp.errors import ModelFileError as ModelFileError
     from backprop_xp.models.model import Model as Model
-    from backprop_xp.models.model_file import load_model as load_model
-    from backprop_xp.models.model_file import save_model as save_model
+    from backprop_xp.models.model import load_model as load_model
+    from backprop_xp.models.model import save_model as save_model
     from backprop_xp.nn.activations import elementwise as elementwise
     from backprop_xp.nn.backpropagation import backward as backward
     from backprop_xp.nn.backpropagation import forward as forward
@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # "import X as X" marks X as public for type checkers
     from backprop_xp.nn.optimizers import get_optimizer as get_optimizer
     from backprop_xp.runs.run import prepare_run as prepare_run
     from backprop_xp.runs.settings import RunSettings as RunSettings
+    from backprop_xp.runs.train import train as train
     from backprop_xp.training.evaluation import evaluate as evaluate
     from backprop_xp.training.evaluation import predict as predict
     from backprop_xp.training.fit import fit as fit
@@ -77,13 +78,14 @@ _HOMES = {
     "load_dataset": "data.sources",
     "load_digits": "data.digits",
     "load_mnist": "data.mnist",
-    "load_model": "models.model_file",
+    "load_model": "models.model",
     "loss_and_gradients": "nn.backpropagation",
     "predict": "training.evaluation",
     "prepare_run": "runs.run",
     "quantile": "nn.losses",
-    "save_model": "models.model_file",
+    "save_model": "models.model",
     "select_device": "backend.devices",
+    "train": "runs.train",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -1,8 +1,9 @@
-"""Formatting: data for JSON, and counts with their nouns."""
+"""Formatting: data for JSON, counts with their nouns, and lists of names."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -37,13 +38,27 @@ def to_json(x: Any) -> Any:
     return json_safe(x.tolist())
 
 
-def pluralize(number: int, noun: str) -> str:
+def pluralize(number: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun in the singular or the plural.
 
     Examples
     --------
     >>> pluralize(1, "epoch"), pluralize(2000, "row"), pluralize(0, "class")
     ('1 epoch', '2,000 rows', '0 classes')
+    >>> pluralize(3, "category", "categories")
+    '3 categories'
     """
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    plural = plural or (f"{noun}es" if noun.endswith("s") else f"{noun}s")
     return f"{number:,} {noun if number == 1 else plural}"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return names separated by commas, of which at most some are shown.
+
+    Examples
+    --------
+    >>> listed(["red", "green", "blue"], 2)
+    'red, green and 1 more'
+    """
+    left = len(names) - most
+    return ", ".join(names[:most]) + (f" and {left:,} more" if left > 0 else "")

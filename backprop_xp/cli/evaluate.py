@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from backprop_xp.cli.options import add_options, model_options, open_model, option, output_options
+from backprop_xp.cli.options import (
+    add_options,
+    model_options,
+    open_model,
+    option,
+    output_options,
+    take_format,
+)
 from backprop_xp.cli.output import Output
 
 data_arguments = add_options(
@@ -22,6 +29,8 @@ data_arguments = add_options(
 )
 """The model, the data, and the split of the data."""
 
+_CLASSES_SHOWN, _CONFUSION_SHOWN = 100, 12
+
 
 @click.command()
 @data_arguments
@@ -30,18 +39,55 @@ data_arguments = add_options(
 def command(
     model: str, data: str, device: str, backend: str | None, console: Output, **data_options: Any
 ) -> None:
-    """Measure MODEL (a model.safetensors) on DATA, as described for 'train'."""
-    from backprop_xp.runs.run import read_rows
-
+    """Measure MODEL (a model.safetensors, or the folder of a run) on DATA, as for 'train'."""
+    table_format = take_format(data_options)
     loaded = open_model(model, device, backend, console)
-    inputs, targets = read_rows(loaded, data, **data_options)
-    measured = loaded.evaluate(inputs, targets)
+    rows = loaded.read(data, labeled=True, table_format=table_format, **data_options)
+    measured = loaded.measure(rows.inputs, rows.targets, by_class=True)
     placed = {"backend": loaded.placement.backend, "device": loaded.placement.name}
     console.result({"model": model, "data": data, **placed, **measured})
-    if "accuracy" in measured:
-        console.line(
-            f"accuracy {measured['accuracy']:.2%} ({measured['correct']:,} of "
-            f"{measured['count']:,}), loss {measured['loss']:.6g}"
+    show_metrics(measured, console)
+
+
+def show_metrics(measured: dict[str, Any], console: Output) -> None:
+    """Print the metrics of `Model.evaluate`: a line, and a table of the classes or targets."""
+    from backprop_xp.formatting import pluralize
+    from backprop_xp.runs.outcome import in_words
+
+    console.line(f"{in_words(measured)}, loss {measured['loss']:.6g}")
+    if "targets" in measured:
+        if len(measured["targets"]) > 1:
+            table = [
+                (row["name"], _number(row["r2"]), f"{row['mae']:.6g}", f"{row['rmse']:.6g}")
+                for row in measured["targets"]
+            ]
+            console.table(("target", "R²", "MAE", "RMSE"), table)
+        return
+    classes = measured["classes"]
+    if len(classes) > _CLASSES_SHOWN:
+        console.line(f"the figures of {pluralize(len(classes), 'class')} are printed by --json")
+        return
+    console.line()
+    figures = ("precision", "recall", "f1", "roc_auc", "average_precision")
+    rows: list[tuple[str, ...]] = [
+        (row["name"], f"{row['support']:,}", *(_number(row[name]) for name in figures))
+        for row in classes
+    ]
+    for mean in ("macro", "weighted"):
+        figure = measured[mean]
+        rows.append((f"{mean} mean", "", *(_number(figure[name]) for name in figures)))
+    console.table(
+        ("class", "rows", "precision", "recall", "F1", "ROC AUC", "average precision"), rows
+    )
+    if len(classes) <= _CONFUSION_SHOWN:
+        console.line()
+        names = [row["name"] for row in classes]
+        counts = zip(names, measured["confusion"], strict=True)
+        console.table(
+            ("true class", *(f"as {name}" for name in names)),
+            [(name, *(f"{count:,}" for count in row)) for name, row in counts],
         )
-    else:
-        console.line(f"loss {measured['loss']:.6g} on {measured['count']:,} rows")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +15,7 @@ from backprop_xp.cli.output import Output
 
 if TYPE_CHECKING:
     from backprop_xp.backend.devices import Placement
+    from backprop_xp.data.table_format import TableFormat
     from backprop_xp.models.model import Model
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -72,10 +74,33 @@ device_options = add_options(
 )
 
 data_dir_option = option("--data-dir", metavar="DIR", help="Folder of the MNIST files.")
-label_option = option("--label", metavar="COLUMN", help="The label column of a .csv.")
+label_option = option(
+    "--label",
+    metavar="COLUMN",
+    help="The label column of a table, or the targets of a regression: price,rent.",
+)
+format_options = add_options(
+    option("--separator", metavar="CHAR", help="Between the cells of a text file, or 'tab'."),
+    option("--decimal", metavar="CHAR", help="Decimal point of a text file: '.' or ','."),
+    option("--encoding", help="Encoding of a text file: latin-1, cp1252, ... By default UTF-8."),
+    option(
+        "--header/--no-header",
+        default=None,
+        help="Whether the first line of a text file names the columns. Without a header they are "
+        "named c1, c2, ...",
+    ),
+)
+"""How a text file with a table is written; by default this is detected."""
 
-model_options = add_options(data_dir_option, label_option, device_options)
+model_options = add_options(data_dir_option, label_option, format_options, device_options)
 """The options of commands that use a trained model on a data set."""
+
+
+def take_format(options: dict[str, Any]) -> TableFormat:
+    """Remove the `format_options` from the options of a command, and return them."""
+    from backprop_xp.data.table_format import TableFormat
+
+    return TableFormat(**{name: options.pop(name) for name in TableFormat._fields})
 
 
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -104,9 +129,15 @@ def use_device(
     return placement
 
 
-def open_model(path: str, device: str, backend: str | None, console: Output) -> Model:
-    """Return the model in a file, on the device of the options."""
-    from backprop_xp.models.model_file import load_model
+def model_path(path: str) -> str:
+    """Return the path of a model file: a file as it is, and the model in the folder of a run."""
+    inside = os.path.join(path, "model.safetensors")
+    return inside if os.path.isdir(path) else path
 
-    model = load_model(path)
+
+def open_model(path: str, device: str, backend: str | None, console: Output) -> Model:
+    """Return the model in a file or in the folder of a run, on the device of the options."""
+    from backprop_xp.models.model import load_model
+
+    model = load_model(model_path(path))
     return model.to(use_device(device, backend, console, model.dtype))

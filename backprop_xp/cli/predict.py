@@ -1,37 +1,65 @@
-"""``backprop-xp predict``: print the prediction of a trained model for each row."""
+"""``backprop-xp predict``: print or write the prediction of a trained model for each row."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
 
 from backprop_xp.cli.evaluate import data_arguments
-from backprop_xp.cli.options import model_options, open_model, output_options
+from backprop_xp.cli.options import model_options, open_model, output_options, take_format
 from backprop_xp.cli.output import Output
 
 
 @click.command()
 @data_arguments
 @click.option("--outputs", is_flag=True, help="Print the outputs too: probabilities, for softmax.")
+@click.option(
+    "--out", metavar="FILE", help="Write a .csv (or .tsv) with a header and a line for each row."
+)
+@click.option(
+    "--probabilities", is_flag=True, help="With --out: a column with the probability of each class."
+)
+@click.option("--keep-columns", is_flag=True, help="With --out: the columns of DATA come first.")
 @model_options
 @output_options
 def command(
     model: str,
     data: str,
     outputs: bool,
+    out: str | None,
+    probabilities: bool,
+    keep_columns: bool,
     device: str,
     backend: str | None,
     console: Output,
     **data_options: Any,
 ) -> None:
-    """Predict each row of DATA with MODEL, one line for each; a regression prints numbers."""
-    from backprop_xp.runs.run import read_rows
+    """Predict each row of DATA with MODEL, one line for each; a regression prints numbers.
 
+    MODEL is a model.safetensors, or the folder of a run.
+    """
+    from backprop_xp.formatting import pluralize
+    from backprop_xp.runs.predictions import write_predictions
+
+    if out is None and (probabilities or keep_columns):
+        raise click.UsageError("--probabilities and --keep-columns need --out FILE")
+    if out and os.path.exists(out) and os.path.exists(data) and os.path.samefile(out, data):
+        raise click.UsageError(f"--out {out} would replace the data: name another file")
+    table_format = take_format(data_options)
     loaded = open_model(model, device, backend, console)
-    inputs, _ = read_rows(loaded, data, labeled=False, **data_options)
-    values = loaded.outputs(inputs)
+    values = loaded.outputs(loaded.read(data, table_format=table_format, **data_options).inputs)
     predictions, rows = loaded.names(values), values.tolist()
+    if out is not None:
+        write_predictions(
+            out,
+            loaded,
+            values,
+            probabilities=probabilities,
+            keep=data if keep_columns else None,
+            table_format=table_format,
+        )
     console.result(
         {
             "model": model,
@@ -41,8 +69,12 @@ def command(
             "classes": loaded.classes,
             "predictions": predictions,
             **({"outputs": rows} if outputs else {}),
+            **({"out": out} if out else {}),
         }
     )
+    if out is not None:
+        console.line(f"{pluralize(len(rows), 'prediction')} in {out}")
+        return
     for prediction, row in zip(predictions, rows, strict=True):
         numbers = [f"{value:.6g}" for value in row]
         if loaded.classes is None:

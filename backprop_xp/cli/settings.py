@@ -14,18 +14,19 @@ from backprop_xp.cli.options import (
     Name,
     add_options,
     data_dir_option,
+    format_options,
     label_option,
     option,
 )
 from backprop_xp.cli.output import Output
 from backprop_xp.data.augmentation import AUGMENTATIONS
-from backprop_xp.data.dataset import TASKS
+from backprop_xp.data.dataset import MISSING, TASKS
 from backprop_xp.nn.activations import ACTIVATIONS, OUTPUTS
 from backprop_xp.nn.initializers import INITIALIZERS
 from backprop_xp.nn.losses import LOSSES
 from backprop_xp.nn.optimizers import OPTIMIZERS
 from backprop_xp.nn.schedules import SCHEDULES
-from backprop_xp.runs.settings import RunSettings
+from backprop_xp.runs.settings import MIN_STEPS, TARGET_SCALINGS, RunSettings
 from backprop_xp.training.settings import MONITORS, PENALTIES
 
 _FIELDS = {field.name: field for field in dataclasses.fields(RunSettings)}
@@ -56,6 +57,19 @@ class Numbers(click.ParamType[tuple[Any, ...]]):
             self.fail(f"{value!r} is not a list of {what} such as {self.example}", param, ctx)
 
 
+class Names(click.ParamType[tuple[str, ...]]):
+    """Names separated by commas, or a list in a file; empty for none."""
+
+    name = "names"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Return the names as a tuple."""
+        items = value.split(",") if isinstance(value, str) else value
+        return tuple(str(item).strip() for item in items if str(item).strip())
+
+
 def read_config(ctx: click.Context, param: click.Parameter, path: str | None) -> str | None:
     """Use a configuration file as defaults, which options and environment variables override."""
     if path is not None:
@@ -76,6 +90,11 @@ config_option = click.option(
 
 _TYPES = {
     "task": Name(TASKS),
+    "drop": Names(),
+    "categorical": Names(),
+    "numeric": Names(),
+    "missing": Name(MISSING),
+    "target_scaling": Name(TARGET_SCALINGS),
     "hidden": Numbers(int, "30,20"),
     "activation": Name(ACTIVATIONS),
     "output": Name(OUTPUTS),
@@ -90,15 +109,30 @@ _TYPES = {
     "monitor": Name(MONITORS),
     "dtype": Name(["float32", "float64"]),
 }
-_METAVARS = {"validation": "FILE", "scaling": "none|standard|NUMBER"}
+_METAVARS = {
+    "validation": "FILE",
+    "scaling": "none|standard|NUMBER",
+    "drop": "COLUMN,...",
+    "categorical": "COLUMN,...",
+    "numeric": "COLUMN,...",
+}
 
 _HELP = {
-    "task": "classification or regression.",
+    "task": "classification or regression; by default the labels decide: text and few whole "
+    "numbers are classes.",
     "validation": "A file with the rows for validation.",
-    "validation_fraction": "Fraction of a .csv or .npz that is held out for validation.",
+    "validation_fraction": "Fraction of a table or .npz that is held out for validation.",
+    "test_fraction": "Fraction of a table or .npz that is held out for a test.",
+    "drop": "Columns of a table to leave out.",
+    "categorical": "Columns of a table that contain categories, even if these are numbers.",
+    "numeric": "Columns of a table that contain numbers, to be used in any case.",
+    "missing": "Missing inputs: impute (the median or the most frequent category, and one more "
+    "input that marks them), drop (leave the rows out), or error.",
     "scaling": "How inputs are scaled: not at all, to mean 0 and standard deviation 1, or divided "
     "by a number. By default images are divided by their largest value and tables are "
     "standardized.",
+    "target_scaling": "Whether the targets of a regression are standardized for the training: "
+    "standard (the default where the loss allows it) or none. Results are in their own units.",
     "hidden": "Neurons of each hidden layer: 30,20.",
     "activation": "Activation of the hidden layers, or one for each: relu,tanh. One of "
     f"{', '.join(ACTIVATIONS)}.",
@@ -116,7 +150,8 @@ _HELP = {
     "weight_decay": "For adamw; by default 0.01.",
     "batch_size": "Samples in a step; 0 uses all of them. By default 64, or all if there are "
     "fewer.",
-    "epochs": "Passes over the training data.",
+    "epochs": "Passes over the training data; by default 50, or more for small data, so that "
+    f"there are {MIN_STEPS:,} steps.",
     "seed": "Seed of all random draws; drawn at random by default.",
     "l1": "Coefficient λ of the penalty λ Σ|w| on the weights.",
     "l2": "Coefficient λ of the penalty ½ λ Σw² on the weights.",
@@ -133,7 +168,8 @@ _HELP = {
     "warm_up": "Steps over which the learning rate rises from 0.",
     "plateau_patience": "Epochs without a lower loss after which the learning rate is halved.",
     "patience": "Early stopping: epochs without improvement on the validation set after which the "
-    "training stops; the best weights are restored.",
+    "training stops; the best weights are restored. By default a fifth of the epochs, at least "
+    "10, if there are validation rows; 0 for none.",
     "min_improvement": "Smallest change that counts as an improvement.",
     "monitor": "What early stopping monitors: loss, accuracy.",
     "target_loss": "Stop at the first step whose loss is this or less.",
@@ -154,7 +190,7 @@ def _setting_option(name: str) -> Callable[[Command], Command]:
         type=_TYPES.get(name, {"int": int, "float": float}.get(kind)),
         metavar=_METAVARS.get(name),
         default=default,
-        show_default=",".join(map(str, default)) if isinstance(default, tuple) else True,
+        show_default=(",".join(map(str, default)) if isinstance(default, tuple) else True) or False,
         help=_HELP[name],
     )
 
@@ -162,7 +198,7 @@ def _setting_option(name: str) -> Callable[[Command], Command]:
 def settings_options(but: Collection[str] = ()) -> Callable[[Command], Command]:
     """Return a decorator that adds an option for each setting except those in ``but``."""
     names = [name for name in _HELP if name not in but]
-    return add_options(data_dir_option, label_option, *map(_setting_option, names))
+    return add_options(data_dir_option, label_option, format_options, *map(_setting_option, names))
 
 
 def show_settings(ctx: click.Context, settings: RunSettings, console: Output) -> None:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from backprop_xp.cli.options import Name, model_options, open_model, output_options, use_device
+from backprop_xp.cli.options import (
+    Name,
+    model_options,
+    model_path,
+    open_model,
+    output_options,
+    take_format,
+    use_device,
+)
 from backprop_xp.cli.output import Output
 from backprop_xp.cli.settings import Numbers
 from backprop_xp.errors import ConfigurationError
@@ -20,7 +28,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source", required=False)
-@click.option("--model", metavar="FILE", help="A model.safetensors, instead of SOURCE.")
+@click.option(
+    "--model", metavar="FILE", help="A model.safetensors or run folder, instead of SOURCE."
+)
 @click.option("--data", help="With --model: the data set with the samples, as for 'train'.")
 @click.option(
     "--sample",
@@ -72,6 +82,7 @@ def command(
         raise click.UsageError(f"{given[0]} and the source {source} exclude each other")
     if model is None and given:
         raise click.UsageError(f"{given[0]} needs --model: the file to take the network from")
+    table_format = take_format(data_options)
     if model is not None:
         if data is None:
             raise click.UsageError("--model needs --data: the data set to take the sample from")
@@ -79,12 +90,13 @@ def command(
 
         trace = trace_samples(
             open_model(model, device, backend, console),
-            model,
+            model_path(model),
             data,
             (0,) if sample is None else sample,
             split=split,
             optimizer=optimizer,
             learning_rate=learning_rate,
+            table_format=table_format,
             **data_options,
         )
     else:

@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 @device_options
 @config_option
 @click.option("--print-config", is_flag=True, help="Print each setting with its source and exit.")
-@click.option("--doctor", is_flag=True, help="Look for common faults, and suggest fixes.")
+@click.option(
+    "--doctor/--no-doctor",
+    default=None,
+    help="Look for common faults, and suggest fixes. By default findings are notes on stderr; "
+    "--doctor makes them a part of the result.",
+)
 @click.option("--out", metavar="DIR", help="Folder for the model, the history and the settings.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in that folder.")
 @output_options
@@ -38,7 +43,7 @@ def command(
     /,
     config: str | None,
     print_config: bool,
-    doctor: bool,
+    doctor: bool | None,
     out: str | None,
     overwrite: bool,
     console: Output,
@@ -46,9 +51,9 @@ def command(
 ) -> None:
     """Train a network on DATA.
 
-    DATA is 'digits' (1,797 handwritten digits that come with the package), 'mnist', a folder
-    of IDX files or of x.npy and y.npy, a .csv with a header line, or a .npz with the arrays
-    x and y.
+    DATA is 'digits' (1,797 handwritten digits that come with the package), 'mnist', a table (.csv,
+    .tsv, .parquet, .feather; the column to predict is named by --label), a .npz with the arrays x
+    and y, or a folder of IDX files or of x.npy and y.npy.
     """
     settings = RunSettings(**values)
     if print_config:
@@ -56,21 +61,23 @@ def command(
         return
     from backprop_xp.runs.folder import RunFolder
     from backprop_xp.runs.run import prepare_run
-    from backprop_xp.runs.session import train
+    from backprop_xp.runs.session import train_run
 
     with contextlib.nullcontext() if out is None else RunFolder(out, overwrite=overwrite) as folder:
         run = prepare_run(settings)
         console.note(run.placement.note)
         console.note(f"seed: {run.settings.seed}")
-        with console.progress(settings.epochs) as on_epoch:
-            trained = train(run, folder, doctor=doctor, on_epoch=on_epoch)
+        for note in run.dataset.notes:
+            console.note(note)
+        with console.progress(run.settings.epochs or 0) as on_epoch:
+            trained = train_run(run, folder, doctor=doctor is not False, on_epoch=on_epoch)
     _report(run, trained, folder, console)
+    _advise(trained, doctor, console)
 
 
 def _report(run: Run, trained: Trained, folder: RunFolder | None, console: Output) -> None:
     from backprop_xp.formatting import pluralize
-    from backprop_xp.runs.outcome import headline
-    from backprop_xp.runs.session import advice
+    from backprop_xp.runs.outcome import headline, in_words
 
     state, measured, findings = trained
     data, settings = run.dataset, run.settings
@@ -82,6 +89,8 @@ def _report(run: Run, trained: Trained, folder: RunFolder | None, console: Outpu
                 "name": data.name,
                 "inputs": data.n_inputs,
                 "classes": data.classes,
+                "task": data.task,
+                "notes": data.notes,
                 **{name: m and m["count"] for name, m in measured.items()},
             },
             "network": {
@@ -110,14 +119,20 @@ def _report(run: Run, trained: Trained, folder: RunFolder | None, console: Outpu
     )
     name = headline(measured) or ""
     result: Any = measured[name]
-    if result.get("accuracy") is not None:
-        right = round(result["accuracy"] * result["count"])
-        text = f"{name} accuracy {result['accuracy']:.2%} ({right:,} of {result['count']:,})"
-    else:
-        text = f"{name} loss {result['loss']:.6g}"
+    text = f"{name} {in_words(result)}"
+    if state.stopped == "early_stopping" and state.best is not None:
+        text += f"; stopped early, the weights are those of epoch {state.best.epoch}"
+    elif settings.patience and state.best is not None and state.best.epoch < state.epoch:
+        text += f"; the weights are those of epoch {state.best.epoch}, the best one"
     console.line(text + (f"; model in {folder.model}" if folder else ""))
-    if findings is not None:
-        for finding in findings:
-            console.line(advice(finding))
-        if not findings:
-            console.line("doctor: nothing that commonly goes wrong was found")
+
+
+def _advise(trained: Trained, doctor: bool | None, console: Output) -> None:
+    """Print the findings of the doctor: as a part of the result where they were asked for."""
+    from backprop_xp.runs.session import advice
+
+    show = console.line if doctor else console.note
+    for finding in trained.findings or []:
+        show(advice(finding))
+    if doctor and not trained.findings:
+        console.line("doctor: nothing that commonly goes wrong was found")

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from backprop_xp.backend.arrays import Array
 from backprop_xp.data.memory_map import MemoryMap
+from backprop_xp.formatting import pluralize
+
+if TYPE_CHECKING:  # the command line reads the names below without NumPy
+    from backprop_xp.data.preprocessing import Preprocessing
 
 NAMED = ("digits", "mnist")
 """The data sets that are loaded by name instead of by path."""
 
 TASKS = ("classification", "regression")
 """The kinds of targets: classes, or numbers."""
+
+MISSING = ("impute", "drop", "error")
+"""What is done about missing inputs of a table: they are filled in, the training rows that have
+them are left out, or an error is raised."""
 
 
 class Split(NamedTuple):
@@ -25,6 +33,8 @@ class Split(NamedTuple):
         too large to be loaded.
     targets : array
         Class indices, int64 of shape (n,); for regression float64 of shape (n, n_outputs).
+    lines : array of int, shape (n,), or None
+        The line of each row in its file, for a text file.
 
     Examples
     --------
@@ -36,11 +46,16 @@ class Split(NamedTuple):
 
     inputs: Array
     targets: Array
+    lines: Array | None = None
 
     @property
     def size(self) -> int:
         """The number of rows."""
         return int(self.inputs.shape[0])
+
+    def name_row(self, row: int) -> dict[str, int]:
+        """Return the number of a row and, if it has one, its line in the file."""
+        return {"row": row} | ({} if self.lines is None else {"line": int(self.lines[row])})
 
     def take(self, rows: Array) -> Split:
         """Return a split with some of the rows: a view for a slice, a copy for indices.
@@ -49,10 +64,10 @@ class Split(NamedTuple):
         """
         inputs = self.inputs
         inputs = inputs.pick(rows) if isinstance(inputs, MemoryMap) else inputs[rows]
-        return Split(inputs, self.targets[rows])
+        return Split(inputs, self.targets[rows], None if self.lines is None else self.lines[rows])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """A data set with its splits, as stored: the inputs are not scaled.
 
@@ -66,11 +81,19 @@ class Dataset:
     classes : tuple of str or None
         The name of each class index; None for regression.
     features : tuple of str or None
-        The name of each input column, if the source has names.
+        The name of each input, if the source has names.
     image_shape : tuple of int or None
         The height and width of the images, if each row is an image.
     default_scaling : str
         The default scaling, as for `backprop_xp.data.scaling.scaling_for`.
+    label : tuple of str or None
+        The names of the target columns, if the source has names.
+    label_type : {"text", "integer", "number", "boolean"}
+        What the classes are in the source; their names are always text.
+    preprocessing : Preprocessing or None
+        The columns of a table that became the inputs.
+    notes : tuple of str
+        What was detected and decided about the source, for people.
     """
 
     name: str
@@ -81,6 +104,26 @@ class Dataset:
     features: tuple[str, ...] | None
     image_shape: tuple[int, int] | None
     default_scaling: str
+    label: tuple[str, ...] | None = None
+    label_type: str = "text"
+    preprocessing: Preprocessing | None = None
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        parts = [f"{name} {split.size}" for name, split in self.splits.items() if split]
+        kind = "regression" if self.classes is None else pluralize(len(self.classes), "class")
+        rows = ", ".join(parts)
+        return f"<Dataset {self.name}: {pluralize(self.n_inputs, 'input')}, {kind}; rows: {rows}>"
+
+    @property
+    def splits(self) -> dict[str, Split | None]:
+        """The splits by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @property
+    def task(self) -> str:
+        """``"classification"`` or ``"regression"``."""
+        return "regression" if self.classes is None else "classification"
 
     @property
     def n_inputs(self) -> int:

@@ -52,4 +52,5 @@ def load_digits() -> Dataset:
         features=None,
         image_shape=(8, 8),
         default_scaling="16",
+        label_type="integer",
     )

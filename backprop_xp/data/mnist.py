@@ -12,6 +12,7 @@ from backprop_xp.data.download import cache_folder, download_files
 from backprop_xp.data.labels import encode_labels
 from backprop_xp.data.memory_map import as_memory_map
 from backprop_xp.data.readers.idx import read_idx
+from backprop_xp.data.scaling import value_range
 from backprop_xp.errors import DataError
 
 SHA256 = {  # of the files compressed by gzip
@@ -110,15 +111,17 @@ def read_idx_folder(folder: os.PathLike[str] | str, *, name: str | None = None) 
     rows = Split(_flat(images), targets)
     n_validation = rows.size // _VALIDATION_SHARE
     n_train = rows.size - n_validation
+    train = rows.take(slice(None, n_train))
     return Dataset(
         name=name or folder.resolve().name,
-        train=rows.take(slice(None, n_train)),
+        train=train,
         validation=rows.take(slice(n_train, None)) if n_validation else None,
         test=Split(_flat(test_images), test_targets),
         classes=classes,
         features=None,
         image_shape=(images.shape[1], images.shape[2]) if images.ndim == 3 else None,
-        default_scaling="255",
+        default_scaling=f"{value_range(train.inputs)[1] or 1.0:g}",
+        label_type="integer",
     )
 
 

@@ -86,7 +86,7 @@ class Scaling(NamedTuple):
         return scaled
 
 
-def scaling_for(spec: str, train_inputs: Array) -> Scaling:
+def scaling_for(spec: str, train_inputs: Array, is_number: Array | None = None) -> Scaling:
     """Compute the scaling of the inputs.
 
     Parameters
@@ -99,6 +99,8 @@ def scaling_for(spec: str, train_inputs: Array) -> Scaling:
     train_inputs : array, shape (n, n_inputs)
         The inputs of the training rows. Do not include other rows: the results measured on
         them would be too good.
+    is_number : array of bool, shape (n_inputs,), optional
+        Whether each input is a number; the others, which stand for categories, are not scaled.
 
     Returns
     -------
@@ -121,9 +123,21 @@ def scaling_for(spec: str, train_inputs: Array) -> Scaling:
     """
     n_inputs = train_inputs.shape[1]
     if spec == "standard":
-        return _standard(train_inputs)
-    divisor = 1.0 if spec == "none" else _positive_number(spec)
-    return Scaling(np.zeros(n_inputs), np.full(n_inputs, divisor))
+        scaling = _standard(train_inputs)
+    else:
+        divisor = 1.0 if spec == "none" else _positive_number(spec)
+        scaling = Scaling(np.zeros(n_inputs), np.full(n_inputs, divisor))
+    if is_number is None:
+        return scaling
+    return Scaling(
+        np.where(is_number, scaling.offset, 0.0), np.where(is_number, scaling.divisor, 1.0)
+    )
+
+
+def value_range(inputs: Array) -> tuple[float, float]:
+    """Return the smallest and the largest of all inputs."""
+    ends = [(float(block.min()), float(block.max())) for _, block in _blocks(inputs)]
+    return min(low for low, _ in ends), max(high for _, high in ends)
 
 
 def check_finite(inputs: Array, what: str = "the inputs") -> None:

@@ -17,6 +17,7 @@ def stratified_split(
     seed: int,
     *,
     classes: Sequence[str] | None = None,
+    where: str = "",
 ) -> tuple[Array, ...]:
     """Split rows at random so that every class has the same proportions in each split.
 
@@ -30,6 +31,8 @@ def stratified_split(
         The same seed gives the same splits.
     classes : sequence of str, optional
         The name of each class index, for error messages; by default the label itself.
+    where : str
+        Where the labels are, such as ``"pets.csv, column 'kind': "``, to begin error messages with.
 
     Returns
     -------
@@ -58,8 +61,8 @@ def stratified_split(
         if rows.size < n_splits:
             name = value if classes is None else classes[int(value)]
             raise DataError(
-                f"the class {str(name)!r} cannot be split: {rows.size} row(s) for {n_splits} "
-                "splits",
+                f"{where}the class {str(name)!r} cannot be split: {rows.size} row(s) for "
+                f"{n_splits} splits",
                 "merge the class with another, remove it, or give a validation file; "
                 "if the labels are numbers to predict, use --task regression",
             )

@@ -23,6 +23,8 @@ class Table(NamedTuple):
         The line of each row in a text file, counting from 1.
     notes : tuple of str
         What was detected about the file, such as its separator.
+    categorical : frozenset of str
+        The columns that a data frame declares as categories, even if they are numbers.
 
     Examples
     --------
@@ -36,6 +38,7 @@ class Table(NamedTuple):
     columns: dict[str, Array]
     lines: Array | None = None
     notes: tuple[str, ...] = ()
+    categorical: frozenset[str] = frozenset()
 
     @property
     def size(self) -> int:
@@ -78,4 +81,4 @@ def is_number_column(column: Array) -> bool:
     >>> is_number_column(np.asarray([1.0, np.nan])), is_number_column(np.asarray(["a", None]))
     (True, False)
     """
-    return column.dtype != object
+    return bool(column.dtype != object)

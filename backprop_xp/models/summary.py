@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from backprop_xp.data.scaling import Scaling
-from backprop_xp.models.model import Model
+from backprop_xp.formatting import listed
+from backprop_xp.nn.losses import LOSSES
 from backprop_xp.nn.network import Network
 
+_NAMES_SHOWN, _COLUMNS_SHOWN, _WIDTH = 12, 50, 30
 _BYTES = {"float32": 4, "float64": 8}
 
 
@@ -62,19 +65,20 @@ def summary(network: Network, dtype: str = "float32") -> list[LayerSummary]:
     return rows
 
 
-def describe(model: Model) -> dict[str, Any]:
+def describe(model: Any) -> dict[str, Any]:
     """Return a description of a model, without its weights, as data that JSON can hold.
 
     Parameters
     ----------
-    model : Model
+    model : `backprop_xp.Model`
 
     Returns
     -------
     dict
         ``layers`` (the rows of `summary`), ``parameters`` and ``bytes`` of all of them, ``dtype``,
-        ``inputs`` (their ``number``, ``features`` and ``image_shape``), ``scaling`` in words,
-        ``classes``, ``loss``, ``seed`` and ``version``.
+        ``inputs`` (their ``number``, ``features`` and ``image_shape``), ``columns`` (each column
+        of a table in words) and ``left_out``, ``scaling`` in words, ``label``, ``classes``,
+        ``targets`` (how they were scaled, in words), ``loss``, ``seed`` and ``version``.
     """
     layers = summary(model.network, model.dtype)
     return {
@@ -87,15 +91,82 @@ def describe(model: Model) -> dict[str, Any]:
             "features": model.features,
             "image_shape": model.image_shape,
         },
-        "scaling": _in_words(model.scaling),
+        "columns": None
+        if model.preprocessing is None
+        else {column.name: column.describe() for column in model.preprocessing.columns},
+        "left_out": None if model.preprocessing is None else model.preprocessing.left_out,
+        "scaling": _scaling(model.scaling),
+        "label": model.label,
         "classes": model.classes,
+        "targets": _targets(model),
         "loss": model.loss.name,
         "seed": model.seed,
         "version": model.version,
     }
 
 
-def _in_words(scaling: Scaling | None) -> str:
+def in_words(description: dict[str, Any]) -> str:
+    """Return the description of a model from `describe` as text, in lines."""
+    titles = ("layer", "activation", "weights", "biases", "parameters", "bytes")
+    rows = [
+        (
+            *(layer["name"], layer["activation"], f"{layer['shape'][0]} x {layer['shape'][1]}"),
+            *(f"{layer[key]:,}" for key in ("biases", "parameters", "bytes")),
+        )
+        for layer in description["layers"]
+    ]
+    total = (f"{description[key]:,}" for key in ("parameters", "bytes"))
+    rows = [titles, *rows, ("total", "", "", "", *total)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(titles))]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+    classes, columns = description["classes"], description["columns"] or {}
+    left_out = description["left_out"] or {}
+    fields = [
+        ("inputs", _inputs(description["inputs"])),
+        *((f"  {name}", text) for name, text in list(columns.items())[:_COLUMNS_SHOWN]),
+        *((f"  {name}", f"left out: {why}") for name, why in left_out.items()),
+        ("scaling", description["scaling"]),
+        ("label", ", ".join(description["label"] or ("without a name",))),
+        ("classes", "none: a regression" if classes is None else _listed(classes)),
+        *((("targets", description["targets"]),) if classes is None else ()),
+        ("loss", f"{description['loss']}: {LOSSES[description['loss']].formula}"),
+        ("data type", description["dtype"]),
+        ("seed", str(description["seed"])),
+        ("version", description["version"]),
+    ]
+    width = min(max(len(_printable(name)) for name, _ in fields), _WIDTH)
+    more = len(columns) - _COLUMNS_SHOWN
+    lines += ["", *(f"{_printable(name):<{width}}  {_printable(text)}" for name, text in fields)]
+    return "\n".join([*lines, *([f"and {more} more columns"] if more > 0 else [])])
+
+
+def _inputs(inputs: dict[str, Any]) -> str:
+    if inputs["image_shape"] is not None:
+        height, width = inputs["image_shape"]
+        return f"{inputs['number']}: images of {height} x {width} pixels"
+    if inputs["features"] is not None:
+        return _listed(inputs["features"])
+    return f"{inputs['number']} numbers"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{len(names)}: {listed([_printable(name) for name in names], _NAMES_SHOWN)}"
+
+
+def _printable(text: str) -> str:
+    """Return text from a file without control characters that a terminal would obey."""
+    return text if text.isprintable() else repr(text)
+
+
+def _targets(model: Any) -> str:
+    if model.target_scaling is None:
+        return "as they are"
+    parts = zip(model.target_names, *model.target_scaling, strict=True)
+    return "; ".join(f"({name} - {offset:g}) / {divisor:g}" for name, offset, divisor in parts)
+
+
+def _scaling(scaling: Scaling | None) -> str:
     if scaling is None:
         return "none"
     offset, divisor = scaling

@@ -41,6 +41,9 @@ class Loss(NamedTuple):
         The derivative of the loss of one sample with respect to one output, as text.
     fused_formulas : mapping of activation name to str
         The error δ of each fused form, as text.
+    scale_power : int or None
+        The power of a factor c by which the loss grows if outputs and targets are multiplied by
+        c, for the losses of a regression whose targets can be standardized; None for others.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Loss(NamedTuple):
     needs_positive: bool = False
     derivative_formula: str = ""
     fused_formulas: Mapping[str, str] = {}
+    scale_power: int | None = None
 
 
 def loss_and_delta(
@@ -133,7 +137,9 @@ def _squared(
             difference *= 2.0 * scale
         return terms, difference
 
-    return Loss(name, formula, value_and_gradient, derivative_formula=derivative_formula)
+    return Loss(
+        name, formula, value_and_gradient, derivative_formula=derivative_formula, scale_power=2
+    )
 
 
 SQUARED_ERRORS = (
@@ -169,7 +175,9 @@ def _absolute(
         derivative -= xp.astype(difference < 0.0, a.dtype) * (below / n)
         return derivative * difference, derivative
 
-    return Loss(name, formula, value_and_gradient, derivative_formula=derivative_formula)
+    return Loss(
+        name, formula, value_and_gradient, derivative_formula=derivative_formula, scale_power=1
+    )
 
 
 MEAN_ABSOLUTE_ERROR = _absolute(
@@ -241,6 +249,7 @@ def huber(delta: float = 1.0) -> Loss:
         f"1/n Σ_j [½ d² if |d| <= {delta:g} else {delta:g} (|d| - {0.5 * delta:g})], d = a_j - y_j",
         value_and_gradient,
         derivative_formula=f"max(-{delta:g}, min(a_j - y_j, {delta:g})) / n",
+        scale_power=2,  # if delta is multiplied by the factor as well
     )
 
 

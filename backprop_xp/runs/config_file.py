@@ -60,7 +60,7 @@ def _check_type(key: str, value: Any, kind: str, path: str | os.PathLike[str]) -
         "float": ((int, float), "a number"),
         "bool": ((bool,), "true or false"),
         "str": ((str, int, float), "a text"),
-        "tuple": ((list, str), "a list of numbers such as [30, 20]"),
+        "tuple": ((list, str), 'a list such as [30, 20] or ["age"]'),
     }[wanted]
     if not isinstance(value, types) or (isinstance(value, bool) and wanted != "bool"):
         raise ConfigurationError(f"{key} in {path} is {value!r}", f"give {words}")

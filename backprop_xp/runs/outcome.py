@@ -44,12 +44,38 @@ def measure(run: Run, state: TrainState) -> Measured:
         part = getattr(run.dataset, name)
         if part is None:
             measured[name] = None
-        elif name == "test" or f"{name}_loss" not in last:
-            measured[name] = model.evaluate(part.inputs, part.targets)
+        elif name == "test" or f"{name}_loss" not in last or model.classes is None:
+            # A squared error can overflow although the training loss did not; it is then shown.
+            with ignore_overflow(run.placement.xp):
+                measured[name] = model.measure(part.inputs, part.targets)
         else:
             figures = {key: last.get(f"{name}_{key}") for key in ("loss", "accuracy")}
             measured[name] = {**figures, "count": part.size}
     return measured
+
+
+def in_words(measured: dict[str, Any]) -> str:
+    """Return the most important metrics of a part of the data in words.
+
+    Examples
+    --------
+    >>> in_words({"accuracy": 0.75, "count": 4, "loss": 0.5})
+    'accuracy 75.00% (3 of 4)'
+    >>> in_words({"loss": 0.5, "count": 4, "targets": [{"r2": 0.9, "mae": 2.0, "rmse": 2.5}]})
+    'R² 0.9000, MAE 2, RMSE 2.5'
+    """
+    if measured.get("accuracy") is not None:
+        right, count = round(measured["accuracy"] * measured["count"]), measured["count"]
+        return f"accuracy {measured['accuracy']:.2%} ({right:,} of {count:,})"
+    targets = measured.get("targets") or []
+    if not targets:
+        return f"loss {measured['loss']:.6g}"
+    texts = []
+    for target in targets[:5]:
+        r2 = "R² undefined" if target["r2"] is None else f"R² {target['r2']:.4f}"
+        text = f"{r2}, MAE {target['mae']:.6g}, RMSE {target['rmse']:.6g}"
+        texts.append(text if len(targets) == 1 else f"{target['name']}: {text}")
+    return "; ".join(texts)
 
 
 def model_epoch(state: TrainState) -> int:
@@ -145,6 +171,7 @@ def outcome_of(
             "inputs": data.n_inputs,
             "image_shape": data.image_shape,
             "classes": None if data.classes is None else len(data.classes),
+            "notes": list(data.notes),
             **{name: (one := getattr(data, name)) and one.size for name in PARTS},
         },
         "network": {

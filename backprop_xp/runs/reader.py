@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from backprop_xp.errors import BackpropError, ConfigurationError
-from backprop_xp.models.model import Model
-from backprop_xp.models.model_file import load_model
+from backprop_xp.models.model import Model, load_model
 from backprop_xp.runs.config_file import read_settings
 from backprop_xp.runs.folder import CONFIG, HISTORY, MODEL, OUTCOME
 from backprop_xp.runs.outcome import SCHEMA_VERSION

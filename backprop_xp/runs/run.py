@@ -9,11 +9,11 @@ from backprop_xp.backend import random
 from backprop_xp.backend.devices import Placement, select_device
 from backprop_xp.data.dataset import Dataset
 from backprop_xp.data.scaling import Scaling, scaling_for
-from backprop_xp.data.sources import load_dataset, load_rows
+from backprop_xp.data.sources import load_dataset
 from backprop_xp.diagnosis.doctor import Finding, diagnose
 from backprop_xp.diagnosis.learning_rate_finder import RateFinding, find_learning_rate
-from backprop_xp.errors import DataError
-from backprop_xp.models.model import Model
+from backprop_xp.errors import ConfigurationError
+from backprop_xp.models.model import Model, loss_unit, scaled_targets
 from backprop_xp.nn.losses import get_loss
 from backprop_xp.nn.network import Network
 from backprop_xp.runs.settings import RunSettings
@@ -36,6 +36,8 @@ class Run(NamedTuple):
     scaling : Scaling
         Computed from the training rows.
     network : Network
+    target_scaling : Scaling or None
+        The same for the targets of a regression, if they are standardized for the training.
     """
 
     settings: RunSettings
@@ -43,6 +45,12 @@ class Run(NamedTuple):
     dataset: Dataset
     scaling: Scaling
     network: Network
+    target_scaling: Scaling | None = None
+
+    @property
+    def loss_unit(self) -> float:
+        """The factor that converts losses to the units of the target."""
+        return loss_unit(get_loss(self.settings.loss or ""), self.target_scaling)
 
     def train(self, on_epoch: Callable[[TrainState], object] | None = None) -> TrainState:
         """Train, and return the state after the last epoch; `on_epoch` is as in `backprop_xp.fit`.
@@ -58,14 +66,21 @@ class Run(NamedTuple):
             device=self.placement,
             on_epoch=on_epoch,
             image_shape=self.dataset.image_shape,
-            **TrainingSettings.fields_of(self.settings),
+            loss_unit=self.loss_unit,
+            **self._training_settings(),
         )
 
     def diagnose(self, state: TrainState, *, diverged: bool = False) -> list[Finding]:
         """Look for common faults in the training run; see `backprop_xp.diagnose`."""
+        # The doctor compares losses with those of the standardized targets.
+        losses = ("loss", "penalty", "train_loss", "validation_loss")
+        history = tuple(
+            record | {name: record[name] / self.loss_unit for name in losses if name in record}
+            for record in state.history
+        )
         return diagnose(
             self.network,
-            state,
+            state._replace(history=history),
             *self._scaled(),
             loss=self.settings.loss,
             diverged=diverged,
@@ -86,10 +101,10 @@ class Run(NamedTuple):
         DataError, ConfigurationError
             As that function does.
         """
-        settings = TrainingSettings.fields_of(self.settings)
+        settings = self._training_settings()
         for name in LEARNING_RATE_AND_STOPPING:
             del settings[name]
-        return find_learning_rate(
+        finding = find_learning_rate(
             self.network,
             self._scaled()[0],
             device=self.placement,
@@ -97,11 +112,24 @@ class Run(NamedTuple):
             **range_test,
             **settings,
         )
+        return finding._replace(
+            losses=[loss * self.loss_unit for loss in finding.losses],
+            smoothed=[loss * self.loss_unit for loss in finding.smoothed],
+        )
+
+    def _training_settings(self) -> dict[str, Any]:
+        settings = TrainingSettings.fields_of(self.settings)
+        settings["patience"] = settings["patience"] or None  # 0 switches early stopping off
+        return settings
 
     def _scaled(self) -> list[Any]:
         """Return the training data and the validation data as `fit` takes them."""
         return [
-            part and (self.scaling.apply(part.inputs, self.settings.dtype), part.targets)
+            part
+            and (
+                self.scaling.apply(part.inputs, self.settings.dtype),
+                scaled_targets(self.target_scaling, part.targets),
+            )
             for part in (self.dataset.train, self.dataset.validation)
         ]
 
@@ -118,11 +146,24 @@ class Run(NamedTuple):
             seed=state.seed,
             version=__version__,
             placement=self.placement,
+            label=self.dataset.label,
+            label_type=self.dataset.label_type,
+            preprocessing=self.dataset.preprocessing,
+            target_scaling=self.target_scaling,
+            history=state.history,
         )
 
 
-def prepare_run(settings: RunSettings) -> Run:
+def prepare_run(
+    settings: RunSettings, data: Any = None, label: Any = None, validation: Any = None
+) -> Run:
     """Read the data and select the device of a run.
+
+    Parameters
+    ----------
+    settings : RunSettings
+    data, label, validation : optional
+        Data in memory, as for `backprop_xp.load_dataset`; by default that of the settings.
 
     Raises
     ------
@@ -143,18 +184,35 @@ def prepare_run(settings: RunSettings) -> Run:
     # The device first: it fails quickly, and the data may be large.
     placement = select_device(settings.device, settings.backend, dtype=settings.dtype)
     seed = random.draw_seed() if settings.seed is None else settings.seed
-    dataset = read_dataset(settings, seed)
+    dataset = read_dataset(settings, seed, data, label, validation)
+    settings = settings.resolved(
+        placement,
+        seed,
+        dataset.train.size,
+        task=dataset.task,
+        validated=dataset.validation is not None,
+    )
+    preprocessing = dataset.preprocessing
     return Run(
-        settings=settings.resolved(placement, seed, dataset.train.size),
+        settings=settings,
         placement=placement,
         dataset=dataset,
-        scaling=scaling_for(settings.scaling or dataset.default_scaling, dataset.train.inputs),
+        scaling=scaling_for(
+            settings.scaling or dataset.default_scaling,
+            dataset.train.inputs,
+            None if preprocessing is None else preprocessing.is_number,
+        ),
         network=settings.network(dataset.n_inputs, dataset.n_outputs),
+        target_scaling=_target_scaling(settings, dataset),
     )
 
 
-def read_dataset(settings: RunSettings, seed: int) -> Dataset:
-    """Read the data set of some settings; the seed draws the validation rows.
+def read_dataset(
+    settings: RunSettings, seed: int, data: Any = None, label: Any = None, validation: Any = None
+) -> Dataset:
+    """Read the data set of some settings; the seed draws the validation and test rows.
+
+    The parameters are those of `prepare_run`.
 
     Raises
     ------
@@ -162,43 +220,33 @@ def read_dataset(settings: RunSettings, seed: int) -> Dataset:
         If the data is missing or damaged.
     """
     return load_dataset(
-        settings.data,
-        data_dir=settings.data_dir,
-        label=settings.label,
+        settings.data if data is None else data,
+        label=settings.label if label is None else label,
         task=settings.task,
-        validation=settings.validation,
+        validation=settings.validation if validation is None else validation,
         validation_fraction=settings.validation_fraction,
+        test_fraction=settings.test_fraction,
         seed=seed,
+        drop=settings.drop,
+        categorical=settings.categorical,
+        numeric=settings.numeric,
+        missing=settings.missing,
+        table_format=settings.table_format,
+        data_dir=settings.data_dir,
     )
 
 
-def read_rows(model: Model, data: str, *, labeled: bool = True, **options: Any) -> tuple[Any, Any]:
-    """Read the inputs and targets of a data set for a trained model.
-
-    Parameters
-    ----------
-    model : Model
-    data : str
-    labeled : bool
-        Whether targets are required; otherwise they may be None.
-    **options
-        ``split``, ``data_dir`` and ``label`` of `backprop_xp.data.sources.load_rows`.
-
-    Raises
-    ------
-    DataError
-        If the data is missing, damaged or does not fit the model, or required targets are missing.
-    """
-    inputs, targets = load_rows(
-        data,
-        classes=model.classes,
-        features=model.features,
-        task="regression" if model.classes is None else "classification",
-        **options,
-    )
-    if labeled and targets is None:
-        raise DataError(
-            f"{data} has no labels to compare with",
-            "name the column of a .csv with --label, or add the array y to an .npz",
+def _target_scaling(settings: RunSettings, dataset: Dataset) -> Scaling | None:
+    """Return the scaling of the targets; None if they are trained on as they are."""
+    output = settings.network(1, 1).activations[-1]
+    loss = settings.resolve_loss(output)
+    possible = output.name == "identity" and loss.scale_power is not None
+    if dataset.task == "classification" or settings.target_scaling == "none":
+        return None
+    if not possible and settings.target_scaling == "standard":
+        raise ConfigurationError(
+            f"the targets cannot be standardized for the loss {loss.name} and the output "
+            f"{output.name}",
+            "use --target-scaling none, or a squared or absolute error and --output identity",
         )
-    return inputs, targets
+    return scaling_for("standard", dataset.train.targets) if possible else None

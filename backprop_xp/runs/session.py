@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from backprop_xp.diagnosis.doctor import Finding
 from backprop_xp.errors import DivergenceError
-from backprop_xp.models.model_file import save_model
+from backprop_xp.models.model import save_model
 from backprop_xp.runs.folder import RunFolder
 from backprop_xp.runs.outcome import Measured, measure, outcome_of
 from backprop_xp.runs.run import Run
@@ -32,7 +32,7 @@ class Trained(NamedTuple):
     findings: list[Finding] | None
 
 
-def train(
+def train_run(
     run: Run,
     folder: RunFolder | None = None,
     *,
@@ -72,7 +72,7 @@ def train(
     >>> from backprop_xp.runs.settings import RunSettings
     >>> with tempfile.TemporaryDirectory() as path, RunFolder(path) as folder:
     ...     run = prepare_run(RunSettings(hidden=(20,), epochs=2, seed=0, device="cpu"))
-    ...     state, measured, _ = train(run, folder)
+    ...     state, measured, _ = train_run(run, folder)
     ...     sorted(file.name for file in folder.path.iterdir())
     ['config.toml', 'history.jsonl', 'model.safetensors', 'outcome.json']
     >>> state.epoch, measured["test"]["count"]

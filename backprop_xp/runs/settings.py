@@ -6,13 +6,26 @@ import dataclasses
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from backprop_xp.backend.devices import Placement
-from backprop_xp.data.dataset import NAMED, TASKS
+from backprop_xp.data.dataset import MISSING, NAMED, TASKS
+from backprop_xp.data.table_format import TableFormat
 from backprop_xp.errors import check_name
 from backprop_xp.nn.losses import check_learnable
 from backprop_xp.nn.network import Network
 from backprop_xp.training.settings import TrainingSettings, check_number
+
+IN_MEMORY = "(in memory)"
+"""The data setting of a run on data frames or arrays."""
+
+TARGET_SCALINGS = ("none", "standard")
+
+MIN_STEPS = 2000
+"""The number of steps that a training run has at least, in as many epochs as that takes."""
+
+MAX_EPOCHS = 1000
+"""The most epochs that this makes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +41,28 @@ class RunSettings(TrainingSettings):
     data_dir : str or None
         Where MNIST is kept.
     label : str or None
-        The label column of a CSV.
-    task : {"classification", "regression"}
+        The label column of a table, or several target columns separated by commas.
+    task : {"classification", "regression"} or None
+        None infers it from the labels.
     validation : str or None
         A file with the rows to validate on.
-    validation_fraction : float
-        The fraction of the rows to hold out for validation if no such file is given.
+    validation_fraction, test_fraction : float
+        The fractions of the rows to hold out for validation and for a test, where the data has no
+        such rows.
+    drop, categorical, numeric : tuple of str
+        Columns of a table to leave out, to take as categories, or to take as numbers.
+    missing : {"impute", "drop", "error"}
+        What is done about missing inputs of a table.
+    separator, decimal, encoding : str or None
+    header : bool or None
+        How a text file is written, as in `backprop_xp.data.table_format`; None detects it.
     scaling : str or None
         ``"none"``, ``"standard"``, or a number that divides the inputs; None takes the default of
         the data.
+    target_scaling : {"none", "standard"} or None
+        Whether the targets of a regression are standardized for the training. Predictions and
+        metrics are in their own units in any case. None standardizes them where the loss and the
+        output allow it.
     hidden : tuple of int
         Neurons of each hidden layer.
     activation : str
@@ -46,15 +72,32 @@ class RunSettings(TrainingSettings):
     bias : bool
     device, backend, dtype
         As for `backprop_xp.select_device`.
+    epochs : int or None
+        None takes 50, or more for small data: as many as `MIN_STEPS` steps take.
+    patience : int or None
+        As in `TrainingSettings`, but None stops early if there are validation rows, with the
+        patience of `resolve_patience`; 0 never does.
     """
+
+    _MINIMUMS: ClassVar = {**TrainingSettings._MINIMUMS, "epochs": (0, True), "patience": (0, True)}
 
     data: str = "digits"
     data_dir: str | None = None
     label: str | None = None
-    task: str = "classification"
+    task: str | None = None
     validation: str | None = None
     validation_fraction: float = 0.15
+    test_fraction: float = 0.0
+    drop: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    numeric: tuple[str, ...] = ()
+    missing: str = "impute"
+    separator: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+    header: bool | None = None
     scaling: str | None = None
+    target_scaling: str | None = None
     hidden: tuple[int, ...] = (128,)
     activation: str = "relu"
     output: str | None = None
@@ -62,35 +105,85 @@ class RunSettings(TrainingSettings):
     device: str = "auto"
     backend: str | None = None
     dtype: str = "float32"
+    epochs: int | None = None  # type: ignore[assignment]
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         hidden = self.hidden if isinstance(self.hidden, Iterable) else (self.hidden,)
         object.__setattr__(self, "hidden", tuple(hidden))
-        check_name("task", self.task, TASKS)
-        check_number(
-            "validation_fraction", self.validation_fraction, lambda v: 0.0 <= v < 1.0, "from 0 to 1"
-        )
+        for name in ("drop", "categorical", "numeric"):
+            names = getattr(self, name)
+            names = names.split(",") if isinstance(names, str) else names
+            object.__setattr__(self, name, tuple(str(one).strip() for one in names))
+        if self.task is not None:
+            check_name("task", self.task, TASKS)
+        check_name("missing", self.missing, MISSING)
+        if self.target_scaling is not None:
+            check_name("target_scaling", self.target_scaling, TARGET_SCALINGS)
+        for name in ("validation_fraction", "test_fraction"):
+            check_number(name, getattr(self, name), lambda v: 0.0 <= v < 1.0, "from 0 to 1")
         # What does not depend on the data is checked before any data is read.
         output = self.network(1, 1).activations[-1]
-        check_learnable(self.resolve_loss(output), output)
+        if self.task is not None or self.output is not None:
+            check_learnable(self.resolve_loss(output), output)
 
     def network(self, n_inputs: int, n_outputs: int) -> Network:
         """Return the network of these settings for a data set."""
         names = [name.strip() for name in self.activation.split(",")]
         hidden = names * len(self.hidden) if len(names) == 1 else names
-        output = self.output or ("softmax" if self.task == "classification" else "identity")
+        output = self.output or ("identity" if self.task == "regression" else "softmax")
         return Network((n_inputs, *self.hidden, n_outputs), (*hidden, output), self.bias)
 
-    def resolved(self, placement: Placement, seed: int, n_train: int) -> RunSettings:
+    @property
+    def table_format(self) -> TableFormat:
+        """How a text file is written."""
+        return TableFormat(self.separator, self.decimal, self.encoding, self.header)
+
+    def resolve_epochs(self, n_train: int) -> int:
+        """Return the number of epochs for a number of training rows.
+
+        Examples
+        --------
+        >>> RunSettings().resolve_epochs(100_000), RunSettings().resolve_epochs(640)
+        (50, 200)
+        """
+        if self.epochs is not None:
+            return self.epochs
+        steps = -(-n_train // self.resolve_batch_size(n_train))
+        return min(max(TrainingSettings.epochs, -(-MIN_STEPS // steps)), MAX_EPOCHS)
+
+    def resolve_patience(self, epochs: int, *, validated: bool) -> int:
+        """Return the patience of early stopping in epochs; 0 for none.
+
+        Examples
+        --------
+        >>> RunSettings().resolve_patience(50, validated=True)
+        10
+        """
+        if self.patience is not None:
+            return self.patience
+        return max(10, epochs // 5) if validated else 0
+
+    def resolved(
+        self, placement: Placement, seed: int, n_train: int, *, task: str, validated: bool
+    ) -> RunSettings:
         """Return the settings with every default filled in, so that they reproduce the run."""
+        self = dataclasses.replace(self, task=task)
+        epochs = self.resolve_epochs(n_train)
         output = self.network(1, 1).activations[-1]
-        paths = ("data_dir", "validation", *(("data",) if self.data not in NAMED else ()))
+        paths = (
+            "data_dir",
+            "validation",
+            *(("data",) if self.data not in (*NAMED, IN_MEMORY) else ()),
+        )
         located = {name: os.path.abspath(path) for name in paths if (path := getattr(self, name))}
         return dataclasses.replace(
             self,
             **located,
             seed=seed,
+            epochs=epochs,
+            patience=self.resolve_patience(epochs, validated=validated),
             batch_size=self.resolve_batch_size(n_train),
             backend=placement.backend,
             device=placement.name,

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from backprop_xp.data.dataset import NAMED, Split
+from backprop_xp.data.table_format import TableFormat
 from backprop_xp.errors import DataError
 from backprop_xp.models.model import Model
 from backprop_xp.nn.optimizers import Optimizer
 from backprop_xp.nn.regularizers import Penalty
 from backprop_xp.runs.config_file import read_settings
 from backprop_xp.runs.folder import CONFIG
-from backprop_xp.runs.run import read_dataset, read_rows
+from backprop_xp.runs.run import read_dataset
 from backprop_xp.runs.settings import RunSettings
 from backprop_xp.trace.step_trace import Trace, trace_step
 
@@ -32,6 +33,7 @@ def trace_samples(
     label: str | None = None,
     optimizer: str | None = None,
     learning_rate: float | None = None,
+    table_format: TableFormat | None = None,
 ) -> Trace:
     """Trace a training step of a saved model on samples of a data set.
 
@@ -45,13 +47,15 @@ def trace_samples(
     path : str
         The file of the model.
     data, data_dir, label
-        As for `backprop_xp.data.sources.load_rows`.
+        As for `backprop_xp.models.model.Model.read`.
     samples : sequence of int
         Row numbers, counted from 0.
     split : {"train", "validation", "test"}, optional
         By default ``"test"``.
     optimizer, learning_rate
         By default those of the training run, or else gradient descent.
+    table_format : TableFormat, optional
+        How a text file is written; by default this is detected.
 
     Raises
     ------
@@ -60,14 +64,22 @@ def trace_samples(
     DataError
         If the data is missing or does not fit the model, or has no such sample.
     """
-    inputs, targets = read_rows(model, data, split=split or "test", data_dir=data_dir, label=label)
+    found = model.read(
+        data,
+        label,
+        labeled=True,
+        split=split or "test",
+        data_dir=data_dir,
+        table_format=table_format,
+    )
+    targets: Any = found.targets
     for sample in samples:
         if not 0 <= sample < len(targets):
             raise DataError(
                 f"there is no sample {sample} in {data}: it has {len(targets)}",
                 f"give numbers from 0 to {len(targets) - 1}",
             )
-    rows = Split(inputs, targets).take(list(samples))
+    rows = Split(found.inputs, targets, found.lines).take(list(samples))
     split = split or ("test" if data in NAMED else None)
     config = Path(path).with_name(CONFIG)
     settings = RunSettings(**read_settings(config)) if config.is_file() else None
@@ -87,7 +99,8 @@ def trace_samples(
         learning_rate=learning_rate,
         penalty=None if settings is None else _penalty(settings),
         title=f"{Path(data).name}{f' ({split})' if split else ''}, "
-        f"sample {', '.join(map(str, samples))}",
+        f"sample {', '.join(map(str, samples))}"
+        + ("" if model.target_scaling is None else ", standardized target"),
         source=source,
     )
 

@@ -64,7 +64,14 @@ def predict(network: Network, parameters: Parameters, x: Array | SparseRows) -> 
 
 
 def evaluate(
-    network: Network, loss: Loss, parameters: Parameters, x: Array, y: Array, *, xp: Namespace
+    network: Network,
+    loss: Loss,
+    parameters: Parameters,
+    x: Array,
+    y: Array,
+    *,
+    xp: Namespace,
+    outputs: list[Array] | None = None,
 ) -> dict[str, float]:
     """Return the mean loss and the accuracy on a data set.
 
@@ -77,6 +84,8 @@ def evaluate(
     y : array, shape (n, n_outputs)
         Targets; classes as one-hot rows.
     xp : namespace
+    outputs : list, optional
+        Receives the outputs of the network, chunk by chunk.
 
     Returns
     -------
@@ -95,11 +104,13 @@ def evaluate(
     {'loss': 0.0, 'accuracy': 1.0, 'correct': 2, 'count': 2}
     """
     xp = fast_namespace(xp)
-    n, outputs = x.shape[0], _outputs_of(network, xp)
+    n, outputs_of = x.shape[0], _outputs_of(network, xp)
     total, hits = 0.0, 0
     for rows in row_slices(network, x):
         targets = y[rows, ...]
-        z, a = outputs(parameters, x[rows, ...])
+        z, a = outputs_of(parameters, x[rows, ...])
+        if outputs is not None:
+            outputs.append(a)
         value, _ = loss_and_delta(loss, network.activations[-1], z, a, targets, xp=xp)
         # Sums stay on the device until all chunks are done.
         total = value * (targets.shape[0] / n) + total
@@ -138,9 +149,13 @@ def evaluate_chunks(
     data: DeviceData | StreamedData,
     *,
     xp: Namespace,
+    outputs: list[Array] | None = None,
 ) -> dict[str, float]:
     """Return the result of `evaluate` for a data set, which is freed chunk by chunk."""
-    results = [evaluate(network, loss, parameters, c.x, c.y, xp=xp) for c in data.chunks()]
+    results = [
+        evaluate(network, loss, parameters, chunk.x, chunk.y, xp=xp, outputs=outputs)
+        for chunk in data.chunks()
+    ]
     n = sum(result["count"] for result in results)
     hits = sum(result["correct"] for result in results)
     return {

@@ -36,6 +36,7 @@ def fit(
     parameters: Parameters | None = None,
     shuffle: bool | Shuffle = True,
     learning_rates: LearningRates | None = None,
+    loss_unit: float = 1.0,
     on_epoch: Callable[[TrainState], object] | None = None,
     **settings: Unpack[TrainingOptions],
 ) -> TrainState:
@@ -68,6 +69,10 @@ def fit(
         Whether the rows are shuffled in each epoch, or the order itself.
     learning_rates : callable ``(state, steps) -> list of float``, optional
         Returns the learning rate of each step of the next epoch, instead of the settings.
+    loss_unit : float
+        A factor of all losses that are recorded and compared with ``target_loss``, but not of
+        their gradients: for targets that were divided by their standard deviation, it gives the
+        losses in the units of the targets.
     on_epoch : callable, optional
         Called with the `TrainState` after each epoch, whose arrays it must not change. Training
         stops if it returns something true.
@@ -119,7 +124,7 @@ def fit(
         step = TrainingStep.of(
             network, options, placement, n=data.n, seed=state.seed, image_shape=image_shape
         )
-        trainer = Trainer(step, data, options, learning_rates)
+        trainer = Trainer(step, data, options, learning_rates, loss_unit)
         try:
             while state.epoch < options.epochs and not state.stopped:
                 state = trainer.run_epoch(state)

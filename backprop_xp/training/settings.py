@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, Self, TypedDict, TypeVar
+from typing import Any, ClassVar, Self, TypedDict, TypeVar
 
 from backprop_xp.data.augmentation import Augmentation, get_augmentation
 from backprop_xp.errors import ConfigurationError, check_fraction, check_name, is_number
@@ -148,6 +148,16 @@ class TrainingSettings:
     0.01
     """
 
+    # The smallest value of each whole number, and whether it can be None.
+    _MINIMUMS: ClassVar[dict[str, tuple[int, bool]]] = {
+        "epochs": (0, False),
+        "warm_up": (0, False),
+        "batch_size": (0, True),
+        "seed": (0, True),
+        "plateau_patience": (1, True),
+        "patience": (1, True),
+    }
+
     loss: str | Loss | None = None
     initializer: str = "auto"
     optimizer: str | Optimizer = "adam"
@@ -188,7 +198,6 @@ class TrainingSettings:
             get_initializer(self.initializer)
         self.resolve_optimizer()
         check_number("learning_rate", self.learning_rate, lambda v: 0.0 < v < math.inf, "above 0")
-        check_integer("epochs", self.epochs, 0)
         for name in ("l1", "l2", "min_improvement"):
             check_number(name, getattr(self, name), lambda v: 0.0 <= v < math.inf, "from 0 up")
         for name in ("max_norm", "clip_norm"):
@@ -207,10 +216,8 @@ class TrainingSettings:
             check_name(name, getattr(self, name), known)
         if isinstance(self.class_weight, str):
             check_name("class_weight", self.class_weight, ["balanced"])
-        check_integer("warm_up", self.warm_up, 0)
-        minimums = {"batch_size": 0, "seed": 0, "plateau_patience": 1, "patience": 1}
-        for name, minimum in minimums.items():
-            if getattr(self, name) is not None:
+        for name, (minimum, optional) in self._MINIMUMS.items():
+            if not (optional and getattr(self, name) is None):
                 check_integer(name, getattr(self, name), minimum)
         check_number("target_loss", self.target_loss, lambda v: v >= 0.0, "from 0 up")
 

@@ -33,6 +33,8 @@ class Trainer:
     settings : TrainingSettings
     learning_rates : callable ``(state, steps) -> list of float``, optional
         By default the learning rates follow from the settings.
+    loss_unit : float
+        A factor of the recorded losses; see `backprop_xp.fit`.
     """
 
     def __init__(
@@ -41,12 +43,14 @@ class Trainer:
         data: TrainingData,
         settings: TrainingSettings,
         learning_rates: LearningRates | None = None,
+        loss_unit: float = 1.0,
     ) -> None:
         self.step = step
         self.data = data
         self.settings = settings
         self.executor = make_executor(step)
         self._custom_rates = learning_rates
+        self._loss_unit = loss_unit
         self._learning_rate = settings.resolve_learning_rate()
         if settings.diagnostics:
             self._sample = data.loader.sample(step.seed, layer_statistics.SAMPLE)
@@ -72,12 +76,16 @@ class Trainer:
             learning_rate=self._learning_rate,
             xp=self.step.xp,
         )
+        measured = measure_epoch(self.step, self.data, self.settings, result.parameters)
+        losses = {"loss": float(result.loss), **measured}
         record: dict[str, Any] = {
             "epoch": epoch,
             "step": step,
             "learning_rate": rates[max(0, result.steps - 1)],
-            "loss": float(result.loss),
-            **measure_epoch(self.step, self.data, self.settings, result.parameters),
+            **{
+                name: value if name.endswith("accuracy") else value * self._loss_unit
+                for name, value in losses.items()
+            },
             **layers,
             "seconds": time.perf_counter() - started,
         }
@@ -116,7 +124,7 @@ class Trainer:
                 learning_rate=self._learning_rate,
                 xp=self.step.xp,
             )
-            return target is not None and value <= target
+            return target is not None and value * self._loss_unit <= target
 
         if is_synchronous(self.step.xp) or target is not None:
             return self.run_steps(state, rates, on_step)

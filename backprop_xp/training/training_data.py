@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import Any, NamedTuple, Self
 
+from backprop_xp.backend import arrays
 from backprop_xp.backend.devices import Placement
 from backprop_xp.data.device_data import DeviceData
 from backprop_xp.data.loader import DataLoader, Shuffle
+from backprop_xp.data.sparse import SparseRows
 from backprop_xp.data.streaming import StreamedData, load_data
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.nn.losses import check_learnable, check_targets
 from backprop_xp.nn.network import Network
+from backprop_xp.training.data_scale import DataScale
 from backprop_xp.training.settings import TrainingSettings
+
+SCALE_ROWS, SCALE_ENTRIES = 1000, 1_000_000
+"""The most rows, and entries of inputs, of which the scale of the data is measured."""
 
 
 class TrainingData(NamedTuple):
@@ -41,6 +48,8 @@ class TrainingData(NamedTuple):
         sample_weight: Any = None,
     ) -> Self:
         """Check data and move it to the device; the parameters are those of `backprop_xp.fit`.
+
+        With ``diagnostics``, warn the caller's caller of data that is far from unit scale.
 
         Raises
         ------
@@ -75,7 +84,23 @@ class TrainingData(NamedTuple):
             class_weight=settings.class_weight,
             label_smoothing=settings.label_smoothing,
         )
-        return cls(loader, held_out)
+        data = cls(loader, held_out)
+        if settings.diagnostics and (advice := data.scale().advice(loss)):
+            warnings.warn(advice, UserWarning, stacklevel=3)
+        return data
+
+    def scale(self) -> DataScale:
+        """Return the scale of the training data, from at most `SCALE_ROWS` evenly spaced rows."""
+        width = self.train.x.shape[1]
+        size = min(self.n, SCALE_ROWS, max(1, SCALE_ENTRIES // width))
+        every = self.n // size
+        rows = slice(0, size * every, every)
+        if isinstance(self.train, StreamedData):
+            x, y, _ = self.train.read(rows)
+        else:
+            x, y = self.train.x[rows, ...], self.train.y[rows, ...]
+        x = x.toarray() if isinstance(self.train.x, SparseRows) and hasattr(x, "toarray") else x
+        return DataScale.of(arrays.to_numpy(x), arrays.to_numpy(y))
 
     @property
     def train(self) -> DeviceData | StreamedData:

@@ -69,7 +69,7 @@ def test_a_folder_is_read_in_each_spelling_of_its_files(tmp_path, spelling, pack
     assert dataset.validation.targets.tolist() == [1, 2]
     assert dataset.classes == ("0", "1", "2")
     assert dataset.image_shape == (2, 2)
-    assert dataset.default_scaling == "255"
+    assert dataset.default_scaling == str(dataset.train.inputs.max())
 
 
 def test_the_parts_are_views_of_what_was_read(tmp_path):

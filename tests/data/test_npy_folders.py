@@ -52,7 +52,7 @@ def test_a_folder_of_arrays_is_read_like_an_archive(folder, tmp_path):
     assert same(one.validation, other.validation)
     assert one.classes == other.classes == ("cat", "dog", "emu")
     assert one.image_shape == other.image_shape == (2, 3)
-    assert one.default_scaling == other.default_scaling == "255"
+    assert one.default_scaling == other.default_scaling == str(X.max())
 
 
 def test_what_is_read_in_place_is_what_is_loaded(folder, monkeypatch):
@@ -64,7 +64,7 @@ def test_what_is_read_in_place_is_what_is_loaded(folder, monkeypatch):
         assert isinstance(getattr(mapped, name).inputs, MemoryMap)
         assert not isinstance(getattr(loaded, name).inputs, MemoryMap)
         assert same(getattr(mapped, name), getattr(loaded, name))
-    inputs, targets = load_rows(path, classes=loaded.classes)
+    inputs, targets, _ = load_rows(path, classes=loaded.classes)
     assert isinstance(inputs, MemoryMap)
     assert same(loaded.test, loaded.test._replace(inputs=inputs, targets=targets))
 
@@ -81,8 +81,10 @@ def test_a_run_from_files_read_in_place_is_that_from_loaded_ones(folder, monkeyp
     assert isinstance(again.dataset.train.inputs, MemoryMap)
     state = again.train()
     assert bytes_of(state.parameters) == bytes_of(loaded.parameters)
-    wanted = run.model(loaded).evaluate(*run.dataset.validation)
-    assert again.model(state).evaluate(*again.dataset.validation) == wanted
+    inputs, targets, _ = run.dataset.validation
+    read_in_place, same_targets, _ = again.dataset.validation
+    wanted = run.model(loaded).measure(inputs, targets)
+    assert again.model(state).measure(read_in_place, same_targets) == wanted
     assert again.diagnose(state) == run.diagnose(loaded)
 
 
@@ -144,9 +146,11 @@ def test_an_array_that_is_cut_off_is_named(folder, keep):
         read_npy_folder(path.parent)
 
 
-def test_the_validation_set_of_a_folder_is_a_folder(folder):
+def test_the_validation_set_of_a_folder_is_another_folder_of_arrays(folder, tmp_path):
     rows, held_out = folder(x=X, y=Y), folder(x=X[:9], y=Y[:9])
     dataset = load_dataset(rows, validation=held_out)
     assert (dataset.train.size, dataset.validation.size) == (60, 9)
-    with pytest.raises(ConfigurationError, match=r"must be a folder of \.npy files too"):
-        load_dataset(rows, validation="rows.npz")
+    table = tmp_path / "rows.csv"
+    table.write_text("a,b\n1,2\n")
+    with pytest.raises(ConfigurationError, match="not of the same kind"):
+        load_dataset(rows, validation=table)

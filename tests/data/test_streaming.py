@@ -228,7 +228,7 @@ def test_training_measuring_and_predicting_keep_to_a_few_windows(tmp_path, monke
     try:
         state = fit(network, (x, labels), (x, labels), batch_size=500, epochs=2, seed=0)
         model = model_of(network, state)
-        model.evaluate(x, labels)
+        model.measure(x, labels)
         assert model.outputs(x).shape == (n, 2)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -294,7 +294,7 @@ def test_an_error_says_the_same_of_a_file_as_of_an_array(on_disk, x, y):
 def test_a_model_names_the_row_of_a_file_too(on_disk):
     state = fit(NETWORK, (X, LABELS), **SETTINGS)
     model, x = model_of(NETWORK, state), on_disk(spoiled((37, 4), np.nan))
-    for use in (lambda: model.evaluate(x, LABELS), lambda: model.outputs(x)):
+    for use in (lambda: model.measure(x, LABELS), lambda: model.outputs(x)):
         with pytest.raises(DataError, match="nan is in row 37, column 4"):
             use()
 
@@ -305,7 +305,7 @@ def test_a_model_names_the_row_of_a_file_too(on_disk):
 def test_a_model_says_the_same_of_a_file_as_of_an_array(on_disk):
     model = model_of(NETWORK, fit(NETWORK, (X, LABELS), **SETTINGS), Scaling(X[0], X[1] ** 2))
     assert error(model.outputs(on_disk(X)), model.outputs(X)) <= 1e-12
-    got, wanted = model.evaluate(on_disk(X), LABELS), model.evaluate(X, LABELS)
+    got, wanted = model.measure(on_disk(X), LABELS), model.measure(X, LABELS)
     assert got["correct"] == wanted["correct"]
     assert got["count"] == N
     assert error(got["loss"], wanted["loss"]) <= 1e-12

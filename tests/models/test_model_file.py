@@ -14,13 +14,24 @@ import safetensors.numpy
 from command_line import small_model, written
 from helpers import bytes_of
 
-from backprop_xp import ConfigurationError, ModelFileError, load_model, save_model, select_device
+from backprop_xp import (
+    ConfigurationError,
+    Model,
+    ModelFileError,
+    load_model,
+    save_model,
+    select_device,
+)
 from backprop_xp.backend.devices import list_devices
+from backprop_xp.data.preprocessing import fit_preprocessing
 from backprop_xp.data.scaling import Scaling
+from backprop_xp.data.table import Table
 from backprop_xp.files import atomic_write
-from backprop_xp.models.model_file import FORMAT
+from backprop_xp.models.model_file import FORMAT, FORMAT_VERSION
 from backprop_xp.nn.activations import elementwise
 from backprop_xp.nn.losses import Loss, get_loss
+
+OLD = Path(__file__).parents[1] / "support" / "version_0_1_0"
 
 INSTALLED = sorted(
     {row.backend for row in list_devices() if row.usable and row.device == "cpu"} - {"numpy"}
@@ -58,6 +69,14 @@ def jax_as_it_was():
     before = jax.config.jax_enable_x64
     yield
     jax.config.update("jax_enable_x64", before)
+
+
+def format_version(path):
+    content = path.read_bytes()
+    (length,) = struct.unpack_from("<Q", content)
+    return json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["model"])[
+        "format_version"
+    ]
 
 
 def forged(content, **changed):
@@ -209,10 +228,146 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path):
 
 def test_a_format_of_the_future_names_the_version_that_reads_it(saved):
     path, content = saved
-    path.write_bytes(forged(content, described={"format_version": 2, "version": "3.1"}))
-    with pytest.raises(ModelFileError, match=r"written by version 3\.1") as failure:
+    for version in (FORMAT_VERSION + 1, 0, True, "2"):
+        described = {"format_version": version, "version": "3.1"}
+        path.write_bytes(forged(content, described=described))
+        with pytest.raises(ModelFileError, match=r"written by version 3\.1") as failure:
+            load_model(path)
+        assert failure.value.hint == "read it with that version of backprop_xp"
+
+
+# --- version 1 ---
+
+
+@pytest.mark.parametrize("name", ["classification", "regression", "estimator"])
+def test_a_model_of_version_1_is_written_as_version_2_with_the_same_outputs(name, tmp_path):
+    path = OLD / f"{name}.safetensors"
+    assert format_version(path) == 1
+    model = load_model(path)
+    assert model.preprocessing is model.target_scaling is model.label is None
+    save_model(model, tmp_path / "again")
+    again = load_model(tmp_path / "again")
+    assert format_version(tmp_path / "again") == FORMAT_VERSION == 2
+    assert bytes_of(again.parameters) == bytes_of(model.parameters)
+    x = np.random.default_rng(0).normal(size=(20, model.network.sizes[0]))
+    assert again.outputs(x).tobytes() == model.outputs(x).tobytes()
+    assert again.predict(x).tolist() == model.predict(x).tolist()
+
+
+@pytest.mark.parametrize(
+    ("classes", "kind"),
+    [
+        (["0", "1"], "integer"),
+        (["-1", "7"], "integer"),
+        (["0.5", "1.5"], "number"),
+        (["False", "True"], "boolean"),
+        (["01", "1"], "text"),
+        (["1", "x"], "text"),
+        (["nan", "x"], "text"),
+    ],
+)
+def test_the_type_of_the_classes_of_version_1_follows_from_their_names(saved, classes, kind):
+    path, content = saved
+    path.write_bytes(forged(content, described={"classes": classes, "label_type": None}))
+    assert load_model(path).label_type == kind
+
+
+# --- version 2 ---
+
+TABLE = Table(
+    "it",
+    {
+        "height": np.asarray([0.5, np.nan, 1.5]),
+        "kind": np.asarray(["cat", "dog\n=", "cat"], dtype=object),
+    },
+)
+
+
+def table_model():
+    """Return a regression on the columns of TABLE."""
+    fitted = fit_preprocessing(TABLE, ["height", "kind"])
+    return small_model(
+        (4, 2),
+        **{"preprocessing": fitted, "features": fitted.inputs, "label": ("a", "b")},
+        target_scaling=Scaling(np.asarray([3.0, 1e6]), np.asarray([0.5, 1e5])),
+    )
+
+
+def test_preprocessing_label_and_target_scaling_come_back(tmp_path):
+    model = table_model()
+    model = dataclasses.replace(
+        model,
+        preprocessing=model.preprocessing._replace(left_out={"id": "why"}, notes=("a note",)),
+    )
+    model.save(tmp_path / "m")
+    loaded = Model.load(tmp_path / "m")
+    for name in ("preprocessing", "label", "label_type", "features", "target_names", "loss_unit"):
+        assert getattr(loaded, name) == getattr(model, name)
+    for one, other in zip(loaded.target_scaling, model.target_scaling, strict=True):
+        assert (one.dtype, one.tolist()) == (np.float64, other.tolist())
+    assert loaded.predict(TABLE.columns).tobytes() == model.predict(TABLE.columns).tobytes()
+    save_model(loaded, tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "m").read_bytes()
+
+
+def columns_changed(column, **changed):
+    description = table_model().preprocessing.as_dict()
+    description["columns"][column].update(changed)
+    return description
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        {"label_type": "complex"},
+        {"label_type": 3},
+        {"label": "ab"},
+        {"label": [1, 2]},
+        {"preprocessing": []},
+        {"preprocessing": {"columns": [], "left_out": {}, "notes": []}},
+        {"preprocessing": "height"},
+        {"preprocessing": columns_changed(0, name="width")},
+        {"preprocessing": columns_changed(0, name=3)},
+        {"preprocessing": columns_changed(0, name="kind")},
+        {"preprocessing": columns_changed(0, fill="1.0")},
+        {"preprocessing": columns_changed(0, fill=float("nan"))},
+        {"preprocessing": columns_changed(0, fill=float("inf"))},
+        {"preprocessing": columns_changed(0, indicator=1)},
+        {"preprocessing": columns_changed(0, indicator=False)},
+        {"preprocessing": columns_changed(1, fill="emu")},
+        {"preprocessing": columns_changed(1, categories=["cat"])},
+        {"preprocessing": columns_changed(1, categories=["cat", 3])},
+        {"preprocessing": columns_changed(1, categories="cat")},
+        {"preprocessing": {**table_model().preprocessing.as_dict(), "notes": [3]}},
+        {"preprocessing": {**table_model().preprocessing.as_dict(), "left_out": {"id": None}}},
+        {"preprocessing": {"columns": table_model().preprocessing.as_dict()["columns"]}},
+    ],
+    ids=str,
+)
+def test_a_preprocessing_that_cannot_be_applied_is_an_error(described, tmp_path):
+    save_model(table_model(), tmp_path / "m")
+    content = (tmp_path / "m").read_bytes()
+    path = written(tmp_path / "forged", forged(content))
+    assert load_model(path).preprocessing == table_model().preprocessing
+    path.write_bytes(forged(content, described=described))
+    with pytest.raises(ModelFileError, match="does not describe a model"):
         load_model(path)
-    assert failure.value.hint == "read it with that version of backprop_xp"
+
+
+@pytest.mark.parametrize(
+    "scaling",
+    [
+        Scaling(np.zeros(1), np.ones(1)),
+        Scaling(np.zeros(2), np.zeros(2)),
+        Scaling(np.full(2, np.nan), np.ones(2)),
+        Scaling(np.zeros(2, np.float32), np.ones(2, np.float32)),
+    ],
+    ids=["width", "zero", "nan", "float32"],
+)
+def test_a_target_scaling_that_cannot_be_applied_is_an_error(scaling, tmp_path):
+    save_model(dataclasses.replace(table_model(), target_scaling=scaling), tmp_path / "m")
+    with pytest.raises(ModelFileError, match="does not describe a model"):
+        load_model(tmp_path / "m")
 
 
 @pytest.mark.parametrize(

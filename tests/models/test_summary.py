@@ -58,6 +58,7 @@ def test_the_table_shows_the_layers_and_what_belongs_to_the_model(tmp_path):
         [],
         ["inputs", "4:", "images", "of", "2", "x", "2", "pixels"],
         ["scaling", "divided", "by", "255"],
+        ["label", "without", "a", "name"],
         ["classes", "2:", "ant,", "bee"],
         ["loss", "cross_entropy:", "-Σ_j", "y_j", "log", "a_j"],
         ["data", "type", "float32"],

@@ -55,10 +55,13 @@ def is_row_numbers(column: Array) -> bool:
     )
 
 
-def reject_infinity(table: Table, names: Iterable[str] | None = None) -> Table:
+def reject_infinity(
+    table: Table, names: Iterable[str] | None = None, hint: str | None = None
+) -> Table:
     """Return the table, or raise a `DataError` with the location of an infinite number.
 
-    Only the columns with these names are checked, by default all of them.
+    Only the columns with these names are checked, by default all of them. ``hint`` replaces the
+    hint of the error.
 
     Examples
     --------
@@ -78,6 +81,8 @@ def reject_infinity(table: Table, names: Iterable[str] | None = None) -> Table:
         row, name = min(infinite, key=lambda found: found[0])
         raise DataError(
             f"{table.location(row, name)}: the number is infinite or too large",
-            f"correct the value or leave it empty; or leave out the column: --drop {quote(name)}",
+            hint
+            or "correct the value or leave it empty, or leave out the column with "
+            f"--drop {quote(name)}",
         )
     return table

@@ -12,6 +12,7 @@ import zlib
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
@@ -114,6 +115,43 @@ def read_table(
         raise DataError(f"{path}: has a header, but no rows", "add one line per row")
     table = _named_table(layout, names, columns, lines, header)
     return table if allow_infinity else reject_infinity(table)
+
+
+def read_cells(
+    path: os.PathLike[str] | str,
+    *,
+    separator: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
+    header: bool | None = None,
+) -> dict[str, list[str]]:
+    """Read the named columns of a text file as they are written, such as ``007`` or ``1.50``.
+
+    Only decimal commas become points. The parameters and errors are those of `read_table`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+    ...     _ = file.write("zip;price\\n007;1,50\\n")
+    ...     file.flush()
+    ...     read_cells(file.name)
+    {'zip': ['007'], 'price': ['1.50']}
+    """
+    _check_options(separator, decimal, encoding)
+    separator = "\t" if separator in ("tab", "\\t") else separator
+    layout = _detect_layout(Path(path), separator, decimal, encoding)
+    names = _column_names(layout, header)
+    columns: list[list[str]] = [[] for _ in names]
+    for _, rows in _chunks(layout, len(names), header is not False):
+        for column, cells in zip(columns, zip(*rows, strict=True), strict=True):
+            column.extend(cells)
+    if layout.decimal == ",":
+        for column in columns:
+            with suppress(ValueError):  # text keeps its commas
+                _parse_numbers(column, ",")
+                column[:] = [cell.replace(",", ".") for cell in column]
+    return {name: column for name, column in zip(names, columns, strict=True) if name}
 
 
 class _Layout(NamedTuple):
