@@ -54,9 +54,9 @@ class DataScale(NamedTuple):
         Examples
         --------
         >>> import numpy as np
-        >>> DataScale.of(np.asarray([[3.0, 0.1], [-3.0, 0.1]]), np.asarray([[0.0], [400.0]]))
-        DataScale(inputs=3.0, input_column=0, targets=282.84..., target_column=0, \
-target_mean=200.0, target_deviation=200.0, n_targets=1)
+        >>> DataScale.of(np.asarray([[3.0, 0.1], [-3.0, 0.1]]), np.asarray([[-400.0], [400.0]]))
+        DataScale(inputs=3.0, input_column=0, targets=400.0, target_column=0, \
+target_mean=0.0, target_deviation=400.0, n_targets=1)
         """
         xp = arrays.namespace(y)
         with ignore_overflow(xp):

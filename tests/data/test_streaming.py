@@ -137,7 +137,10 @@ def test_a_divergence_names_the_same_step(library, on_disk):
     settings = {**SETTINGS, "loss": "squared_error", "shuffle": False, "dtype": "float64"}
     messages = []
     for inputs in (on_disk(x), x):
-        with pytest.raises(DivergenceError) as failure:
+        with (
+            pytest.warns(UserWarning, match="the inputs of column 0 have a root mean square"),
+            pytest.raises(DivergenceError) as failure,
+        ):
             fit(network, (inputs, LABELS), device=library.placement, **settings)
         messages.append(failure.value.message)
     assert messages[0] == messages[1]
@@ -313,7 +316,8 @@ def test_a_model_says_the_same_of_a_file_as_of_an_array(on_disk):
 
 def test_the_doctor_looks_at_a_window_of_a_file(on_disk):
     x = X * [1.0, 1e4, 1.0, 1.0, 1.0, 1.0]
-    state = fit(NETWORK, (on_disk(x), LABELS), **SETTINGS)
+    with pytest.warns(UserWarning, match="the inputs of column 1 have a root mean square"):
+        state = fit(NETWORK, (on_disk(x), LABELS), **SETTINGS)
     rows, labels = sample_rows((on_disk(x), LABELS))
     assert rows.shape == (11, 6)
     assert labels.tolist() == LABELS[rows.picked].tolist()
