@@ -231,7 +231,8 @@ def trace_step(
     inputs : array_like, shape (batch, n_inputs)
         Not yet scaled.
     targets : array_like
-        Class indices, shape (batch,), or numbers, shape (batch, n_outputs).
+        Class indices, shape (batch,), or numbers in their own units, shape (batch, n_outputs). If
+        the model was trained on standardized targets, the trace shows these.
     optimizer : name or Optimizer
     learning_rate : float, optional
         By default the usual one of the optimizer.
@@ -253,7 +254,7 @@ def trace_step(
     check_pair(loss, output)
     placement, xp = model.placement.with_dtype(model.dtype), model.placement.xp
     with placement.activate(), ignore_overflow(xp):
-        rows = model.scaled(inputs), targets
+        rows = model.scaled(inputs), model.scaled_targets(targets)
         data = to_device(rows, network.sizes[0], network.sizes[-1], placement)
         check_targets(data.y, loss, xp=xp)
         parameters = map_arrays(lambda p: placement.asarray(p, copy=True), model.parameters)

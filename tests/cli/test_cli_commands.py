@@ -48,11 +48,11 @@ def test_a_model_is_measured_on_a_table(zoo):
     told = done(*asked, "--json").json
     assert (told["command"], told["count"]) == ("evaluate", 60)
     assert told["accuracy"] == told["correct"] / 60 >= 0.95
-    assert done(*asked, "--quiet") == (
-        0,
-        f"accuracy {told['accuracy']:.2%} ({told['correct']} of 60), loss {told['loss']:.6g}\n",
-        "",
+    result = done(*asked, "--quiet")
+    assert result.out.splitlines()[0] == (
+        f"accuracy {told['accuracy']:.2%} ({told['correct']} of 60), loss {told['loss']:.6g}"
     )
+    assert result.err == ""
 
 
 def test_what_training_tells_of_the_test_rows_is_what_evaluate_finds(tmp_path):
@@ -67,16 +67,25 @@ def test_what_training_tells_of_the_test_rows_is_what_evaluate_finds(tmp_path):
         assert found["loss"] == pytest.approx(trained[split]["loss"], rel=1e-5)
 
 
-def test_a_regression_is_measured_by_its_loss(flat):
+def test_a_regression_is_measured_by_its_errors(flat):
     asked = ("evaluate", flat / "model.safetensors", flat / "plane.csv", "--label", "t")
     told = done(*asked, "--json").json
     assert "accuracy" not in told
     assert told["loss"] < 0.1
-    assert done(*asked).out == f"loss {told['loss']:.6g} on 60 rows\n"
+    predicted = np.asarray(done("predict", *asked[1:], "--json").json["predictions"])[:, 0]
+    targets = np.asarray([float(line.split(",")[2]) for line in plane()[1:]])
+    errors = predicted - targets
+    assert told["rmse"] == pytest.approx(np.mean(errors**2) ** 0.5, rel=1e-5)
+    assert told["mae"] == pytest.approx(np.abs(errors).mean(), rel=1e-5)
+    assert told["r2"] == pytest.approx(1 - np.mean(errors**2) / targets.var(), rel=1e-5)
+    assert told["loss"] == pytest.approx(told["rmse"] ** 2 / 2, rel=1e-5)
+    figures = f"R² {told['r2']:.4f}, MAE {told['mae']:.6g}, RMSE {told['rmse']:.6g}"
+    assert done(*asked).out == f"{figures}, loss {told['loss']:.6g}\n"
 
 
-def test_rows_without_labels_cannot_be_measured(zoo):
-    result = run("evaluate", zoo / "model.safetensors", zoo / "animals.csv")
+def test_rows_without_labels_cannot_be_measured(zoo, tmp_path):
+    rows = "\n".join(line.rpartition(",")[0] for line in animals())
+    result = run("evaluate", zoo, written(tmp_path / "rows.csv", rows))
     assert result.code == 3
     assert "no labels to compare with" in result.err
     assert "--label" in result.err

@@ -32,10 +32,20 @@ def test_advice_names_the_fault_its_evidence_and_a_mend(tmp_path):
     assert told["advice"][0]["fault"] == "inputs not scaled"
 
 
-def test_without_the_option_there_is_no_advice(tmp_path):
-    result = done("train", table(tmp_path, 1000.0), "--label", "kind", "--scaling", "none", *SHORT)
+def test_without_the_option_advice_is_a_note_for_people(tmp_path):
+    asked = ("train", table(tmp_path, 1000.0), "--label", "kind", "--scaling", "none", *SHORT)
+    result = done(*[word for word in asked if word != "--quiet"])
     assert len(result.out.splitlines()) == 2
-    assert done("train", *SHORT, "--json").json["advice"] is None
+    assert "\ndoctor: inputs not scaled: " in result.err
+    assert "doctor" not in done(*asked).err
+    assert done(*asked, "--json").json["advice"][0]["fault"] == "inputs not scaled"
+
+
+def test_without_the_doctor_there_is_no_advice(tmp_path):
+    asked = ("train", table(tmp_path, 1000.0), "--label", "kind", "--scaling", "none")
+    result = done(*asked, "--no-doctor", *[word for word in SHORT if word != "--quiet"])
+    assert "doctor" not in result.out + result.err
+    assert done(*asked, "--no-doctor", *SHORT, "--json").json["advice"] is None
 
 
 def test_a_training_that_diverges_is_explained(tmp_path):
@@ -46,7 +56,9 @@ def test_a_training_that_diverges_is_explained(tmp_path):
     assert result.code == 5
     assert "hint: lower the learning rate" in result.err
     assert "doctor: learning rate too high: training diverged" in result.err
-    assert "doctor" not in run("train", path, *asked, "--learning-rate", 1e6, *SHORT).err
+    result = run("train", path, *asked, "--learning-rate", 1e6, "--no-doctor", *SHORT)
+    assert "hint: lower the learning rate" in result.err
+    assert "doctor" not in result.err
 
 
 def test_the_history_tells_of_the_steps_that_were_measured():

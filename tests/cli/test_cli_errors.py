@@ -118,8 +118,8 @@ def test_an_unknown_command_is_refused():
         ("bias = 1", "bias in {} is 1 | give true or false"),
         ("data = ['digits']", "data in {} is ['digits'] | give a text"),
         ("hidden = [30, 20.5]", "[30, 20.5] is not a list of whole numbers"),
-        ("hidden = true", "hidden in {} is True | give a list of numbers"),
-        ("hidden = 30", "hidden in {} is 30 | give a list of numbers"),
+        ("hidden = true", "hidden in {} is True | give a list such as [30, 20]"),
+        ("hidden = 30", "hidden in {} is 30 | give a list such as [30, 20]"),
         ("[train]\nepochs = 3", "unknown key"),
         (b"\xff", "not valid TOML"),
     ],
@@ -195,15 +195,13 @@ def test_a_folder_of_idx_files_that_is_damaged_is_refused(name, content, said, t
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("1,,cat", "line 62, column 'width': the value is missing"),
-        ("1,2,", "line 62, column 'kind': the value is missing"),
+        ("1,2,", "line 62, column 'kind': the label is missing"),
         ("1,wide,cat", "line 62, column 'width': 'wide' is not a number"),
         ("1,2", "line 62: 2 cells, but the header names 3 columns"),
         ("1,2,cat,3", "line 62: 4 cells"),
-        ("nan,2,cat", "line 62, column 'height': nan is not a finite number"),
-        ("1,-inf,cat", "line 62, column 'width': -inf is not a finite number"),
+        ("1,-inf,cat", "line 62, column 'width': the number is infinite or too large"),
         ("1,2,dodo", "the class 'dodo' cannot be split: 1 row"),
-        ('1,2,"cat', "line 61"),
+        ('1,2,"cat', "line 62"),
     ],
 )
 def test_a_table_with_a_bad_row_is_refused_with_its_place(row, said, tmp_path):
@@ -216,22 +214,41 @@ def test_a_table_with_a_bad_row_is_refused_with_its_place(row, said, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("row", ["1,,cat", "nan,2,cat"])
+def test_a_missing_value_is_an_error_only_if_it_is_asked_for(row, tmp_path):
+    table = written(tmp_path / "animals.csv", "\n".join([*animals(), row]))
+    column = "width" if row == "1,,cat" else "height"
+    text = refused_alike(
+        *(DataError, prepared(data=str(table), label="kind", missing="error")),
+        *("train", table, "--label", "kind", "--missing", "error", "--out", tmp_path / "out"),
+    )
+    assert f"{table}, line 62, column {column!r}: the value is missing" in text
+    assert "--missing impute" in text
+    assert not (tmp_path / "out").exists()
+    told = done("train", table, "--label", "kind", "--epochs", 0, "--json").json["data"]
+    assert told["train"] + told["validation"] == 61
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
         ({"x": [[1.0, 2.0], [3.0, np.nan], [5.0, 6.0]]}, "nan is in row 1, column 1"),
         ({"x": [[1.0, 2.0], [3.0, 4.0], [np.inf, 6.0]]}, "inf is in row 2, column 0"),
         ({"y": [0, 1]}, "'x' has 3 rows, but 'y' has the shape (2,)"),
-        ({"y": [0.5, 1.5, 2.5]}, "row 0: 0.5 is not a class"),
+        ({"y": [0.5, 1.5, 2.5]}, "the class '0.5' cannot be split: 1 row"),
+        ({"y": [0.0, 1.0, np.inf]}, "row 2: inf is not a class"),
         ({"y": np.asarray([None, 1, 2])}, "holds Python objects, which are never loaded"),
         ({"x": [1.0, 2.0, 3.0]}, "has the shape (3,)"),
     ],
-    ids=["nan", "infinity", "unequal", "fractions", "objects", "flat"],
+    ids=["nan", "infinity", "unequal", "fractions", "infinite class", "objects", "flat"],
 )
 def test_an_archive_that_is_damaged_is_refused_with_the_place(changed, said, tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, **{"x": np.ones((3, 2)), "y": np.asarray([0, 1, 1]), **changed})
-    text = refused_alike(DataError, lambda: load_dataset(str(path)), "train", path)
+    task = "classification"
+    text = refused_alike(
+        *(DataError, lambda: load_dataset(str(path), task=task)), "train", path, "--task", task
+    )
     assert said in text
     assert str(path) in text
 
@@ -249,7 +266,7 @@ def test_a_label_that_the_model_does_not_know_is_refused_with_its_line(tmp_path)
     save_model(small_model((2, 2), "softmax", **known), model)
     table = written(tmp_path / "a.csv", "\n".join(animals(3)))
     message, hint = refused(3, "data", "evaluate", model, table, "--label", "kind")
-    assert message == f"{table}, line 4: the label 'cat' is not a known class"
+    assert message == f"{table}, line 4, column 'kind': the label 'cat' is not a known class"
     assert hint == "the classes are: ant, bee"
 
 
@@ -292,7 +309,7 @@ def test_a_table_without_a_column_of_the_model_is_refused(tmp_path):
     save_model(model, tmp_path / "m.safetensors")
     table = written(tmp_path / "a.csv", "\n".join(animals(3)))
     message, _ = refused(3, "data", "predict", tmp_path / "m.safetensors", table)
-    assert "there is no column 'depth'; the first line names: height, width, kind" in message
+    assert "there is no column 'depth'; the columns are: height, width, kind" in message
 
 
 # --- the machine ---

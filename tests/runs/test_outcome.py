@@ -148,6 +148,7 @@ def test_the_outcome_says_what_was_measured_on_what_and_where(tmp_path):
     assert kept["advice"] == told["advice"] != []
     sizes = {part: told["data"][part] for part in ("train", "validation", "test")}
     about = {"name": "animals.csv", "inputs": 2, "image_shape": None, "classes": 3}
+    about["notes"] = told["data"]["notes"]
     assert kept["data"] == about | sizes
     assert kept["network"] == {**told["network"], "bias": True}
     assert len(kept["points"]["inputs"]) == told["data"]["train"]
@@ -191,7 +192,7 @@ def test_of_a_training_that_is_interrupted_the_figures_are_those_of_its_last_epo
     assert outcome["best_epoch"] == outcome["model_epoch"] - 1 == state.epoch - 1
     assert outcome["measured"]["validation"]["loss"] == state.history[-1]["validation_loss"]
     model, test = run.model(state), run.dataset.test
-    assert outcome["measured"]["test"] == model.evaluate(test.inputs, test.targets)
+    assert outcome["measured"]["test"] == model.measure(test.inputs, test.targets)
 
 
 def test_what_is_no_number_is_null_in_the_folder(tmp_path):

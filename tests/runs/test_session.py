@@ -7,7 +7,7 @@ import pytest
 
 from backprop_xp import DivergenceError, RunSettings, load_model, prepare_run
 from backprop_xp.runs.folder import CONFIG, HISTORY, MODEL, OUTCOME, RunFolder
-from backprop_xp.runs.session import advice, train
+from backprop_xp.runs.session import advice, train_run
 from backprop_xp.training.state import TrainingInterrupted
 
 SHORT = {"seed": 0, "device": "cpu", "hidden": (4,)}
@@ -47,19 +47,19 @@ def test_a_run_that_reaches_its_end_fills_its_folder(tmp_path):
     run = prepare_run(RunSettings(epochs=3, **SHORT))
     seen = []
     with RunFolder(tmp_path / "run") as folder:
-        trained = train(run, folder, on_epoch=lambda state: seen.append(epochs(folder.path)))
+        trained = train_run(run, folder, on_epoch=lambda state: seen.append(epochs(folder.path)))
     assert seen == [[1], [1, 2], [1, 2, 3]]  # an epoch is recorded before it is announced
     assert sorted(os.listdir(tmp_path / "run")) == FILES
     assert outcome(tmp_path / "run")["measured"] == json.loads(json.dumps(trained.measured))
     test = run.dataset.test
-    measured = load_model(tmp_path / "run" / MODEL).evaluate(test.inputs, test.targets)
+    measured = load_model(tmp_path / "run" / MODEL).measure(test.inputs, test.targets)
     assert measured == trained.measured["test"]
     assert trained.findings is None
 
 
 def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    trained = train(prepare_run(RunSettings(epochs=1, **SHORT)), doctor=True)
+    trained = train_run(prepare_run(RunSettings(epochs=1, **SHORT)), doctor=True)
     assert trained.state.epoch == 1
     assert isinstance(trained.findings, list)
     assert os.listdir(tmp_path) == []
@@ -68,7 +68,7 @@ def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
 def test_a_callback_that_returns_something_true_stops_the_session(tmp_path):
     run = prepare_run(RunSettings(epochs=9, **SHORT))
     with RunFolder(tmp_path / "run") as folder:
-        trained = train(run, folder, on_epoch=lambda state: state.epoch == 2)
+        trained = train_run(run, folder, on_epoch=lambda state: state.epoch == 2)
     assert trained.state.epoch == 2
     assert (outcome(tmp_path / "run")["status"], epochs(tmp_path / "run")) == ("on_epoch", [1, 2])
 
@@ -76,7 +76,7 @@ def test_a_callback_that_returns_something_true_stops_the_session(tmp_path):
 def test_an_interrupted_run_keeps_its_last_complete_epoch(tmp_path):
     run = prepare_run(RunSettings(epochs=9, **SHORT))
     with pytest.raises(TrainingInterrupted) as failure, RunFolder(tmp_path / "run") as folder:
-        train(run, folder, on_epoch=interrupt_after(2))
+        train_run(run, folder, on_epoch=interrupt_after(2))
     assert failure.value.hint == f"the model of epoch 2 is in {folder.model}"
     kept = outcome(folder.path)
     assert (kept["status"], kept["epochs"], epochs(folder.path)) == ("interrupted", 2, [1, 2])
@@ -87,19 +87,19 @@ def test_an_interrupted_run_keeps_its_last_complete_epoch(tmp_path):
 
 def test_an_earlier_run_is_replaced_only_by_an_epoch(tmp_path):
     with RunFolder(tmp_path / "run") as folder:
-        train(prepare_run(RunSettings(epochs=1, **SHORT)), folder)
+        train_run(prepare_run(RunSettings(epochs=1, **SHORT)), folder)
     before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
     with (
         pytest.raises(DivergenceError),
         RunFolder(tmp_path / "run", overwrite=True) as folder,
     ):
-        train(diverging(tmp_path), folder)
+        train_run(diverging(tmp_path), folder)
     assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
 
 
 def test_a_run_that_diverges_in_its_first_epoch_leaves_its_outcome(tmp_path):
     with pytest.raises(DivergenceError) as failure, RunFolder(tmp_path / "run") as folder:
-        train(diverging(tmp_path), folder, doctor=True)
+        train_run(diverging(tmp_path), folder, doctor=True)
     assert sorted(os.listdir(folder.path)) == [CONFIG, HISTORY, OUTCOME]
     kept = outcome(folder.path)
     assert (kept["status"], kept["message"]) == ("diverged", str(failure.value))
@@ -112,7 +112,8 @@ def test_a_run_that_diverges_in_its_first_epoch_leaves_its_outcome(tmp_path):
 
 def test_advice_is_one_line_with_the_remedy():
     run = prepare_run(RunSettings(epochs=12, scaling="none", learning_rate=3.0, **SHORT))
-    findings = train(run, doctor=True).findings
+    with pytest.warns(UserWarning, match="root mean square"):
+        findings = train_run(run, doctor=True).findings
     assert findings
     for finding in findings:
         assert advice(finding).endswith(f"; fix: {finding.remedy}")

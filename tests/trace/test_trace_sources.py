@@ -171,12 +171,12 @@ def test_a_sample_of_a_data_set_goes_through_the_model_as_in_its_training(run):
     scaled = scaling_for(digits.default_scaling, digits.train.inputs).apply(digits.test.inputs)
     assert np.asarray(sample["input"], dtype=np.float32).tobytes() == scaled[7].tobytes()
     assert sample["label"] == digits.classes[digits.test.targets[7]]
-    assert [sample["predicted"]] == model.predict(digits.test.inputs[7:8])
+    assert [int(sample["predicted"])] == model.predict(digits.test.inputs[7:8]).tolist()
     assert np.asarray(sample["layers"][-1]["a"]) == pytest.approx(
         model.outputs(digits.test.inputs[7:8])[0], rel=1e-5
     )
     assert sample["loss_before"] == pytest.approx(
-        model.evaluate(digits.test.inputs[7:8], digits.test.targets[7:8])["loss"], rel=1e-5
+        model.measure(digits.test.inputs[7:8], digits.test.targets[7:8])["loss"], rel=1e-5
     )
     assert data["network"]["image_shape"] == [8, 8]
     assert (data["source"]["part"], data["source"]["sample"]) == ("test", 7)
@@ -221,8 +221,10 @@ def test_a_table_of_named_classes_is_traced_by_its_label(tmp_path):
     assert data["network"]["features"] == ["height", "width"]
     assert data["penalty"] == {"l1": 0.5, "l2": 0.0, "biases": False}
     assert data["source"]["part"] is None
+    assert samples_of(tmp_path, 4, data=str(table)).as_data() == data  # it knows its label
+    rows = "\n".join(line.rpartition(",")[0] for line in animals())
     with pytest.raises(DataError, match="no labels to compare with"):
-        samples_of(tmp_path, 4, data=str(table))
+        samples_of(tmp_path, 4, data=str(written(tmp_path / "rows.csv", rows)))
 
 
 def test_a_penalty_by_the_number_of_samples_needs_the_training_data(tmp_path):
@@ -255,12 +257,18 @@ def test_a_broken_file_of_settings_beside_the_model_is_named(run, tmp_path):
         samples_of(tmp_path, 0)
 
 
-def test_a_regression_is_traced_by_its_numbers(tmp_path):
+def test_a_regression_is_traced_by_the_numbers_that_it_was_trained_on(tmp_path):
     written(tmp_path / "t.csv", "a,b\n" + "\n".join(f"{k},{2 * k + 1}" for k in range(20)))
     given = ("--label", "b", "--task", "regression", "--epochs", 1, "--seed", 0)
     done("train", tmp_path / "t.csv", *given, "--device", "cpu", "--out", tmp_path)
     model = load_model(tmp_path / "model.safetensors")
     trace = trace_step(model, np.asarray([[3.0], [4.0]]), np.asarray([[7.0], [9.0]]))
     samples = trace.as_data()["samples"]
-    assert [sample["target"] for sample in samples] == [[7.0], [9.0]]
+    offset, divisor = (float(array[0]) for array in model.target_scaling)
+    assert [sample["target"][0] * divisor + offset for sample in samples] == pytest.approx([7, 9])
+    predicted = [sample["layers"][-1]["a"][0] * divisor + offset for sample in samples]
+    assert predicted == pytest.approx(model.predict([[3.0], [4.0]]).tolist(), rel=1e-5)
+    stored = trace_samples(model, str(tmp_path / "model.safetensors"), tmp_path / "t.csv", [3, 4])
+    assert stored.targets.tobytes() == trace.targets.tobytes()
+    assert stored.inputs.tobytes() == trace.inputs.tobytes()
     assert [sample["label"] for sample in samples] == [None, None]

@@ -378,3 +378,24 @@ def test_the_usual_batch_is_no_larger_than_the_data():
     assert fit(NETWORK, (X, LABELS), **{**settings, "epochs": 1}).step == 1
     many = np.tile(X, (6, 1)), np.tile(LABELS, 6)
     assert fit(NETWORK, many, **{**settings, "epochs": 1}).step == -(-len(many[0]) // 64)
+
+
+def test_losses_are_converted_to_other_units_and_nothing_else_changes():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 3)), rng.normal(size=(40, 1))
+    network = Network((3, 4, 1), ("tanh", "identity"))
+    options = {"epochs": 3, "batch_size": 8, "seed": 0, "patience": 2, "l2": 0.01}
+    plain, scaled = (
+        fit(network, (x[:30], y[:30]), (x[30:], y[30:]), loss_unit=unit, **options)
+        for unit in (1.0, 1e6)
+    )
+    assert bytes_of(scaled.parameters) == bytes_of(plain.parameters)
+    losses = ("loss", "penalty", "train_loss", "validation_loss")
+    for before, after in zip(plain.history, scaled.history, strict=True):
+        assert set(after) == set(before) > set(losses)
+        for name, value in before.items():
+            if name in losses:
+                assert after[name] == value * 1e6
+            elif name not in ("seconds", "layers"):
+                assert after[name] == value
+    assert scaled.best.epoch == plain.best.epoch

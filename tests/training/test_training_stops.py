@@ -290,3 +290,18 @@ def test_other_exceptions_pass_through_unchanged():
 
     with pytest.raises(RuntimeError, match="the caller's own"):
         fit(NETWORK, (X, LABELS), epochs=1, batch_size=0, on_epoch=fail, **SETTINGS)
+
+
+def test_a_target_loss_is_compared_in_the_units_of_the_losses():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(64, 2))
+    data = (x, x @ [[1.0], [2.0]])
+    network = Network((2, 1), "identity")
+    options = {"epochs": 50, "batch_size": 16, "seed": 0, "learning_rate": 0.05}
+    plain = fit(network, data, target_loss=0.2, **options)
+    assert plain.stopped == "target_loss"
+    assert plain.epoch < 50
+    scaled = fit(network, data, target_loss=200.0, loss_unit=1000.0, **options)
+    assert (scaled.stopped, scaled.step) == ("target_loss", plain.step)
+    assert bytes_of(scaled.parameters) == bytes_of(plain.parameters)
+    assert fit(network, data, target_loss=0.2, loss_unit=1000.0, **options).step > plain.step
