@@ -134,7 +134,8 @@ def infer_task(y: Array) -> tuple[str, str]:
     """Return the task that targets are for, and the reason in words.
 
     Text, booleans and few different whole numbers are classes. Other numbers are the targets of a
-    regression: fractions, and more than 20 different whole numbers of which some are rare.
+    regression: fractions, more than 20 different whole numbers of which some are rare, and numbers
+    with gaps that hardly repeat.
 
     Parameters
     ----------
@@ -157,6 +158,11 @@ def infer_task(y: Array) -> tuple[str, str]:
     values, counts = np.unique(numbers, return_counts=True)
     if values.size > _MANY_CLASSES and counts.min() < _RARE:
         return "regression", f"the targets are {values.size:,} different numbers"
+    if values.size > 2 and numbers.size < 2 * values.size and np.any(np.diff(values) != 1):
+        return (
+            "regression",
+            f"the targets are {values.size:,} different numbers in {numbers.size:,} rows",
+        )
     return "classification", f"the labels are {pluralize(values.size, 'different whole number')}"
 
 

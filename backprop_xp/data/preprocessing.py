@@ -290,7 +290,9 @@ def fit_preprocessing(
             texts = as_text(values if rows is None else values[rows])
             column, reason = _category_column(table, name, texts, known)
         if reason and not known:
-            left_out[name] = reason
+            keep = "numeric" if column.categories is None else "categorical"
+            constant = reason.startswith("every")
+            left_out[name] = reason if constant else f"{reason} (--{keep} {quote(name)} keeps it)"
         else:
             columns.append(column)
     if not columns:
@@ -445,7 +447,7 @@ def _has_numbers(table: Table, name: str) -> bool:
     distinct = {value: row for row, value in reversed(list(enumerate(column))) if value is not None}
     marked = [row for text, row in distinct.items() if _MARKED_NUMBER.fullmatch(text)]
     if len(marked) > 0.9 * len(distinct):
-        row = min(marked)
+        row = min(row for row in marked if _number(column[row]) is None)
         raise DataError(
             f"{table.location(row, name)}: {column[row]!r} is not a plain number",
             "write numbers without thousands separators, currency and percent signs; or use the "

@@ -26,7 +26,7 @@ from backprop_xp.data.preprocessing import (
     parse_numbers,
 )
 from backprop_xp.data.readers import row_files
-from backprop_xp.data.readers.cells import reject_infinity
+from backprop_xp.data.readers.cells import check_values
 from backprop_xp.data.readers.csv_table import read_table
 from backprop_xp.data.readers.frames import is_frame, read_columnar, table_from_frame
 from backprop_xp.data.readers.npz import is_npy_folder, read_arrays, read_npy_folder, read_npz
@@ -251,7 +251,7 @@ def load_rows(
             names = list(default_label or ())
         if preprocessing is not None:
             known = [name for name in preprocessing.names if name in data.columns]
-            reject_infinity(data, known, _INFINITE)
+            check_values(data, known, _INFINITE)
             inputs = preprocessing.apply(data, warn=True)
         else:
             inputs = _numbers(
@@ -259,7 +259,7 @@ def load_rows(
             )
         if not names or not labeled:
             return Rows(inputs, None, data.lines)
-        reject_infinity(data, names, _INFINITE_TARGET)
+        check_values(data, names, _INFINITE_TARGET)
         y = _labels_of(data, names, task)
         return Rows(inputs, _encode(data, names, y, task, classes)[0], data.lines)
     if isinstance(data, RowFile):
@@ -333,7 +333,7 @@ def _read(
         data = _read_path(os.fspath(source), table_format, data_dir)
     elif is_frame(source):
         name = "the data" if isinstance(source, Mapping) else "the data frame"
-        data = table_from_frame(source, name, allow_infinity=True)
+        data = table_from_frame(source, name, check=False)
     else:
         data = _from_arrays(source, None if isinstance(label, str) else label)
     if isinstance(data, Table):
@@ -366,9 +366,9 @@ def _read_path(
         return load_mnist(data_dir)
     if path.lower().endswith(_TEXT):
         options = (table_format or TableFormat())._asdict()
-        return read_table(path, **options, allow_infinity=True)
+        return read_table(path, **options, check=False)
     if path.lower().endswith(_COLUMNAR):
-        return read_columnar(path, allow_infinity=True)
+        return read_columnar(path, check=False)
     if path.lower().endswith(".npz"):
         return read_npz(path)
     if is_npy_folder(path):
@@ -391,12 +391,12 @@ def _from_arrays(x: Any, y: Any) -> Table | RowFile:
     if isinstance(x, np.memmap):
         host = x
     else:
-        try:
-            host = arrays.to_numpy(x) if arrays.is_array(x) else np.asarray(x, dtype=_list_type(x))
-        except ValueError as error:
+        host = _as_array(x, x)
+        if host.ndim == 0:
             raise DataError(
-                "the rows have different numbers of values", "give every row as many"
-            ) from error
+                f"data of the type {type(x).__name__} cannot be read",
+                "give a path, a data frame, a dict of columns, an array or a list of rows",
+            )
         if host.dtype.kind in "OUS" or (host.dtype.kind == "f" and np.isnan(host).any()):
             if host.ndim != 2:
                 raise DataError(
@@ -404,7 +404,7 @@ def _from_arrays(x: Any, y: Any) -> Table | RowFile:
                     "give one row per sample, all with as many values",
                 )
             columns = {f"c{index + 1}": host[:, index] for index in range(host.shape[1])}
-            return table_from_frame(columns, "the inputs", allow_infinity=True)
+            return table_from_frame(columns, "the inputs", check=False)
     found = {"x": host}
     if y is not None:
         found["y"] = _host_labels(y)
@@ -413,11 +413,24 @@ def _from_arrays(x: Any, y: Any) -> Table | RowFile:
 
 def _host_labels(y: Any) -> Array:
     """Return labels as an array; those that NumPy has no type for become numbers or text."""
-    host = arrays.to_numpy(y) if arrays.is_array(y) else np.asarray(y, dtype=_list_type([y]))
+    host = _as_array(y, [y])
     if host.dtype != object:
         return host
     host = host[:, 0] if host.ndim == 2 and host.shape[1] == 1 else host
-    return table_from_frame({"y": host}, "the labels", allow_infinity=True).columns["y"]
+    table = table_from_frame({"y": host}, "the labels", check=False)
+    return check_values(table, None, _INFINITE_TARGET).columns["y"]
+
+
+def _as_array(values: Any, rows: Any) -> Any:
+    """Return an array or a list as a NumPy array; ``rows`` is the list as a list of rows."""
+    if arrays.is_array(values):
+        return arrays.to_numpy(values)
+    try:
+        return np.asarray(values, dtype=_list_type(rows))
+    except ValueError as error:
+        raise DataError(
+            "the rows have different numbers of values", "give every row as many"
+        ) from error
 
 
 def _list_type(x: Any) -> type | None:
@@ -434,15 +447,19 @@ def _list_type(x: Any) -> type | None:
 def _with_labels(table: Table, y: Any) -> tuple[Table, list[str]]:
     """Return a table with labels that were given apart from it, and the names of their columns."""
     if not is_frame(y):
-        host = arrays.to_numpy(y) if arrays.is_array(y) else y
-        shape: tuple[int, ...] = np.shape(host) if arrays.is_array(y) else ()
+        nested = isinstance(y, (list, tuple)) and len(y) > 0 and isinstance(y[0], (list, tuple))
+        known = nested or arrays.is_array(y)
+        host = _as_array(y, y) if known else y  # a Series has its own types
+        shape: tuple[int, ...] = np.shape(host) if known else ()
         name = getattr(y, "name", None)
         name = "label" if name is None else str(name)
         if len(shape) == 2 and shape[1] > 1:
             y = {f"{name} {k + 1}": host[:, k] for k in range(shape[1])}
         else:
             y = {name: host.reshape(-1) if len(shape) == 2 else host}
-    labels = table_from_frame(y, "the labels", allow_infinity=True).columns
+    labels = check_values(
+        table_from_frame(y, "the labels", check=False), None, _INFINITE_TARGET
+    ).columns
     n = len(next(iter(labels.values())))
     if n != table.size:
         raise DataError(
@@ -536,8 +553,8 @@ def _of_table(
 ) -> Dataset:
     """Return the data set of a table with these label columns and input columns."""
     notes = list(table.notes)
-    reject_infinity(table, names, _INFINITE_TARGET)
-    reject_infinity(table, chosen)
+    check_values(table, names, _INFINITE_TARGET)
+    check_values(table, chosen)
     y = _labels_of(table, names, task)
     if task is None:
         task, reason = infer_task(y)
@@ -573,8 +590,8 @@ def _of_table(
     if held_out is not None:
         held_out.check_columns(names, "name the label as in the training data, or give (x, y)")
         held_out.check_columns(preprocessing.names, "give the columns of the training data")
-        reject_infinity(held_out, names, _INFINITE_TARGET)
-        reject_infinity(held_out, preprocessing.names, _INFINITE)
+        check_values(held_out, names, _INFINITE_TARGET)
+        check_values(held_out, preprocessing.names, _INFINITE)
         if missing == "error":
             _complete_rows(held_out, preprocessing.names, missing)
         inputs = preprocessing.apply(held_out, warn=True)
@@ -684,7 +701,7 @@ def _encode(
 def _numbers(table: Table, names: Sequence[str]) -> Array:
     """Return columns of numbers as an array; a missing value is an error."""
     table.check_columns(names, "the model was trained on this column; add it")
-    reject_infinity(table, names, _INFINITE)
+    check_values(table, names, _INFINITE)
     columns = []
     for name in names:
         numbers = as_numbers(table, name)

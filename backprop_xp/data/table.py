@@ -25,6 +25,9 @@ class Table(NamedTuple):
         What was detected about the file, such as its separator.
     categorical : frozenset of str
         The columns that a data frame declares as categories, even if they are numbers.
+    errors : dict of str to DataError
+        The errors for columns that cannot be read, which are raised where one is needed. Their
+        values are all missing.
 
     Examples
     --------
@@ -39,6 +42,7 @@ class Table(NamedTuple):
     lines: Array | None = None
     notes: tuple[str, ...] = ()
     categorical: frozenset[str] = frozenset()
+    errors: dict[str, DataError] = {}  # noqa: RUF012 (never changed)
 
     @property
     def size(self) -> int:

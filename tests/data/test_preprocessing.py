@@ -301,7 +301,7 @@ def test_what_only_python_reads_as_a_number_is_text(text):
 
 @pytest.mark.parametrize("form", ["${:,}", "{:,}", "{:,}.50", "{}%", "{} €", "£{}", "-{} %"])
 def test_numbers_with_signs_are_an_error_and_not_categories(form):
-    values = ["x", None, *(form.format(1000 + 37 * k) for k in range(20))]
+    values = ["7", None, *(form.format(1000 + 37 * k) for k in range(20))]
     with pytest.raises(DataError, match=r"row 2 .*is not a plain number") as caught:
         fitted(table(a=values))
     assert "--categorical a" in caught.value.hint

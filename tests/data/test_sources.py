@@ -400,6 +400,8 @@ def test_several_targets_are_named_or_given_as_an_array():
     apart = load_dataset({"a": AREA}, label=np.column_stack([columns["b"], columns["c"]]))
     assert apart.label == ("label 1", "label 2")
     assert same_splits(apart, dataset)
+    pairs = [list(pair) for pair in zip(columns["b"], columns["c"], strict=True)]
+    assert same_splits(load_dataset({"a": AREA}, label=pairs), dataset)
     assert load_dataset({**columns, "b,c": KIND}, label="b,c").label == ("b,c",)
 
 
@@ -436,9 +438,14 @@ def test_what_was_left_out_is_noted():
 
 
 def test_columns_are_left_out_or_read_as_asked():
-    columns = {**HOUSES, "code": [k % 3 for k in range(N)], "bad": [float("inf")] * N}
-    dataset = load_dataset(columns, label="kind", drop=["town", "bad"], categorical=["code"])
+    columns = {**HOUSES, "code": [k % 3 for k in range(N)], "bad": [[1]] * N}
+    with pytest.raises(DataError, match="column 'bad': has values of the type list"):
+        load_dataset(columns, label="kind")
+    columns["worse"] = [float("inf")] * N
+    drop = ["town", "bad", "worse"]
+    dataset = load_dataset(columns, label="kind", drop=drop, categorical=["code"])
     assert dataset.features == ("area", "code=0", "code=1", "code=2")
+    del columns["worse"]
     assert load_dataset(columns, label="kind", drop="bad").features == (
         *("area", "town=Bath", "town=Leeds", "town=York", "code"),
     )
@@ -681,11 +688,10 @@ def test_data_without_rows_or_columns_is_an_error():
         ({"a": [], "y": []}, "has columns, but no rows"),
         (pandas.DataFrame(), "has no columns"),
         (pandas.DataFrame({"a": [], "y": []}), "has columns, but no rows"),
-        ([], r"has the shape \(0,\)"),
         ({"y": KIND}, "no column is left for the inputs"),
     ):
         with pytest.raises(DataError, match=message):
-            load_dataset(source, label="y" if not isinstance(source, list) else [])
+            load_dataset(source, label="y")
 
 
 @pytest.mark.parametrize(
@@ -697,6 +703,12 @@ def test_data_without_rows_or_columns_is_an_error():
         ((INPUTS, KIND), "kind", ConfigurationError, "given twice"),
         (X, "y", ConfigurationError, "an array has no column for the label 'y'"),
         (X, Y[:-1], DataError, "'x' has 20 rows"),
+        ([], [], DataError, r"has the shape \(0,\)"),
+        (None, Y, DataError, "data of the type NoneType cannot be read"),
+        (INPUTS, [{"a": 1}] * N, DataError, "has values of the type dict"),
+        (INPUTS, [[1, 2], [3]] * (N // 2), DataError, "different numbers of values"),
+        (X, [[1, 2], [3]] * 10, DataError, "different numbers of values"),
+        (INPUTS, [np.inf] * N, DataError, "the labels, row 0 .*infinite"),
         (X, None, DataError, "has inputs, but no targets"),
         (X[:, 0], Y, DataError, "expected"),
         ([[1.0, 2.0], [3.0]], [0, 1], DataError, "different numbers of values"),

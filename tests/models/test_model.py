@@ -71,7 +71,7 @@ def test_every_form_of_the_same_rows_gives_identical_numbers(model, tmp_path):
         "shuffled": shuffled,
         "text": text,
         "category": frame.assign(town=frame["town"].astype("category")),
-        "dict": {**TABLE, "extra": TAME},
+        "dict": {**TABLE, "extra": [[1]] * N},
         "rows": ROWS,
         "tuples": tuple(map(tuple, ROWS)),
         "array": np.asarray(ROWS, dtype=object),

@@ -55,10 +55,10 @@ def is_row_numbers(column: Array) -> bool:
     )
 
 
-def reject_infinity(
+def check_values(
     table: Table, names: Iterable[str] | None = None, hint: str | None = None
 ) -> Table:
-    """Return the table, or raise a `DataError` with the location of an infinite number.
+    """Return the table, or raise a `DataError` for what cannot be used, such as infinity.
 
     Only the columns with these names are checked, by default all of them. ``hint`` replaces the
     hint of the error.
@@ -67,14 +67,18 @@ def reject_infinity(
     --------
     >>> table = Table("the data frame", {"a": np.asarray([1.0, np.inf])})
     >>> try:
-    ...     reject_infinity(table)
+    ...     check_values(table)
     ... except DataError as error:
     ...     print(error.message)
     the data frame, row 1 (counting from 0), column 'a': the number is infinite or too large
     """
+    names = list(table.columns if names is None else names)
+    for name in names:
+        if name in table.errors:
+            raise table.errors[name]
     infinite = [
         (int(np.argmax(np.isinf(column))), name)
-        for name in (table.columns if names is None else names)
+        for name in names
         if is_number_column(column := table.columns[name]) and np.isinf(column).any()
     ]
     if infinite:

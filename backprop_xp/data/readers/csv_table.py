@@ -20,7 +20,7 @@ from typing import BinaryIO, NamedTuple, cast
 import numpy as np
 
 from backprop_xp.backend.arrays import Array
-from backprop_xp.data.readers.cells import MISSING, CleanText, is_row_numbers, reject_infinity
+from backprop_xp.data.readers.cells import MISSING, CleanText, check_values, is_row_numbers
 from backprop_xp.data.readers.frames import read_columnar
 from backprop_xp.data.readers.pandas_csv import NotPlainError, read_plain_columns
 from backprop_xp.data.table import Table, is_number_column
@@ -51,7 +51,7 @@ def read_table(
     decimal: str | None = None,
     encoding: str | None = None,
     header: bool | None = None,
-    allow_infinity: bool = False,
+    check: bool = True,
 ) -> Table:
     """Read a table from a file, and detect its format.
 
@@ -72,8 +72,9 @@ def read_table(
     header : bool, optional
         Whether the first line has the names of the columns. By default it does, and an error is
         raised if it looks like a row of data. Without names, the columns are c1, c2, ...
-    allow_infinity : bool
-        Whether infinite numbers are read, and not an error; the column may not be needed.
+    check : bool
+        Whether infinite numbers are an error. Without this, `check_values` finds them later, in
+        the columns that are needed.
 
     Returns
     -------
@@ -103,7 +104,7 @@ def read_table(
     """
     path = Path(path)
     if path.suffix.lower() in (".parquet", ".feather"):
-        return read_columnar(path, allow_infinity=allow_infinity)
+        return read_columnar(path, check=check)
     _check_options(separator, decimal, encoding)
     separator = "\t" if separator in ("tab", "\\t") else separator
     layout = _detect_layout(path, separator, decimal, encoding)
@@ -114,7 +115,7 @@ def read_table(
     if not len(lines):
         raise DataError(f"{path}: has a header, but no rows", "add one line per row")
     table = _named_table(layout, names, columns, lines, header)
-    return table if allow_infinity else reject_infinity(table)
+    return check_values(table) if check else table
 
 
 def read_cells(

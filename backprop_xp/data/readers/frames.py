@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from backprop_xp.backend.arrays import Array
-from backprop_xp.data.readers.cells import CleanText, is_row_numbers, reject_infinity
+from backprop_xp.data.readers.cells import CleanText, check_values, is_row_numbers
 from backprop_xp.data.table import Table
 from backprop_xp.errors import DataError
 from backprop_xp.files import unreadable_file
@@ -31,9 +31,7 @@ def is_frame(data: object) -> bool:
     return isinstance(data, Mapping) or (hasattr(data, "columns") and hasattr(data, "shape"))
 
 
-def table_from_frame(
-    frame: Any, name: str = "the data frame", *, allow_infinity: bool = False
-) -> Table:
+def table_from_frame(frame: Any, name: str = "the data frame", *, check: bool = True) -> Table:
     """Return the columns of a data frame as numbers or text.
 
     Parameters
@@ -42,8 +40,9 @@ def table_from_frame(
         A DataFrame of pandas or polars, a Table of pyarrow, or a dict of columns.
     name : str, optional
         Its name in messages.
-    allow_infinity : bool
-        Whether infinite numbers are read, and not an error; the column may not be needed.
+    check : bool
+        Whether infinite numbers, and values that are neither numbers nor text, are an error.
+        Without this, `check_values` finds them later, in the columns that are needed.
 
     Returns
     -------
@@ -74,9 +73,13 @@ def table_from_frame(
         if count > 1:
             raise DataError(f"{name}: {count} columns are named {title!r}", "rename them")
     columns: dict[str, Array] = {}
-    categorical, notes = [], []
+    categorical, notes, errors = [], [], dict[str, DataError]()
     for key, title in zip(keys, titles, strict=True):
-        column = _column(frame[key], f"{name}, column {title!r}")
+        try:
+            column = _column(frame[key], f"{name}, column {title!r}")
+        except _UnreadableError as error:
+            errors[title] = DataError(error.message, error.hint)
+            column = np.full(len(frame[key]), np.nan)
         n_rows = next((len(other) for other in columns.values()), len(column))
         if len(column) != n_rows:
             raise DataError(
@@ -92,15 +95,15 @@ def table_from_frame(
         ):
             del columns[title]
             notes.append(f"{name}: left out the column {title!r}, which has row numbers")
-    table = Table(name, columns, None, tuple(notes), frozenset(categorical) & set(columns))
+    table = Table(name, columns, None, tuple(notes), frozenset(categorical) & set(columns), errors)
     if not columns:
         raise DataError(f"{name}: has no columns", "give at least one column")
     if not table.size:
         raise DataError(f"{name}: has columns, but no rows", "give at least one row")
-    return table if allow_infinity else reject_infinity(table)
+    return check_values(table) if check else table
 
 
-def read_columnar(path: os.PathLike[str] | str, *, allow_infinity: bool = False) -> Table:
+def read_columnar(path: os.PathLike[str] | str, *, check: bool = True) -> Table:
     """Read a table from a .parquet or .feather file, for which pyarrow must be installed.
 
     Raises
@@ -138,7 +141,7 @@ def read_columnar(path: os.PathLike[str] | str, *, allow_infinity: bool = False)
         ) from error
     except OSError as error:
         raise unreadable_file(path, error) from error
-    return table_from_frame(frame, str(path), allow_infinity=allow_infinity)
+    return table_from_frame(frame, str(path), check=check)
 
 
 def _names(frame: Any) -> list[Any]:
@@ -226,8 +229,12 @@ def _is_missing(cell: object) -> bool:
     return cell is None or type(cell).__name__ in ("NAType", "NaTType")  # of pandas
 
 
+class _UnreadableError(DataError):
+    """A column whose values are neither numbers nor text."""
+
+
 def _unreadable_values(where: str, kind: str) -> DataError:
-    return DataError(
+    return _UnreadableError(
         f"{where}: has values of the type {kind}, which are neither numbers nor text",
         "convert the column to numbers or text, or leave it out",
     )
