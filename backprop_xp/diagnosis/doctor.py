@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from backprop_xp.diagnosis.evidence import Evidence, collect
 from backprop_xp.nn.losses import Loss, default_loss, get_loss
 from backprop_xp.nn.network import Network
+from backprop_xp.training.data_scale import SCALE_INPUTS, SCALE_TARGETS
 from backprop_xp.training.state import TrainState
 
 
@@ -80,7 +81,7 @@ def diagnose(
     >>> x = np.random.default_rng(0).normal(size=(200, 2)) * [1.0, 1000.0]
     >>> data = x, (x[:, 0] > 0.0).astype(int)
     >>> network = Network((2, 10, 2), ("relu", "softmax"))
-    >>> state = fit(network, data, epochs=5, optimizer="sgd", seed=0)
+    >>> state = fit(network, data, epochs=5, optimizer="sgd", seed=0, diagnostics=False)
     >>> print(diagnose(network, state, data)[0].evidence)
     the inputs of column 1 have a root mean square of 1.01e+03
     """
@@ -100,15 +101,13 @@ Rule = Callable[[Evidence, list[str]], tuple[str, str] | None]
 
 
 def _inputs_not_scaled(e: Evidence, found: list[str]) -> tuple[str, str] | None:
-    if 0.01 <= e.scale <= 10.0:
-        return None
-    column = e.column if e.features is None else e.features[e.column]
-    return (
-        f"the inputs of column {column} have a root mean square of {e.scale:.3g}"
-        + (", and all others a smaller one" if e.scale < 0.01 else ""),
-        "scale them to about 1: subtract the mean and divide by the standard deviation "
-        "(--scaling standard), or divide images by their largest value",
-    )
+    evidence = e.scale.unscaled_inputs(e.features)
+    return (evidence, SCALE_INPUTS) if evidence else None
+
+
+def _targets_not_scaled(e: Evidence, found: list[str]) -> tuple[str, str] | None:
+    learned = not e.diverged and e.explained_loss >= 0.9
+    return (e.unscaled_targets, SCALE_TARGETS) if e.unscaled_targets and not learned else None
 
 
 def _exploding(e: Evidence, found: list[str]) -> tuple[str, str] | None:
@@ -151,8 +150,8 @@ def _vanishing(e: Evidence, found: list[str]) -> tuple[str, str] | None:
 
 
 def _rate_too_high(e: Evidence, found: list[str]) -> tuple[str, str] | None:
-    if "inputs not scaled" in found:
-        return None  # the inputs are the cause, not the rate
+    if "inputs not scaled" in found or "targets not scaled" in found:
+        return None  # the data is the cause, not the rate
     if "exploding gradients" in found and max(e.updates, default=0.0) < 0.05:
         return None  # nor is it the rate if the steps are small relative to the weights
     evidence = ""
@@ -228,6 +227,7 @@ def _overfitting(e: Evidence, found: list[str]) -> tuple[str, str] | None:
 
 RULES: dict[str, Rule] = {
     "inputs not scaled": _inputs_not_scaled,
+    "targets not scaled": _targets_not_scaled,
     "exploding gradients": _exploding,
     "dead units": _dead,
     "saturated units": _saturated,

@@ -17,6 +17,7 @@ from backprop_xp.nn.backpropagation import loss_and_gradients
 from backprop_xp.nn.losses import Loss
 from backprop_xp.nn.metrics import classes_of
 from backprop_xp.nn.network import Network
+from backprop_xp.training.data_scale import DataScale
 from backprop_xp.training.evaluation import evaluate, predict
 from backprop_xp.training.layer_statistics import SAMPLE, describe, measure
 from backprop_xp.training.state import TrainState
@@ -25,6 +26,8 @@ from backprop_xp.training.state import TrainState
 class Evidence(NamedTuple):
     """The numbers of a training run that the doctor inspects.
 
+    All losses are relative to that of perfect predictions.
+
     Attributes
     ----------
     diverged : bool
@@ -32,10 +35,10 @@ class Evidence(NamedTuple):
     stopped_early : bool
         Whether early stopping was on, so that the weights are those of the best epoch.
     steps : int
-    scale : float
-        The largest root mean square of an input column.
-    column : int
-        The column that has it.
+    scale : DataScale
+        The scale of the inputs and of the targets.
+    unscaled_targets : str
+        The targets of a regression that are far from 1; empty if they are not.
     baseline : float
         The training loss of the best constant prediction, the mean of the targets.
     loss : float
@@ -57,8 +60,8 @@ class Evidence(NamedTuple):
     diverged: bool
     stopped_early: bool
     steps: int
-    scale: float
-    column: int
+    scale: DataScale
+    unscaled_targets: str
     baseline: float
     loss: float
     validation_baseline: float | None
@@ -141,23 +144,30 @@ def collect(
     with arrays.on_device_of(weights), ignore_overflow(xp):
         known = placed(train)
         constant = xp.mean(known.y, axis=0)
-        squares = arrays.to_numpy(xp.mean(known.x * known.x, axis=0)).tolist()
+        scale = DataScale.of(known.x, known.y)
         x, y = known.x[:SAMPLE, ...], known.y[:SAMPLE, ...]
         step = loss_and_gradients(network, loss, parameters, x, y, xp=xp)
+        others = None if validation is None else placed(validation).y
+        floor = _smallest_loss(loss, known.y, xp)
+        validation_floor = 0.0 if others is None else _smallest_loss(loss, others, xp)
         return Evidence(
             diverged=diverged,
             stopped_early=state.best is not None,
             steps=state.step,
-            scale=math.sqrt(max(squares)),
-            column=squares.index(max(squares)),
-            baseline=_constant_loss(loss, constant, known.y, xp),
-            loss=evaluate(network, loss, parameters, known.x, known.y, xp=xp)["loss"],
+            scale=scale,
+            unscaled_targets=scale.unscaled_targets(loss),
+            baseline=_constant_loss(loss, constant, known.y, xp) - floor,
+            loss=evaluate(network, loss, parameters, known.x, known.y, xp=xp)["loss"] - floor,
             validation_baseline=(
-                validation and _constant_loss(loss, constant, placed(validation).y, xp)
+                None
+                if others is None
+                else _constant_loss(loss, constant, others, xp) - validation_floor
             ),
-            losses=[record["loss"] for record in state.history],
+            losses=[record["loss"] - floor for record in state.history],
             validation_losses=[
-                record["validation_loss"] for record in state.history if "validation_loss" in record
+                record["validation_loss"] - validation_floor
+                for record in state.history
+                if "validation_loss" in record
             ],
             counts=_counts(known.y, xp) if known.labeled else [],
             predicted=_counts(predict(network, parameters, known.x), xp) if known.labeled else [],
@@ -169,6 +179,11 @@ def collect(
 def _constant_loss(loss: Loss, outputs: Array, y: Array, xp: Namespace) -> float:
     terms, _ = loss.value_and_gradient(outputs + xp.zeros_like(y), y, xp)
     return float(xp.sum(terms) / y.shape[0])
+
+
+def _smallest_loss(loss: Loss, y: Array, xp: Namespace) -> float:
+    """Return the loss of perfect predictions, which is 0 for all losses but that of counts."""
+    return _constant_loss(loss, y, y, xp) if loss.needs_positive else 0.0
 
 
 def _counts(outputs: Array, xp: Namespace) -> list[int]:

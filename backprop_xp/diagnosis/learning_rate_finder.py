@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
@@ -158,6 +159,7 @@ def find_learning_rate(
             network, options, placement, n=data.n, seed=state.seed, image_shape=image_shape
         )
         trainer = Trainer(step, data, options)
+        advice = data.scale().advice(step.loss)
         while not test.ended:
             done = len(test.losses)  # the last epoch may have fewer rates than steps
             result = trainer.run_steps(state, test.rates[done : done + data.steps], test.on_step)
@@ -167,7 +169,12 @@ def find_learning_rate(
                 epoch=state.epoch + 1,
                 step=state.step + result.steps,
             )
-    return test.finding()
+    finding = test.finding()
+    if advice and finding.suggestion is None:
+        return finding._replace(reason=f"{finding.reason.split(';')[0]}; {advice}")
+    if advice:
+        warnings.warn(advice, UserWarning, stacklevel=2)
+    return finding
 
 
 def check_range(low: float, high: float, steps: int) -> None:

@@ -93,11 +93,11 @@ target_mean=0.0, target_deviation=400.0, n_targets=1)
 
     def advice(self, loss: Loss) -> str:
         """Return evidence and remedy for inputs and targets far from 1; empty if none are."""
-        parts = (
+        found = [
             (self.unscaled_inputs(), SCALE_INPUTS),
             (self.unscaled_targets(loss), SCALE_TARGETS),
-        )
-        return "; ".join(f"{evidence}: {remedy}" for evidence, remedy in parts if evidence)
+        ]
+        return "; ".join(f"{evidence}; {remedy}" for evidence, remedy in found if evidence)
 
 
 def _largest_root(squares: Any) -> tuple[float, int]:

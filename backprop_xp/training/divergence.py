@@ -50,7 +50,7 @@ def check_weights(
 def _diverged(message: str, learning_rate: float) -> DivergenceError:
     return DivergenceError(
         f"training diverged: {message}",
-        f"lower the learning rate (it is {learning_rate:g}), or scale the inputs",
+        f"lower the learning rate (it is {learning_rate:g})",
     )
 
 

@@ -132,6 +132,8 @@ def fit(
                     state = state._replace(stopped=state.stopped or "on_epoch")
         except DivergenceError as error:
             error.state = state
+            if advice := data.scale().advice(step.loss):
+                error.hint = f"{advice}; otherwise {error.hint}"
             raise
         except KeyboardInterrupt as interrupt:
             raise TrainingInterrupted(state) from interrupt

@@ -141,3 +141,18 @@ def test_a_warning_is_one_line_on_stderr(capsys):
     with plain_warnings():
         warnings.warn("the first line\n  and the second", UserWarning, stacklevel=1)
     assert capsys.readouterr() == ("", "warning: the first line and the second\n")
+
+
+@pytest.mark.parametrize("options", [(), ("--quiet",), ("--quiet", "--json")])
+def test_a_warning_is_shown_with_any_options(options, tmp_path):
+    rows = [f"{1000 * (n % 3)},{n % 3}" for n in range(60)]
+    table = written(tmp_path / "t.csv", "\n".join(["a,b", *rows]))
+    settings = ("--label", "b", "--epochs", 1, "--scaling", "none", "--seed", 0)
+    result = run("train", table, *settings, *options)
+    assert result.code == 0
+    shown = [line for line in result.err.splitlines() if line.startswith("warning: ")]
+    assert len(shown) == 1
+    assert "inputs of column 0" in shown[0]
+    assert ".py" not in result.err
+    if "--json" in options:
+        assert result.json["command"] == "train"

@@ -6,7 +6,15 @@
 import numpy as np
 import pytest
 
-from backprop_xp import ConfigurationError, DataError, DivergenceError, Network, diagnose, fit
+from backprop_xp import (
+    ConfigurationError,
+    DataError,
+    DivergenceError,
+    Network,
+    diagnose,
+    fit,
+    quantile,
+)
 from backprop_xp.diagnosis.doctor import RULES
 from backprop_xp.nn.network import initial_parameters
 
@@ -47,17 +55,58 @@ def test_a_regression_that_went_well_is_left_in_peace():
 
 
 def test_inputs_of_another_size_are_found_with_their_column():
-    large = examined(x=X * np.where(np.arange(6) == 2, 1000.0, 1.0))[0]
+    with pytest.warns(UserWarning, match="inputs of column 2 have a root mean square of 9"):
+        large = examined(x=X * np.where(np.arange(6) == 2, 1000.0, 1.0))[0]
     assert large.fault == "inputs not scaled"
     assert large.evidence.startswith("the inputs of column 2 have a root mean square of 9")
-    small = examined(x=X * 1e-4)[0]
+    with pytest.warns(UserWarning, match="and all others a smaller one"):
+        small = examined(x=X * 1e-4)[0]
     assert small.fault == "inputs not scaled"
     assert small.evidence.endswith("and all others a smaller one")
 
 
+PRICES = 200_000.0 + 80_000.0 * (X[:, :1] - 0.5 * X[:, 1:2])
+REGRESSION = Network((6, 20, 1), ("relu", "identity"))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("loss", ["half_squared_error", "mean_absolute_error", quantile(0.3)])
+def test_large_targets_are_found_and_nothing_else_is_blamed(optimizer, loss):
+    with pytest.warns(UserWarning, match="the targets have a mean of"):
+        found = examined(REGRESSION, labels=PRICES, optimizer=optimizer, loss=loss)
+    assert found[0].fault == "targets not scaled"
+    assert "a mean of 2.01e+05 and a standard deviation of 9" in found[0].evidence
+    assert found[0].remedy.startswith("standardize them")
+    others = {one.fault for one in found}
+    assert not others & {"labels look shuffled", "learning rate too high", "learning rate too low"}
+
+
+def test_tiny_targets_are_found():
+    with pytest.warns(UserWarning, match="the targets of column 1 have a mean of"):
+        found = examined(
+            *(Network((6, 20, 2), ("relu", "identity")), X),
+            np.concatenate([PRICES, 2.0 * PRICES], axis=1) * 1e-12,
+            learning_rate=1e-6,
+        )
+    assert found[0].fault == "targets not scaled"
+
+
+def test_large_targets_that_were_learned_are_left_in_peace():
+    with pytest.warns(UserWarning, match="the targets have a mean of"):
+        found = examined(REGRESSION, labels=50.0 * X[:, :1], learning_rate=0.1, epochs=40)
+    assert found == []
+
+
+def test_counts_are_not_to_be_standardized():
+    network = Network((6, 20, 1), ("relu", "exp"))
+    counts = np.round(np.exp(3.0 + 0.5 * X[:, :1]))
+    assert counts.mean() > 20.0
+    assert examined(network, labels=counts, loss="poisson", epochs=40) == []
+
+
 def test_columns_and_classes_are_called_by_their_names():
     x = np.concatenate([X[:, :5], 500.0 + X[:, 5:]], axis=1)
-    state = fit(NETWORK, (x, LABELS), **TOLD)
+    state = fit(NETWORK, (x, LABELS), **TOLD, diagnostics=False)
     found = diagnose(NETWORK, state, (x, LABELS), features=list("abcdef"))
     assert "the inputs of column f have a root mean square of 500" in found[0].evidence
     rare = np.where(RNG.random(300) < 0.05, 0, 1)
