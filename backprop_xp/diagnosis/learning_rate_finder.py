@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from backprop_xp.backend.devices import Placement
 from backprop_xp.errors import ConfigurationError
+from backprop_xp.formatting import pluralize
 from backprop_xp.nn.backpropagation import StepResult
 from backprop_xp.nn.network import Network, Parameters
 from backprop_xp.training.settings import (
@@ -66,6 +67,10 @@ class RateFinding(NamedTuple):
     smoothed: list[float]
     suggestion: float | None
     reason: str
+
+    def __repr__(self) -> str:
+        reason = f", {self.reason!r}" if self.reason else ""
+        return f"RateFinding({self.suggestion}, {pluralize(len(self.rates), 'step')}{reason})"
 
 
 def find_learning_rate(

@@ -36,7 +36,7 @@ class Layer(NamedTuple):
 Parameters = list[Layer]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Network:
     """The description of a fully connected feed-forward network; it holds no weights.
 
@@ -58,6 +58,8 @@ class Network:
     Examples
     --------
     >>> network = Network((784, 30, 10), ("sigmoid", "softmax"))
+    >>> network
+    Network(784-30-10, sigmoid, softmax)
     >>> network.n_parameters
     23860
     """
@@ -94,6 +96,11 @@ class Network:
         object.__setattr__(self, "sizes", tuple(map(int, sizes)))
         object.__setattr__(self, "activations", tuple(get_activation(f) for f in activations))
         object.__setattr__(self, "bias", bool(bias))
+
+    def __repr__(self) -> str:
+        sizes = "-".join(map(str, self.sizes))
+        names = [activation.name for activation in self.activations]
+        return f"Network({', '.join([sizes, *names])}{'' if self.bias else ', without biases'})"
 
     @property
     def n_parameters(self) -> int:

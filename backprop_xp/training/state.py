@@ -27,6 +27,9 @@ class Best(NamedTuple):
     value: float
     parameters: Parameters
 
+    def __repr__(self) -> str:
+        return f"Best(epoch {self.epoch}, value {self.value:.4g})"
+
 
 class TrainState(NamedTuple):
     """The state of a training run after an epoch: everything that is needed to continue.
@@ -72,13 +75,22 @@ class TrainState(NamedTuple):
     stopped: str = ""
     last_parameters: Parameters | None = None
 
+    def __repr__(self) -> str:
+        shown = ("loss", "train_accuracy", "validation_loss", "validation_accuracy")
+        last = self.history[-1] if self.history else {}
+        figures = [f"{name} {last[name]:.4g}" for name in shown if name in last]
+        return f"TrainState({', '.join([self._title(), *figures])})"
+
     def _repr_html_(self) -> str:
         """Return the history as a notebook shows it."""
+        best = None if self.best is None else self.best.epoch
+        return as_html(self.history, self._title(), best)
+
+    def _title(self) -> str:
         title = (
             f"{pluralize(self.epoch, 'epoch')}, {pluralize(self.step, 'step')}, seed {self.seed}"
         )
-        title += f"; stopped: {self.stopped}" if self.stopped else ""
-        return as_html(self.history, title, None if self.best is None else self.best.epoch)
+        return f"{title}; stopped: {self.stopped}" if self.stopped else title
 
 
 class TrainingInterrupted(HintMixin, KeyboardInterrupt):

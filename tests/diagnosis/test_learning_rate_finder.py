@@ -267,6 +267,12 @@ def test_a_suggestion_has_two_digits():
     assert found.reason == ""
 
 
+def test_a_finding_is_shown_without_its_curve():
+    assert repr(find()) == f"RateFinding({find().suggestion}, 20 steps)"
+    flat = watched(lambda rate: 1.0)
+    assert repr(flat) == f"RateFinding(None, 400 steps, {flat.reason!r})"
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

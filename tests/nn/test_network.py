@@ -88,3 +88,10 @@ def test_a_bias_where_the_network_has_none_is_refused():
         check_parameters(
             Network((2, 1), "tanh", bias=False), [Layer(np.zeros((1, 2)), np.zeros(1))]
         )
+
+
+def test_it_is_shown_by_its_sizes_and_activations():
+    assert repr(Network((784, 30, 10), ("sigmoid", "softmax"))) == (
+        "Network(784-30-10, sigmoid, softmax)"
+    )
+    assert repr(Network((2, 1), "tanh", bias=False)) == "Network(2-1, tanh, without biases)"

@@ -122,3 +122,17 @@ def test_it_takes_the_colours_of_the_theme():
     page = as_html(epochs(5), "")
     assert "currentColor" in page
     assert "background" not in page
+
+
+def test_a_state_is_shown_in_one_line():
+    settings = {"epochs": 3, "batch_size": 10, "patience": 1, "monitor": "accuracy", "seed": 0}
+    x, labels = np.random.default_rng(0).normal(size=(30, 4)), np.arange(30) % 3
+    network = Network((4, 50, 3), ("tanh", "softmax"))
+    state = fit(network, (x, labels), (x, labels), **settings)
+    record = state.history[-1]
+    assert repr(state).startswith(f"TrainState({state.epoch} epochs, {state.step} steps, seed 0")
+    assert f"validation_accuracy {record['validation_accuracy']:.4g})" in repr(state)
+    assert repr(TrainState([], [], epoch=0, step=0, seed=3)) == (
+        "TrainState(0 epochs, 0 steps, seed 3)"
+    )
+    assert max(len(repr(state)), len(repr(state.best))) < 200
