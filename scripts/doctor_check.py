@@ -6,6 +6,7 @@ from 5000, the default, were not used for that.
 """
 
 import argparse
+import warnings
 
 import numpy as np
 
@@ -114,6 +115,7 @@ class Case:
     def faults(self):
         """Train and return the faults that the doctor finds."""
         diverged, settings = False, {"parameters": self.parameters, **self.settings}
+        warnings.filterwarnings("ignore", "the (inputs|targets)")  # the faults are deliberate
         try:
             state = fit(self.network(), self.train, self.validation, **settings)
         except DivergenceError as error:
@@ -188,6 +190,13 @@ def inputs_not_scaled(rng):
     return case
 
 
+def targets_not_scaled(rng):
+    case = Case(rng, REGRESSIONS)
+    factor, offset = 10.0 ** rng.uniform(2.5, 6.0), rng.choice([0.0, 1.0, 3.0])
+    case.change(lambda x, y: (x, factor * (y / y.std(axis=0) + offset)))
+    return case
+
+
 def class_never_predicted(rng):
     case = Case(rng, CLASSIFICATIONS)
     case.sizes[1:-1], case.activations = [16], case.activations[:1]
@@ -226,6 +235,7 @@ def overfitting(rng):
 
 FAULTS = {
     "inputs not scaled": inputs_not_scaled,
+    "targets not scaled": targets_not_scaled,
     "exploding gradients": exploding_gradients,
     "dead units": dead_units,
     "vanishing gradients": vanishing_gradients,
