@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from backprop_xp.training.state import TrainState
 
 SCHEMA_VERSION = 1
+
+_LONGEST_SILENCE = 10.0  # seconds between two lines of progress
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,10 @@ class Output:
 
     @contextlib.contextmanager
     def progress(self, epochs: int) -> Iterator[Callable[[TrainState], None]]:
-        """Show the progress of training: a bar on a terminal, a line for each epoch elsewhere, or
-        about 50 lines if there are more than 100 epochs.
+        """Show the progress of training: a bar on a terminal, a line for each epoch elsewhere.
+
+        If there are more than 100 epochs, it is about 50 lines, or a line every 10 seconds if that
+        is more.
 
         Yields a function that shows the last epoch of a state; it does nothing with ``--quiet``.
         """
@@ -71,9 +76,13 @@ class Output:
             yield lambda state: None
         elif not sys.stderr.isatty():
             every = 1 if epochs <= 100 else epochs // 50
+            last = time.monotonic()
 
             def show(state: TrainState) -> None:
-                if state.epoch % every == 0 or state.epoch in (1, epochs):
+                nonlocal last
+                late = time.monotonic() >= last + _LONGEST_SILENCE
+                if state.epoch % every == 0 or state.epoch in (1, epochs) or late:
+                    last = time.monotonic()
                     say(f"epoch {state.epoch}/{epochs}  {_describe(state)}")
 
             yield show
