@@ -54,9 +54,13 @@ def show_metrics(measured: dict[str, Any], console: Output) -> None:
     from backprop_xp.formatting import pluralize
     from backprop_xp.runs.outcome import in_words
 
-    console.line(f"{in_words(measured)}, loss {measured['loss']:.6g}")
+    several = len(measured.get("targets", ())) > 1
+    if several:
+        console.line(f"loss {measured['loss']:.6g}, summed over the standardized targets")
+    else:
+        console.line(f"{in_words(measured)}, loss {measured['loss']:.6g}")
     if "targets" in measured:
-        if len(measured["targets"]) > 1:
+        if several:
             table = [
                 (row["name"], _number(row["r2"]), f"{row['mae']:.6g}", f"{row['rmse']:.6g}")
                 for row in measured["targets"]

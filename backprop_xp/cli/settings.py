@@ -154,11 +154,13 @@ _HELP = {
     f"there are {MIN_STEPS:,} steps.",
     "seed": "Seed of all random draws; drawn at random by default.",
     "l1": "Coefficient λ of the penalty λ Σ|w| on the weights.",
-    "l2": "Coefficient λ of the penalty ½ λ Σw² on the weights.",
+    "l2": "Coefficient λ of the penalty ½ λ Σw² on the weights; by default 1 if there is no other "
+    "penalty.",
     "penalty": "per_sample divides λ by the number of training samples, per_batch by that of each "
     "batch, plain by nothing.",
     "penalize_biases": "Whether biases are penalized too.",
-    "dropout": "Dropout rate of the hidden layers, or one for each: 0.2,0.5.",
+    "dropout": "Dropout rate of the hidden layers, or one for each: 0.2,0.5; by default 0.2 in "
+    "layers of at least 32 neurons. 0 for none.",
     "augment": f"Change images randomly in every step: {', '.join(AUGMENTATIONS)}.",
     "max_norm": "Bound on the norm of a neuron's incoming weights.",
     "clip_norm": "Bound on the norm of all gradients of a step.",

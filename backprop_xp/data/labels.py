@@ -151,7 +151,8 @@ def infer_task(y: Array) -> tuple[str, str]:
     if y.ndim == 2 and y.shape[1] > 1:
         return "regression", "there are several targets in a row"
     if y.dtype.kind not in "iuf":
-        return "classification", "the labels are text"
+        kind = "true or false" if label_type(y) == "boolean" else "text"
+        return "classification", f"the labels are {kind}"
     numbers = y[np.isfinite(y)]
     if not np.all(numbers == np.floor(numbers)):
         return "regression", "the targets are fractions"

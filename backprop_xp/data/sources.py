@@ -154,6 +154,14 @@ def load_dataset(
         )
     drop, categorical, numeric = map(_as_names, (drop, categorical, numeric))
     data, names = _read(*separate_labels(source, label), table_format, data_dir)
+    if not isinstance(data, Table) and (
+        drop or categorical or numeric or any(_given(table_format))
+    ):
+        name = data.name if isinstance(data, Dataset) else data.path
+        raise ConfigurationError(
+            f"{name} has no named columns, and is not a text file",
+            "columns can be chosen, and separators given, for a table such as a .csv file",
+        )
     if isinstance(data, Dataset):
         if validation is not None or task == "regression" or test_fraction:
             raise ConfigurationError(
@@ -182,10 +190,6 @@ def load_dataset(
         chosen = _input_columns(data, names, drop, categorical, numeric)
         return _of_table(
             data, held_out, names, chosen, task, fractions, seed, categorical, numeric, missing
-        )
-    if drop or categorical or numeric:
-        raise ConfigurationError(
-            f"{data.path} has no named columns", "choose columns of a .csv file or a data frame"
         )
     return _of_row_file(data, held_out, task, fractions, seed)
 
@@ -296,6 +300,11 @@ def read_source(
         As for `load_dataset`.
     """
     return _read(source, label, table_format, data_dir)[0]
+
+
+def _given(table_format: TableFormat | None) -> list[bool]:
+    """Return whether each part of a format was given, and is not to be detected."""
+    return [part is not None for part in table_format or ()]
 
 
 def separate_labels(source: Any, label: Any) -> tuple[Any, Any]:

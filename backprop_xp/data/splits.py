@@ -9,6 +9,7 @@ import numpy as np
 
 from backprop_xp.backend.arrays import Array
 from backprop_xp.errors import ConfigurationError, DataError
+from backprop_xp.formatting import pluralize
 
 
 def stratified_split(
@@ -61,8 +62,8 @@ def stratified_split(
         if rows.size < n_splits:
             name = value if classes is None else classes[int(value)]
             raise DataError(
-                f"{where}the class {str(name)!r} cannot be split: {rows.size} row(s) for "
-                f"{n_splits} splits",
+                f"{where}the class {str(name)!r} cannot be split: {pluralize(rows.size, 'row')} "
+                f"for {n_splits} splits",
                 "merge the class with another, remove it, or give a validation file; "
                 "if the labels are numbers to predict, use --task regression",
             )
@@ -81,7 +82,8 @@ def random_split(n: int, fractions: Sequence[float], seed: int) -> tuple[Array, 
     n_splits = _check_fractions(fractions)
     if n < n_splits:
         raise DataError(
-            f"the data cannot be split: {n} row(s) for {n_splits} splits", "give more rows"
+            f"the data cannot be split: {pluralize(n, 'row')} for {n_splits} splits",
+            "give more rows",
         )
     return _split([np.arange(n)], fractions, seed)
 

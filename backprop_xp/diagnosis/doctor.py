@@ -96,6 +96,9 @@ def diagnose(
     return findings
 
 
+_FEW_STEPS = 100
+"""Before so many steps, a loss that is still high does not say anything about the labels."""
+
 Rule = Callable[[Evidence, list[str]], tuple[str, str] | None]
 """``(evidence, faults found so far) -> (evidence, remedy)``, or None."""
 
@@ -181,7 +184,7 @@ def _rate_too_low(e: Evidence, found: list[str]) -> tuple[str, str] | None:
 
 
 def _labels(e: Evidence, found: list[str]) -> tuple[str, str] | None:
-    if found or not e.losses:
+    if found or not e.losses or e.steps < _FEW_STEPS:
         return None
     explained, name = e.explained_validation_loss, "validation"
     if explained is None:

@@ -56,9 +56,9 @@ def analyze_errors(model: Model, part: Split) -> dict[str, Any]:
         true class and by predicted class, both None for more than `MATRIX` classes; ``confused``,
         the commonest confusions; ``probabilities``, whether the outputs are probabilities; and
         ``worst``, the wrong rows of the highest confidence, each with ``row`` (counted from 0),
-        ``target``, ``predicted``, ``sure`` (the confidence: the output of the predicted class),
-        ``target_output``, ``likeliest`` (pairs of class and output) and ``inputs``, raw, None for
-        more than `MAX_INPUTS`.
+        ``line`` (in a text file), ``target``, ``predicted``, ``sure`` (the confidence: the output
+        of the predicted class), ``target_output``, ``likeliest`` (pairs of class and output) and
+        ``inputs``, raw, None for more than `MAX_INPUTS`.
 
         For numbers: ``outputs``, a summary of the residuals a − y of each; ``pairs``, target and
         output of a sample of rows; and ``worst``, by the sum of squared residuals, each with
@@ -121,7 +121,7 @@ def _of_classes(model: Model, part: Split) -> dict[str, Any]:
         "probabilities": model.network.activations[-1].output_range == (0.0, 1.0),
         "worst": [
             {
-                "row": row,
+                **part.name_row(row),
                 "target": classes[target],
                 "predicted": classes[order[0]],
                 "sure": float(outputs[order[0]]),
@@ -168,7 +168,7 @@ def _of_numbers(model: Model, part: Split) -> dict[str, Any]:
         "pairs": np.concatenate(pairs).tolist(),
         "worst": [
             {
-                "row": row,
+                **part.name_row(row),
                 "target": target[:OUTPUTS].tolist(),
                 "predicted": outputs[:OUTPUTS].tolist(),
                 "inputs": inputs,

@@ -154,10 +154,15 @@ def pairs_chart(pairs: list[list[list[float]]], output: int, deviation: float) -
     drawn = drawn[np.isfinite(drawn).all(axis=1)]
 
     def plot(axes: Any) -> None:
+        from matplotlib.ticker import FuncFormatter
+
         if len(drawn):
             ends = [float(drawn.min()), float(drawn.max())]
             axes.plot(ends, ends, color=INK, linewidth=1.0, linestyle="dashed")
         axes.scatter(drawn[:, 0], drawn[:, 1], s=12, color=color(0), alpha=0.55, linewidths=0)
+        axes.locator_params(nbins=5)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
         axes.set_xlabel("target")
         axes.set_ylabel("prediction")
 
@@ -165,7 +170,7 @@ def pairs_chart(pairs: list[list[list[float]]], output: int, deviation: float) -
         f"Predictions over targets of {len(drawn)} rows; the standard deviation of the targets is "
         f"{deviation:.4g}, and a perfect prediction lies on the dashed line"
     )
-    return draw(f"pairs-{output}", plot, label=label, size=(5.0, 3.8), left=0.72)
+    return draw(f"pairs-{output}", plot, label=label, size=(5.0, 3.8), left=0.9)
 
 
 def _css(index: int) -> str:

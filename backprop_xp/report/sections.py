@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backprop_xp.formatting import pluralize
+from backprop_xp.models.metrics import figures_by_class
 from backprop_xp.nn.network import Network
 from backprop_xp.report.curves import compared_curves, layer_curves, training_curves
 from backprop_xp.report.images import (
@@ -25,6 +26,7 @@ from backprop_xp.report.text import (
     percent,
     result,
     results,
+    row_name,
     rows,
     sentence,
     settings_rows,
@@ -45,6 +47,8 @@ COLUMNS = 8
 
 COMMONEST = 12
 """The number of confusions that are listed if the matrix is not a table."""
+
+_FIGURES = ("precision", "recall", "f1")
 
 _RESIDUALS = {
     "root_mean_square": "root mean square",
@@ -87,6 +91,8 @@ def sections(run: StoredRun, traces: Mapping[int, str]) -> dict[str, Any]:
         "review": _review(run, traces),
         "plane": _plane(run),
         "weights": _weights(run),
+        "columns": _table_columns(run),
+        "notes": (run.outcome.get("data") or {}).get("notes") or [],
         "settings": None if run.settings is None else settings_rows(run.settings),
         "environment": _environment(run),
         "again": shlex.join(["backprop-xp", "train", "--config", str(run.path / CONFIG)]),
@@ -122,6 +128,9 @@ def _cards(run: StoredRun) -> list[tuple[str, str, str]]:
         title, loss = titled(part), number(known["loss"])
         if known.get("accuracy") is not None:
             cards.append((f"{title} accuracy", percent(known["accuracy"]), f"loss {loss}"))
+        elif known.get("r2") is not None:
+            note = f"RMSE {number(known['rmse'])}, MAE {number(known['mae'])}"
+            cards.append((f"{title} R²", f"{known['r2']:.4f}", note))
         else:
             cards.append((f"{title} loss", loss, pluralize(known["count"], "row")))
     if run.best is not None:
@@ -186,9 +195,13 @@ def _review(run: StoredRun, traces: Mapping[int, str]) -> dict[str, Any] | None:
     drawn = shape is not None and bool(inputs) and not wide
     images = input_images(inputs, (shape[0], shape[1])) if drawn else [None] * len(inputs)
     titles = [] if drawn or wide else _columns(run, width)
-    section = _of_numbers(review) if "outputs" in review else _of_classes(review, part)
+    if "outputs" in review:
+        targets = outcome["measured"][part].get("targets") or []
+        section = _of_numbers(review, [target["name"] for target in targets])
+    else:
+        section = _of_classes(review, part)
     for row, raw, image in zip(section["worst"], review["worst"], images, strict=True):
-        row["row"], row["image"], row["trace"] = raw["row"], image, traces.get(raw["row"])
+        row["row"], row["image"], row["trace"] = row_name(raw), image, traces.get(raw["row"])
         row["cells"] += [number(value) for value in raw["inputs"][:COLUMNS]] if titles else []
     return section | {
         "part": titled(part),
@@ -229,6 +242,7 @@ def _of_classes(review: dict[str, Any], part: str) -> dict[str, Any]:
         "confused": [(t, p, number(n)) for t, p, n in review["confused"][:COMMONEST]],
         "table": None,
         "matrix": None,
+        "figures": None,
     }
     matrix = review["matrix"]
     if matrix is None:
@@ -242,11 +256,16 @@ def _of_classes(review: dict[str, Any], part: str) -> dict[str, Any]:
         total = sum(row)
         cells = [(n, n / (total or 1) if t == p else n / most, t == p) for p, n in enumerate(row)]
         table.append((review["classes"][t], cells, percent(row[t] / total) if total else "–"))
-    return section | {"table": table}
+    figures = [
+        [row["name"], *(percent(row[key]) for key in _FIGURES), number(row["support"])]
+        for row in figures_by_class(matrix, review["classes"])
+    ]
+    return section | {"table": table, "figures": figures}
 
 
-def _of_numbers(review: dict[str, Any]) -> dict[str, Any]:
+def _of_numbers(review: dict[str, Any], names: list[str]) -> dict[str, Any]:
     summaries = review["outputs"]
+    names = names or [f"output {k + 1}" for k in range(len(summaries))]
     several = len(summaries) > 1
     return {
         "kind": "numbers",
@@ -264,13 +283,13 @@ def _of_numbers(review: dict[str, Any]) -> dict[str, Any]:
         ],
         "titles": ["target", "prediction"],
         "residuals": [
-            [*[f"output {k + 1}"] * several, *(number(summary[key]) for key in _RESIDUALS)]
+            [*[names[k]] * several, *(number(summary[key]) for key in _RESIDUALS)]
             for k, summary in enumerate(summaries)
         ],
         "residual_titles": [*[""] * several, *_RESIDUALS.values()],
         "charts": [
             (
-                f"Output {k + 1}" if several else "Predictions",
+                names[k] if several else "Predictions",
                 pairs_chart(review["pairs"], k, summary["target_deviation"]),
             )
             for k, summary in enumerate(summaries)
@@ -295,6 +314,16 @@ def _weights(run: StoredRun) -> dict[str, Any] | None:
         for k, (image, low, high) in enumerate(weight_images(run.model))
     ]
     return {"units": units, "left_out": max(0, run.model.network.sizes[1] - UNITS)}
+
+
+def _table_columns(run: StoredRun) -> list[tuple[str, str]] | None:
+    """Return each column of a table and what became of it; None for other data."""
+    if run.model is None or run.model.preprocessing is None:
+        return None
+    preprocessing = run.model.preprocessing
+    used = [(column.name, column.describe()) for column in preprocessing.columns]
+    left_out = [(name, f"left out: {why}") for name, why in preprocessing.left_out.items()]
+    return [*used, *left_out]
 
 
 def _environment(run: StoredRun) -> list[tuple[str, str]]:

@@ -21,16 +21,18 @@ _DEFAULTS = RunSettings()
 
 
 def number(value: Any) -> str:
-    """Return a number as text: an integer with all of its digits, others with four.
+    """Return a number as text: an integer with all of its digits, others with at least four.
 
     Examples
     --------
-    >>> number(0.0123456), number(23860), number(None)
-    ('0.01235', '23,860', '–')
+    >>> number(0.0123456), number(23860), number(23860.4), number(None)
+    ('0.01235', '23,860', '23,860', '–')
     """
     if value is None:
         return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e8 else f"{value:.4g}"
 
 
 def percent(value: float | None) -> str:
@@ -72,10 +74,17 @@ def result(run: StoredRun) -> tuple[str, str] | None:
     part = headline(measured)
     known = measured[part] if part is not None else {}
     outputs = (run.outcome.get("review") or {}).get("outputs") or []
+    targets = known.get("targets") or []
     if known.get("accuracy") is not None:
         n = known["count"]
         correct = round(known["accuracy"] * n)
         return percent(known["accuracy"]), f"{titled(part)} accuracy: {correct:,} of {n:,} correct"
+    if len(targets) == 1 and targets[0]["r2"] is not None:
+        return (
+            f"R² {targets[0]['r2']:.4f}",
+            f"of {targets[0]['name']} on the {titled(part)} rows: mean absolute error "
+            f"{number(targets[0]['mae'])}, root mean square error {number(targets[0]['rmse'])}",
+        )
     if len(outputs) == 1 and outputs[0]["root_mean_square"] is not None:
         return (
             number(outputs[0]["root_mean_square"]),
@@ -102,6 +111,17 @@ def titled(part: str | None) -> str:
     ('training', 'test')
     """
     return {"train": "training"}.get(part or "", part or "")
+
+
+def row_name(row: dict[str, Any]) -> str:
+    """Return the name of a row of a review: its line in the file if it has one, or its number.
+
+    Examples
+    --------
+    >>> row_name({"row": 4, "line": 17}), row_name({"row": 4})
+    ('line 17', 'row 4')
+    """
+    return f"line {row['line']}" if row.get("line") is not None else f"row {row['row']}"
 
 
 def rows(run: StoredRun) -> str:
@@ -200,9 +220,15 @@ def results(runs: Sequence[StoredRun]) -> list[tuple[str, list[str]]]:
     """Return the rows of a table of results with a column for each run, without empty rows."""
     rows = [("ended", [status(run)[1] for run in runs])]
     for part in PARTS:
-        for key, shown in (("accuracy", percent), ("loss", number)):
+        for key, shown in (
+            ("accuracy", percent),
+            ("r2", number),
+            ("rmse", number),
+            ("loss", number),
+        ):
             known = [((run.outcome.get("measured") or {}).get(part) or {}).get(key) for run in runs]
-            rows.append((f"{titled(part)} {key}", [shown(value) for value in known]))
+            name = {"r2": "R²", "rmse": "RMSE"}.get(key, key)
+            rows.append((f"{titled(part)} {name}", [shown(value) for value in known]))
     rows.append(("best epoch", [number(run.best["epoch"]) if run.best else "–" for run in runs]))
     rows.append(("epochs", [number(len(run.history)) for run in runs]))
     rows.append(("parameters", [number(network(run).get("parameters")) for run in runs]))

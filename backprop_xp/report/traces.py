@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from backprop_xp.errors import BackpropError
-from backprop_xp.report.text import data_name, titled
+from backprop_xp.report.text import data_name, row_name, titled
 from backprop_xp.runs.folder import MODEL
 from backprop_xp.runs.reader import StoredRun
 
@@ -74,7 +74,8 @@ def _trace(run: StoredRun, row: dict[str, Any], part: str) -> str:
         model,
         np.asarray([row["inputs"]]),
         targets,
-        title=f"{data_name(run)}: row {row['row']} of the {titled(part)} rows",
+        title=f"{data_name(run)}: {row_name(row)} of the {titled(part)} rows"
+        + ("" if model.target_scaling is None else ", standardized target"),
         source={
             "model": str(run.path / MODEL),
             "data": data_name(run),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from backprop_xp.models.model import Model
 from backprop_xp.nn.optimizers import Optimizer
 from backprop_xp.nn.regularizers import Penalty
 from backprop_xp.runs.config_file import read_settings
-from backprop_xp.runs.folder import CONFIG
+from backprop_xp.runs.folder import CONFIG, OUTCOME
 from backprop_xp.runs.run import read_dataset
 from backprop_xp.runs.settings import RunSettings
 from backprop_xp.trace.step_trace import Trace, trace_step
@@ -97,7 +98,7 @@ def trace_samples(
         rows.targets,
         optimizer=rule,
         learning_rate=learning_rate,
-        penalty=None if settings is None else _penalty(settings),
+        penalty=None if settings is None else _penalty(settings, config.parent),
         title=f"{Path(data).name}{f' ({split})' if split else ''}, "
         f"sample {', '.join(map(str, samples))}"
         + ("" if model.target_scaling is None else ", standardized target"),
@@ -105,10 +106,15 @@ def trace_samples(
     )
 
 
-def _penalty(settings: RunSettings) -> Penalty:
-    """Return the penalty in the steps of the training run."""
-    if settings.penalty != "per_sample" or not (settings.l1 or settings.l2):
+def _penalty(settings: RunSettings, folder: Path) -> Penalty:
+    """Return the penalty in the steps of the training run in a folder."""
+    if settings.penalty != "per_sample" or not (settings.l1 or settings.resolve_l2()):
         return settings.resolve_penalty(1)
+    try:
+        outcome = json.loads((folder / OUTCOME).read_bytes())
+        return settings.resolve_penalty(int(outcome["data"]["train"]))
+    except (OSError, ValueError, LookupError, TypeError):
+        pass  # then the rows are counted in the data
     try:
         dataset = read_dataset(settings, settings.seed or 0)
     except DataError as error:

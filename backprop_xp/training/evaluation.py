@@ -171,11 +171,11 @@ def measure_epoch(
 ) -> dict[str, float]:
     """Return the penalty, and the loss and accuracy on each data set that is to be measured."""
     record = {}
-    if step.penalty and not step.penalty.per_batch:
-        record["penalty"] = float(penalty_value(step.penalty, parameters, xp=step.xp))
     sets = {"train": data.train if settings.evaluate_training else None}
     sets["validation"] = data.validation
     with ignore_overflow(step.xp):
+        if step.penalty and not step.penalty.per_batch:
+            record["penalty"] = float(penalty_value(step.penalty, parameters, xp=step.xp))
         for name, measured in sets.items():
             if measured is None:
                 continue

@@ -205,7 +205,8 @@ class TrainingSettings:
         check_number(
             "label_smoothing", self.label_smoothing, lambda v: 0.0 <= v < 1.0, "from 0 to below 1"
         )
-        rates = self.dropout if isinstance(self.dropout, Iterable) else (self.dropout,)
+        rates = () if self.dropout is None else self.dropout
+        rates = rates if isinstance(rates, Iterable) else (rates,)
         object.__setattr__(self, "dropout", tuple(rates))
         for rate in self.dropout:
             check_fraction("a dropout rate", rate)

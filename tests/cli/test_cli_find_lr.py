@@ -56,7 +56,7 @@ def test_the_command_finds_what_python_finds():
     digits = load_digits().train
     again = find_learning_rate(
         *(run.network, (digits.inputs / 16.0, digits.targets)),
-        **{"low": 1e-4, "high": 1.0, "seed": 0, "batch_size": 64},
+        **{"low": 1e-4, "high": 1.0, "seed": 0, "batch_size": 64, "l2": run.settings.l2},
     )
     assert again == found
 

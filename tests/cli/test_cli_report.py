@@ -70,7 +70,7 @@ def test_a_trace_is_the_step_of_its_row_with_the_settings_of_the_run(folder):
     _, told = report(folder)
     row = outcome(folder)["review"]["worst"][0]
     source = Path(told["traces"][0]).read_text("utf-8")
-    assert f"animals.csv: row {row['row']} of the validation rows" in source
+    assert f"animals.csv: line {row['line']} of the validation rows" in source
     assert '"adam"' in source
 
 

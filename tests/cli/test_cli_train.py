@@ -247,7 +247,7 @@ def test_the_configuration_that_is_printed_can_be_read_again(tmp_path):
     found = {name: item["value"] for name, item in settings_of("--config", file).items()}
     assert found == {
         **dataclasses.asdict(RunSettings()),
-        **{name: [] for name in ("dropout", "drop", "categorical", "numeric")},
+        **{name: [] for name in ("drop", "categorical", "numeric")},
         **{"hidden": [9, 8], "label": 'a "b"\\\x7f', "epochs": 7},
     }
 

@@ -115,7 +115,7 @@ def test_text_is_not_taken_for_another_class(label):
     ("y", "task", "reason"),
     [
         (np.asarray(["a", "b"]), "classification", "text"),
-        (np.asarray([True, False]), "classification", "text"),
+        (np.asarray([True, False]), "classification", "true or false"),
         (np.asarray([0, 1, 2, 0]), "classification", "3 different whole numbers"),
         (np.asarray([1.0, 2.0, np.nan]), "classification", "2 different whole numbers"),
         (np.asarray([0.5, 1.0]), "regression", "fractions"),

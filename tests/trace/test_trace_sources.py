@@ -232,6 +232,8 @@ def test_a_penalty_by_the_number_of_samples_needs_the_training_data(tmp_path):
     given = ("--label", "kind", "--epochs", 1, "--seed", 0, "--device", "cpu", "--l1", 0.5)
     done("train", table, *given, "--out", tmp_path)
     other = table.rename(tmp_path / "other.csv")
+    assert samples_of(tmp_path, 4, data=str(other), label="kind").as_data()["penalty"]["l1"] > 0
+    (tmp_path / "outcome.json").unlink()  # it has the number of the rows, too
     with pytest.raises(DataError, match="cannot be counted"):
         samples_of(tmp_path, 4, data=str(other), label="kind")
 

@@ -567,6 +567,11 @@ def _named_table(
 ) -> Table:
     path, notes = layout.path, list(layout.notes)
     named: dict[str, Array] = {}
+    # Text above numbers can only be a name.
+    certain = header is not None or any(
+        is_number_column(column) and name and not _NUMBER.fullmatch(name)
+        for name, column in zip(names, columns, strict=True)
+    )
     for position, (name, column) in enumerate(zip(names, columns, strict=True), start=1):
         is_number = is_number_column(column)
         # Spreadsheets write separators after the last column that is in use.
@@ -585,7 +590,7 @@ def _named_table(
             )
             continue
         # A class in the first line is usually the class of other rows, too.
-        if header is None and not is_number and (column == name).any():
+        if not certain and not is_number and (column == name).any():
             line = int(lines[np.argmax(column == name)])
             raise _header_error(path, f"{name!r} is also in line {line} of the same column")
         named[name] = column
