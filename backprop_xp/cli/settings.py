@@ -154,8 +154,8 @@ _HELP = {
     f"there are {MIN_STEPS:,} steps.",
     "seed": "Seed of all random draws; drawn at random by default.",
     "l1": "Coefficient λ of the penalty λ Σ|w| on the weights.",
-    "l2": "Coefficient λ of the penalty ½ λ Σw² on the weights; by default 1 if there is no other "
-    "penalty.",
+    "l2": "Coefficient λ of the penalty ½ λ Σw² on the weights; by default 1, and 2 for a "
+    "regression, if there is no other penalty.",
     "penalty": "per_sample divides λ by the number of training samples, per_batch by that of each "
     "batch, plain by nothing.",
     "penalize_biases": "Whether biases are penalized too.",

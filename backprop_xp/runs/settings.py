@@ -28,8 +28,11 @@ TARGET_SCALINGS = ("none", "standard")
 MIN_STEPS, MAX_EPOCHS = 4000, 1000
 """A training run has at least so many steps, but not more epochs than that."""
 
-DEFAULT_L2, DEFAULT_DROPOUT, WIDE_LAYER = 1.0, 0.2, 32
-"""The default regularization; only layers of at least so many neurons have dropout."""
+DEFAULT_L2 = {"classification": 1.0, "regression": 2.0}
+"""The default coefficient of the penalty on squared weights."""
+
+DEFAULT_DROPOUT, WIDE_LAYER = 0.2, 32
+"""The default dropout rate, and the smallest number of neurons of a layer that has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +86,7 @@ class RunSettings(TrainingSettings):
         As in `TrainingSettings`, but None stops early if there are validation rows, with the
         patience of `resolve_patience`; 0 never does.
     l2 : float or None
-        None takes 1 if there is no other penalty.
+        None takes 1, and 2 for a regression, if there is no other penalty.
     dropout : tuple of float or None
         None takes 0.2 for each hidden layer of at least 32 neurons, and no dropout for smaller
         ones.
@@ -191,7 +194,7 @@ class RunSettings(TrainingSettings):
         if self.l2 is not None:
             return self.l2
         other = self.l1 or self.penalty != "per_sample" or self.resolve_optimizer().name == "adamw"
-        return 0.0 if other else DEFAULT_L2
+        return 0.0 if other else DEFAULT_L2[self.task or "classification"]
 
     def resolve_penalty(self, n: int) -> Penalty:
         """Return the penalty of a step, for ``n`` training samples."""
