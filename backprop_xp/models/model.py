@@ -17,8 +17,9 @@ from backprop_xp.data.device_data import inputs_to_device
 from backprop_xp.data.labels import from_names
 from backprop_xp.data.preprocessing import Preprocessing
 from backprop_xp.data.readers.frames import is_frame
+from backprop_xp.data.readers.source import separate_labels
 from backprop_xp.data.scaling import Scaling
-from backprop_xp.data.sources import Rows, load_rows, separate_labels
+from backprop_xp.data.sources import Rows, load_rows
 from backprop_xp.data.streaming import load_data, read_chunks
 from backprop_xp.data.table_format import TableFormat
 from backprop_xp.errors import ConfigurationError, DataError

@@ -12,7 +12,7 @@ import numpy as np
 from backprop_xp.backend.arrays import Array
 from backprop_xp.data.labels import label_name
 from backprop_xp.data.readers.csv_table import read_cells
-from backprop_xp.data.sources import read_source
+from backprop_xp.data.readers.source import read_source
 from backprop_xp.data.table import Table
 from backprop_xp.data.table_format import TableFormat
 from backprop_xp.errors import ConfigurationError

@@ -41,6 +41,11 @@ class CleanText(dict[str, str | None]):
         return text
 
 
+INFINITE = "correct the value or leave it empty"
+INFINITE_TARGET = "correct the value or remove the row"
+"""The hints for an infinite input, and for an infinite target."""
+
+
 def is_row_numbers(column: Array) -> bool:
     """Return whether a column counts the rows, from 0 or from 1.
 
