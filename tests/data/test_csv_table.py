@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import re
 import sys
 
 import numpy as np
@@ -98,6 +99,33 @@ def test_separators_and_decimal_commas_are_detected(csv_file, text, note):
         "k": ["x, y", "z"],
     }
     assert table.notes == (f"{path}: {note}",)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_the_line_that_tells_excel_the_separator_is_not_the_header(csv_file, monkeypatch, large):
+    monkeypatch.setattr(csv_table, "_LARGE_FILE", 0 if large else 2**30)
+    path = csv_file("\ufeffsep=;\r\na;k\r\n0,5;x, y\r\n2,0;z\r\n")
+    table = read_table(path)
+    assert {k: c.tolist() for k, c in table.columns.items()} == {"a": [0.5, 2], "k": ["x, y", "z"]}
+    assert table.lines.tolist() == [3, 4]
+    assert csv_table.read_cells(path) == {"a": ["0.5", "2.0"], "k": ["x, y", "z"]}
+    with pytest.raises(DataError, match="line 4: 1 cell, but the header names 2 columns"):
+        read_table(csv_file("sep=|\na|b\n1|2\n3\n"))
+
+
+def test_the_hint_for_rows_of_another_length_depends_on_what_is_likely(csv_file):
+    for text, hint in (
+        (
+            "Pets of 2024\n\nage,kind\n1,cat\n",
+            "if line 3 names the columns, remove the lines above",
+        ),
+        ("age,kind\nAnn,1,cat\nBob,2,dog\n", "as R writes tables, add a name for it .* of line 1"),
+        ("age,kind\n1,cat\nBob,2,dog\n", "^give every row one cell per column"),
+        ('"age" "kind"\n1 "cat"\n', "the separator is ',' here, and --separator gives another"),
+    ):
+        with pytest.raises(DataError) as caught:
+            read_table(csv_file(text))
+        assert re.search(hint, caught.value.hint)
 
 
 def test_a_separator_that_makes_numbers_of_the_cells_is_preferred(csv_file):

@@ -37,6 +37,7 @@ _CHUNK_ROWS = 200  # few enough for the caches of the processor
 _CHUNK_CELLS = 2**20  # bounds the memory for cells that are still text
 _MOST_COLUMNS = 2000  # the time that pandas takes for a column of a piece adds up
 _LARGE_FILE = 1_000_000  # bytes; importing pandas takes as long as reading 10 MB without it
+_SEPARATOR_LINE = re.compile(r'"?sep=([^"])"?[\r\n]*', re.IGNORECASE)  # for Excel
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
@@ -164,6 +165,7 @@ class _Layout(NamedTuple):
     separator: str
     decimal: str
     notes: tuple[str, ...]
+    n_skipped: int = 0  # lines above the header
 
 
 def _check_options(separator: str | None, decimal: str | None, encoding: str | None) -> None:
@@ -255,8 +257,10 @@ def _records(layout: _Layout, width: int | None = None) -> Iterator[tuple[int, l
 
     The width is the number of columns, as far as it is known.
     """
-    start = 1
+    start = layout.n_skipped + 1
     lines = _text_lines(layout.path, layout.encoding, layout.given_encoding)
+    for _ in range(layout.n_skipped):
+        next(lines)
     reader = csv.reader(
         lines,
         delimiter=layout.separator,
@@ -268,11 +272,12 @@ def _records(layout: _Layout, width: int | None = None) -> Iterator[tuple[int, l
         for cells in reader:
             if len(cells) == width != 1 or not _is_blank(cells, width):
                 yield start, cells
-            start = reader.line_num + 1
+            start = layout.n_skipped + reader.line_num + 1
     except csv.Error as error:
         raise DataError(
             f"{layout.path}, line {start}: {error}",
-            'check the quotes: "..." around an entire cell, and "" for a quote inside it',
+            'check the quotes: "..." around an entire cell, and "" for a quote inside it; the '
+            f"separator is {layout.separator!r} here, and --separator gives another one",
         ) from error
 
 
@@ -309,6 +314,10 @@ def _detect_layout(
         if len(sample) == _SAMPLE_RECORDS or size > _SAMPLE_CHARACTERS:
             break
     cut = next(text_lines, None) is not None
+    given_in_file = _SEPARATOR_LINE.fullmatch(sample[0]) if sample else None
+    if given_in_file:
+        separator = separator or given_in_file[1]
+        sample = sample[1:]
 
     notes = []
     if separator is None:
@@ -339,7 +348,10 @@ def _detect_layout(
             f"{path}: cells such as {ambiguous!r} are read as text; if they are numbers with "
             "decimal commas, use --decimal , (in Python, decimal=',')"
         )
-    return _Layout(path, encoding, given, separator, decimal, tuple(sentences))
+    return _Layout(
+        *(path, encoding, given, separator, decimal, tuple(sentences)),
+        n_skipped=1 if given_in_file else 0,
+    )
 
 
 def _split(lines: Sequence[str], separator: str, cut: bool) -> list[list[str]]:
@@ -524,11 +536,21 @@ def _chunks(
             expected = f"the header names {width} column{'s' * (width > 1)}"
             if not with_names:
                 expected = f"line {first_line} has {width}"
+            hint = (
+                'give every row one cell per column; put quotes ("...") around cells that '
+                f"contain the separator, which is {layout.separator!r} here"
+            )
+            if with_names and width == 1:
+                hint = f"if line {line} names the columns, remove the lines above it; or {hint}"
+            elif with_names and not lines and len(cells) == width + 1:
+                hint = (
+                    "if the first cell is the name of its row, as R writes tables, add a name for "
+                    f"it at the start of line {first_line}; or {hint}"
+                )
             raise DataError(
                 f"{layout.path}, line {line}: {len(cells)} cell{'s' * (len(cells) > 1)}, "
                 f"but {expected}",
-                'give every row one cell per column; put quotes ("...") around cells that '
-                f"contain the separator, which is {layout.separator!r} here",
+                hint,
             )
         lines.append(line)
         rows.append(cells)
