@@ -18,7 +18,7 @@ LABEL_TYPES = ("text", "integer", "number", "boolean")
 """What the labels of a classification can be; the names of classes are always text."""
 
 _MAX_LISTED = 20  # the most classes that an error message lists
-_MANY_CLASSES, _RARE = 20, 5  # bounds of `infer_task`
+MANY_CLASSES, _RARE = 20, 5  # bounds of `infer_task`
 
 
 def encode_labels(
@@ -157,7 +157,7 @@ def infer_task(y: Array) -> tuple[str, str]:
     if not np.all(numbers == np.floor(numbers)):
         return "regression", "the targets are fractions"
     values, counts = np.unique(numbers, return_counts=True)
-    if values.size > _MANY_CLASSES and counts.min() < _RARE:
+    if values.size > MANY_CLASSES and counts.min() < _RARE:
         return "regression", f"the targets are {values.size:,} different numbers"
     if values.size > 2 and numbers.size < 2 * values.size and np.any(np.diff(values) != 1):
         return (

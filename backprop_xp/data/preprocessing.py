@@ -444,17 +444,37 @@ def _has_numbers(table: Table, name: str) -> bool:
     column = table.columns[name]
     if is_number_column(column) or check_mixture(table, name) is not None:
         return True
+    check_marked_numbers(
+        table,
+        name,
+        f"{PLAIN_NUMBERS}; or use the column as text with --categorical {quote(name)}, or leave it "
+        f"out with --drop {quote(name)}",
+    )
+    return False
+
+
+PLAIN_NUMBERS = "write numbers without thousands separators, currency and percent signs"
+"""A hint of `check_marked_numbers`."""
+
+
+def check_marked_numbers(table: Table, name: str, hint: str) -> None:
+    """Raise a `DataError` if a text column has numbers with thousands separators or such signs.
+
+    Examples
+    --------
+    >>> table = Table("the data", {"a": np.asarray(["$1,200", "$950"], dtype=object)})
+    >>> try:
+    ...     check_marked_numbers(table, "a", PLAIN_NUMBERS)
+    ... except DataError as error:
+    ...     print(error.message)
+    the data, row 0 (counting from 0), column 'a': '$1,200' is not a plain number
+    """
+    column = table.columns[name]
     distinct = {value: row for row, value in reversed(list(enumerate(column))) if value is not None}
     marked = [row for text, row in distinct.items() if _MARKED_NUMBER.fullmatch(text)]
     if len(marked) > 0.9 * len(distinct):
         row = min(row for row in marked if _number(column[row]) is None)
-        raise DataError(
-            f"{table.location(row, name)}: {column[row]!r} is not a plain number",
-            "write numbers without thousands separators, currency and percent signs; or use the "
-            f"column as text with --categorical {quote(name)}, or leave it out with "
-            f"--drop {quote(name)}",
-        )
-    return False
+        raise DataError(f"{table.location(row, name)}: {column[row]!r} is not a plain number", hint)
 
 
 def as_text(column: Array) -> Array:

@@ -11,10 +11,12 @@ import numpy as np
 
 from backprop_xp.backend.arrays import Array
 from backprop_xp.data.dataset import Dataset, Split
-from backprop_xp.data.labels import encode_labels, infer_task, label_type
+from backprop_xp.data.labels import MANY_CLASSES, encode_labels, infer_task, label_type
 from backprop_xp.data.preprocessing import (
+    PLAIN_NUMBERS,
     as_numbers,
     as_text,
+    check_marked_numbers,
     check_mixture,
     fit_preprocessing,
     is_missing,
@@ -152,7 +154,13 @@ def label_values(table: Table, names: list[str], task: str | None) -> Array:
                 "class",
             )
     if task == "regression" or len(names) > 1:
-        hint = "the targets of a regression must be numbers; for classes, use --task classification"
+        hint = (
+            "several labels are the targets of a regression, and must be plain numbers; for "
+            "classes, name one column"
+            if len(names) > 1
+            else "the targets of a regression must be plain numbers, without thousands separators, "
+            "currency and percent signs; for classes, use --task classification"
+        )
         columns = [as_numbers(table, name, hint) for name in names]
         return columns[0] if len(names) == 1 else np.stack(columns, axis=1)
     column = table.columns[names[0]]
@@ -163,6 +171,9 @@ def label_values(table: Table, names: list[str], task: str | None) -> Array:
         numbers = check_mixture(table, names[0], hint)
         if numbers is not None:
             return numbers
+    if task is None and len(set(column.tolist())) > MANY_CLASSES:
+        hint = f"{PLAIN_NUMBERS}; if the labels are classes, use --task classification"
+        check_marked_numbers(table, names[0], hint)
     return as_text(column)
 
 

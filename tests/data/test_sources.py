@@ -629,6 +629,17 @@ TOWNS = [f"town {k % 10_000}" for k in range(25_000)]
             with_cell(HOUSES, "area", 9, "oops"),
             *({"label": "area", "task": "regression"}, (9, "area"), "'oops' is not", "numbers"),
         ),
+        *(
+            (
+                {**HOUSES, "kind": [f"{sign}{k + 120} {k + 100}" for k in range(N)]},
+                *(options, (0, "kind"), message, hint),
+            )
+            for sign, options, message, hint in (
+                ("", {}, "'120 100' is not a plain number", "without thousands separators"),
+                ("€ ", {}, "'€ 120 100' is not a plain number", "--task classification"),
+                ("$", {"task": "regression"}, "'$120 100' is not a number", "without thousands"),
+            )
+        ),
         (with_cell(HOUSES, "area", 9, "inf"), {}, (9, "area"), "infinite", "--drop area"),
         (with_cell(HOUSES, "area", 9, "-1e999"), {}, (9, "area"), "infinite", "--drop area"),
         (
@@ -637,7 +648,7 @@ TOWNS = [f"town {k % 10_000}" for k in range(25_000)]
         ),
         (HOUSES, {"label": "knid"}, "", "there is no column 'knid'", "label"),
         (HOUSES, {"label": None}, "", "which column is the label", "--label"),
-        (HOUSES, {"label": "area,town"}, (0, "town"), "'York' is not a number", "numbers"),
+        (HOUSES, {"label": "area,town"}, (0, "town"), "'York' is not a number", "name one column"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
