@@ -99,7 +99,7 @@ def device(x: Array) -> Any:
 
 
 def to_numpy(x: Array) -> Any:
-    """Return ``x`` as a NumPy array on the host.
+    """Return ``x`` as a NumPy array on the host, with NaN for the masked values of a masked array.
 
     Examples
     --------
@@ -108,10 +108,15 @@ def to_numpy(x: Array) -> Any:
     """
     import numpy as np
 
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        is_number = x.dtype.kind in "iuf"
+        return x.astype(float).filled(np.nan) if is_number else x.astype(object).filled(None)
     if array_api_compat.is_cupy_array(x):
         return x.get()
     if array_api_compat.is_torch_array(x):
-        return x.detach().cpu().numpy()
+        x = x.detach().cpu()
+        # NumPy has no bfloat16; float32 has all of its values.
+        return (x.float() if str(x.dtype) == "torch.bfloat16" else x).numpy()
     if type(x).__module__.startswith("array_api_strict"):
         xp = namespace(x)  # only arrays on its CPU_DEVICE can be converted
         x = x.to_device(xp.Device("CPU_DEVICE"))

@@ -15,6 +15,19 @@ def test_numbers_survive_the_way_to_a_device_and_back(backend, dtype):
     assert back.tobytes() == data.tobytes()
 
 
+def test_masked_values_become_nan():
+    masked = np.ma.MaskedArray([1, 2, 3], [False, True, False])
+    np.testing.assert_array_equal(arrays.to_numpy(masked), [1.0, np.nan, 3.0])
+    assert arrays.to_numpy(np.ma.MaskedArray([1, 2], False)).dtype == np.int64
+
+
+def test_numbers_that_numpy_has_no_type_for_become_float32():
+    torch = pytest.importorskip("torch")
+    back = arrays.to_numpy(torch.asarray([0.5, -3.0], dtype=torch.bfloat16))
+    assert back.dtype == np.float32
+    assert back.tolist() == [0.5, -3.0]
+
+
 def test_an_array_of_any_library_becomes_one_of_another(backend, dtype):
     data = np.linspace(-1.0, 1.0, 6).astype(dtype).reshape(2, 3)
     here = arrays.asarray(

@@ -125,6 +125,25 @@ def test_a_pyarrow_table_and_its_files_give_the_same_table(tmp_path, suffix):
     assert "__index_level_0__" in table.notes[0]  # the shuffled index of pandas
 
 
+def test_a_record_batch_gives_the_same_table():
+    pyarrow = library("pyarrow")
+    frame = with_extension_types(pandas_frame())
+    batch = pyarrow.Table.from_pandas(frame).to_batches()[0]
+    assert_same(table_from_frame(batch), table_from_frame(frame))
+
+
+def test_masked_values_are_missing():
+    mask = [False, True, False]
+    masked = {
+        "a": np.ma.MaskedArray([1, 2, 3], mask),
+        "b": np.ma.MaskedArray(["x", "y", "z"], mask),
+        "c": np.ma.MaskedArray([True, False, False], mask),
+        "d": np.ma.MaskedArray([1.5, 2.5, 3.5], False),
+    }
+    expected = {"a": [1, NAN, 3], "b": ["x", None, "z"], "c": [True, None, False]}
+    assert_same(table_from_frame(masked), table_from_frame({**expected, "d": [1.5, 2.5, 3.5]}))
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".feather"])
 def test_a_damaged_columnar_file_is_a_data_error(tmp_path, suffix):
     library("pyarrow")

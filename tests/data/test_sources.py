@@ -748,9 +748,12 @@ def test_a_number_that_is_not_finite_in_arrays_is_named(value):
             load_dataset((inputs, Y))
 
 
-def test_an_array_with_missing_values_is_a_table():
+@pytest.mark.parametrize("masked", [False, True])
+def test_an_array_with_missing_values_is_a_table(masked):
     inputs = X.copy()
     inputs[3, 1] = np.nan
+    if masked:
+        inputs = np.ma.MaskedArray(X, np.isnan(inputs))
     dataset = load_dataset((inputs, Y), validation_fraction=0)
     assert dataset.features == ("c1", "c2", "c2 missing")
     assert dataset.train.inputs[3].tolist() == [6, np.median(np.delete(X[:, 1], 3)), 1]

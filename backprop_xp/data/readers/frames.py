@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from backprop_xp.backend import arrays
 from backprop_xp.backend.arrays import Array
 from backprop_xp.data.readers.cells import CleanText, check_values, is_row_numbers
 from backprop_xp.data.table import Table
@@ -37,7 +38,7 @@ def table_from_frame(frame: Any, name: str = "the data frame", *, check: bool = 
     Parameters
     ----------
     frame : data frame
-        A DataFrame of pandas or polars, a Table of pyarrow, or a dict of columns.
+        A DataFrame of pandas or polars, a Table or RecordBatch of pyarrow, or a dict of columns.
     name : str, optional
         Its name in messages.
     check : bool
@@ -161,13 +162,15 @@ def _column(column: Any, where: str) -> Array:
     if hasattr(getattr(column, "type", None), "index_type"):
         # The to_numpy of a dictionary column of pyarrow gives missing cells the last category.
         column = column.cast(column.type.value_type)
-    if hasattr(column, "to_numpy"):
+    if hasattr(column, "to_pylist") and not hasattr(column, "chunks"):
+        values = column.to_numpy(zero_copy_only=False)  # a column of a record batch of pyarrow
+    elif hasattr(column, "to_numpy"):
         values = column.to_numpy()
     elif isinstance(column, (list, tuple)):
         values = np.empty(len(column), dtype=object)
         values[:] = column
     else:
-        values = np.asarray(column)
+        values = arrays.to_numpy(column) if arrays.is_array(column) else np.asarray(column)
     if values.ndim != 1:
         raise DataError(
             f"{where}: the shape is {values.shape}, not (n,)", "give one number or text per row"
