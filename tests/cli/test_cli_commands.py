@@ -156,7 +156,8 @@ def test_an_archive_without_targets_is_predicted(tmp_path):
     x = np.random.default_rng(0).normal(size=(40, 3))
     np.savez(tmp_path / "all.npz", x=x, y=np.where(x[:, 0] > 0, "up", "down"))
     np.savez(tmp_path / "x.npz", x=x[:5])
-    done("train", tmp_path / "all.npz", "--batch-size", 4, "--seed", 0, "--out", tmp_path)
+    options = ("--batch-size", 4, "--seed", 0, "--epochs", 100)
+    done("train", tmp_path / "all.npz", *options, "--out", tmp_path)
     told = done("predict", tmp_path / "model.safetensors", tmp_path / "x.npz", "--json").json
     assert told["predictions"] == ["up" if value > 0 else "down" for value in x[:5, 0]]
 

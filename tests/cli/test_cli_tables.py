@@ -543,7 +543,7 @@ def test_without_validation_rows_nothing_stops_early(zoo):
 
 def test_a_fraction_of_the_rows_is_a_test(tmp_path):
     table = written(tmp_path / "animals.csv", "\n".join(animals(120)))
-    options = ("--test-fraction", 0.25, "--validation-fraction", 0.25, "--seed", 0)
+    options = ("--test-fraction", 0.25, "--validation-fraction", 0.25, *SHORT)
     result = done("train", table, "--label", "kind", *options, "--out", tmp_path / "run")
     assert result.out.splitlines()[1].startswith("test accuracy ")
     told = done("train", table, "--label", "kind", *options, "--json").json

@@ -135,6 +135,17 @@ def test_the_task_follows_from_the_labels(y, task, reason):
     assert reason in why
 
 
+def test_one_hot_rows_are_classes_and_not_several_targets():
+    for kind in (float, np.uint8, bool):
+        with pytest.raises(
+            DataError, match="one-hot: each row has one 1 among 3 targets"
+        ) as caught:
+            infer_task(np.eye(3, dtype=kind))
+        assert "argmax" in caught.value.hint
+    for several in (np.eye(3) * 2, np.asarray([[1, 0], [1, 1]])):
+        assert infer_task(several)[0] == "regression"
+
+
 # --- types ---
 
 

@@ -376,6 +376,31 @@ def test_columns_can_have_numbers_as_names():
         assert dataset.classes == ("0", "1")
 
 
+def test_a_column_of_several_levels_of_names_is_named_by_a_tuple():
+    frame = frame_of({("size", "m2"): AREA, ("kind", "code"): np.arange(N) % 2})
+    for label in (("kind", "code"), [("kind", "code")], "('kind', 'code')"):
+        assert load_dataset(frame, label=label).classes == ("0", "1")
+
+
+def test_labels_in_another_order_than_the_rows_are_an_error():
+    frame = frame_of({"area": AREA})
+    label = frame["area"] > 15
+    shuffled = label.sample(frac=1, random_state=0)
+    for source, given in (
+        ((frame, shuffled), None),
+        (frame, shuffled),
+        (frame, shuffled.to_frame()),
+    ):
+        with pytest.raises(DataError, match="but in another order") as caught:
+            load_dataset(source, label=given)
+        assert "labels.loc[frame.index]" in caught.value.hint
+    wanted = load_dataset(frame, label=label).train.targets
+    for given in (label.to_numpy(), label.set_axis(range(100, 100 + N))):
+        assert load_dataset(frame, label=given).train.targets.tolist() == wanted.tolist()
+    again = load_dataset((frame.loc[shuffled.index], shuffled), validation_fraction=0)
+    assert again.train.targets.tolist() == shuffled.astype(int).tolist()
+
+
 def test_labels_that_are_names_of_columns_are_labels():
     columns = {"p": AREA, "q": AREA[::-1]}
     assert load_dataset(columns, label=["p", "q"] * (N // 2)).classes == ("p", "q")

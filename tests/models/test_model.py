@@ -170,6 +170,8 @@ def test_rows_to_predict_may_have_an_empty_or_unknown_label(model):
         ([{"age": 1.0, "town": "York", "tame": True}], "not a list of rows"),
         ([[1.0, "York", True], [1.0, "York"]], "different numbers of values"),
         ([], "no rows"),
+        (None, "not a list of rows"),
+        (3.0, "not a list of rows"),
         ({name: [] for name in INPUTS}, "no rows"),
         ("nowhere.csv", "there is no such file"),
     ],
@@ -222,6 +224,15 @@ def test_classes_come_back_in_their_own_type(labels, tmp_path):
             assert predicted.dtype.kind == kind
             assert set(predicted.tolist()) <= set(labels.tolist())
             assert same.evaluate(source, labels)["accuracy"] == np.mean(predicted == labels)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.longdouble])
+@pytest.mark.filterwarnings("error")
+def test_whole_numbers_of_any_float_come_back_as_integers(dtype):
+    source = np.random.default_rng(0).normal(size=(N, 2))
+    predicted = model_for(source, (np.arange(N) % 2).astype(dtype)).predict(source)
+    assert predicted.dtype.kind == "i"
+    assert set(predicted.tolist()) <= {0, 1}
 
 
 def test_probabilities_are_in_the_order_of_the_classes(model):

@@ -160,6 +160,11 @@ def test_labels_that_do_not_fit_are_an_error(label, said):
     assert failure.value.hint
 
 
+def test_no_data_is_an_error():
+    with pytest.raises(DataError, match="there is no data: it is None"):
+        backprop_xp.train(None)
+
+
 def test_a_run_that_fails_leaves_no_folder(tmp_path):
     with pytest.raises(DataError):
         backprop_xp.train(columns(), "kin", out=tmp_path / "a" / "b", **SHORT)
