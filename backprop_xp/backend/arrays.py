@@ -109,8 +109,8 @@ def to_numpy(x: Array) -> Any:
     import numpy as np
 
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
-        is_number = x.dtype.kind in "iuf"
-        return x.astype(float).filled(np.nan) if is_number else x.astype(object).filled(None)
+        kind, fill = (float, np.nan) if x.dtype.kind in "iuf" else (object, None)
+        return np.where(np.ma.getmaskarray(x), fill, x.data.astype(kind))
     if array_api_compat.is_cupy_array(x):
         return x.get()
     if array_api_compat.is_torch_array(x):

@@ -141,6 +141,11 @@ def infer_task(y: Array) -> tuple[str, str]:
     ----------
     y : array, shape (n,) or (n, n_outputs)
 
+    Raises
+    ------
+    DataError
+        If each row has a single 1 among zeros, which is a class and not several numbers.
+
     Examples
     --------
     >>> infer_task(np.asarray([0.5, 0.25]))
@@ -149,7 +154,13 @@ def infer_task(y: Array) -> tuple[str, str]:
     'classification'
     """
     if y.ndim == 2 and y.shape[1] > 1:
-        return "regression", "there are several targets in a row"
+        if y.dtype.kind in "biuf" and bool(np.all((y == 0) | (y == 1)) and np.all(y.sum(1) == 1)):
+            raise DataError(
+                f"the targets are one-hot: each row has one 1 among {y.shape[1]} targets",
+                "give one label per row, such as y.argmax(axis=1); for a regression, use "
+                "--task regression (in Python, task='regression')",
+            )
+        return "regression", "each row has several targets"
     if y.dtype.kind not in "iuf":
         kind = "true or false" if label_type(y) == "boolean" else "text"
         return "classification", f"the labels are {kind}"

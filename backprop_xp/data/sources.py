@@ -170,7 +170,7 @@ def load_dataset(
             raise DataError(
                 f"{data.name}: which column is the label? The columns are: "
                 f"{listed(list(data.columns), 50)}",
-                "use --label NAME",
+                "use --label NAME (in Python, label=NAME)",
             )
         chosen = input_columns(data, names, drop, categorical, numeric)
         return dataset_of_table(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -451,6 +451,7 @@ def _with_names(data: Any, columns: tuple[str, ...]) -> Any:
     if isinstance(rows, np.ndarray):
         shape, found = rows.shape, list(rows.T) if rows.ndim == 2 else []
     else:
+        rows = data if isinstance(data, Iterable) else [data]
         rows = [list(row) if isinstance(row, (Sequence, np.ndarray)) else row for row in rows]
         if not all(isinstance(row, list) for row in rows):
             raise DataError(
@@ -460,7 +461,10 @@ def _with_names(data: Any, columns: tuple[str, ...]) -> Any:
             )
         width = len(rows[0]) if rows else 0
         if any(len(row) != width for row in rows):
-            raise DataError("the rows have different numbers of values", "give every row as many")
+            raise DataError(
+                "the rows have different numbers of values",
+                "give every row the same number of them",
+            )
         shape, found = (len(rows), width), list(zip(*rows, strict=True))
     if not rows.size if isinstance(rows, np.ndarray) else not rows:
         raise DataError("there are no rows", "give at least one row")

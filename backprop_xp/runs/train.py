@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from backprop_xp.errors import DataError
 from backprop_xp.models.model import Model
 from backprop_xp.runs.folder import RunFolder
 from backprop_xp.runs.run import prepare_run
@@ -85,6 +86,11 @@ def train(
     >>> model.predict({"town": ["A"], "area": [110.0]}).round(-4)
     array([220000.], dtype=float32)
     """
+    if data is None:
+        raise DataError(
+            "there is no data: it is None",
+            "give a path, a data frame, a dict of columns, or a pair of arrays (x, y)",
+        )
     is_path = isinstance(data, (str, os.PathLike))
     given = {"data": os.fspath(data) if is_path else IN_MEMORY, **settings}
     for name, value in (("label", label), ("validation", validation)):

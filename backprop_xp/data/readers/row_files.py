@@ -60,7 +60,10 @@ class Rows(NamedTuple):
         (array([1, 0, 1]), ('a', 'b'))
         """
         if self.y is None:
-            raise DataError(f"{self.name}: has inputs, but no targets", "add one target y per row")
+            raise DataError(
+                f"{self.name}: has inputs, but no targets",
+                "add one target y per row (in Python, a pair of arrays (x, y))",
+            )
         if task == "regression":
             return regression_targets(self.y, self.name), None
         return encode_labels(class_labels(self.y, self.name), classes, where=self.location)

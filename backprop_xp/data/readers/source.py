@@ -89,6 +89,7 @@ def read_labeled(
     """Return what `read_source` returns, and the names of the label columns of a table."""
     in_memory = not isinstance(source, (str, os.PathLike))
     data: Table | RowFile | Dataset
+    _check_order(source, label)
     if not in_memory:
         data = _read_path(os.fspath(source), table_format, data_dir)
     elif is_frame(source):
@@ -115,6 +116,20 @@ def read_labeled(
             "give the labels as a second array" if in_memory else "leave the label out",
         )
     return data, []
+
+
+def _check_order(x: Any, y: Any) -> None:
+    """Raise an error if labels have the index of a data frame of pandas in another order."""
+    ours: Any = getattr(x, "index", None)
+    theirs: Any = getattr(y, "index", None)
+    if not (hasattr(ours, "equals") and hasattr(theirs, "equals")) or ours.equals(theirs):
+        return
+    alike = len(ours) == len(theirs) and ours.is_unique and theirs.is_unique
+    if alike and theirs.isin(ours).all():
+        raise DataError(
+            "the labels have the index of the data frame, but in another order",
+            "use labels.loc[frame.index], or labels.to_numpy() if they are in the right order",
+        )
 
 
 def _read_path(
@@ -232,8 +247,8 @@ def _equal(one: Array, other: Array) -> bool:
 
 def _column_names(label: Any, columns: Collection[str]) -> list[str] | None:
     """Return the label columns that a label names; None if it contains the labels themselves."""
-    if isinstance(label, (str, int)):
-        name = str(label)
+    if isinstance(label, (str, int)) or (isinstance(label, tuple) and str(label) in columns):
+        name = str(label)  # a tuple is a name of a data frame with several levels of names
         return [name] if name in columns else [part.strip() for part in name.split(",")]
     if not isinstance(label, (list, tuple)) or not label:
         return None
@@ -251,5 +266,5 @@ def _as_array(values: Any, rows: Any) -> Any:
         return np.asarray(values, dtype=_list_type(rows))
     except ValueError as error:
         raise DataError(
-            "the rows have different numbers of values", "give every row as many"
+            "the rows have different numbers of values", "give every row the same number of them"
         ) from error
