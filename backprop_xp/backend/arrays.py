@@ -109,6 +109,8 @@ def to_numpy(x: Array) -> Any:
     import numpy as np
 
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        kind: Any
+        fill: Any
         kind, fill = (float, np.nan) if x.dtype.kind in "iuf" else (object, None)
         return np.where(np.ma.getmaskarray(x), fill, x.data.astype(kind))
     if array_api_compat.is_cupy_array(x):

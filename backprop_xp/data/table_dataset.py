@@ -26,7 +26,7 @@ from backprop_xp.data.readers.cells import INFINITE, INFINITE_TARGET, check_valu
 from backprop_xp.data.splits import random_split, stratified_split
 from backprop_xp.data.table import Table, is_number_column
 from backprop_xp.errors import ConfigurationError, DataError
-from backprop_xp.formatting import pluralize
+from backprop_xp.formatting import listed, pluralize
 
 
 def input_columns(
@@ -101,6 +101,11 @@ def dataset_of_table(
     )
     notes += [f"left out {name!r}: {why}" for name, why in preprocessing.left_out.items()]
     notes += preprocessing.notes
+    counts = {
+        name: int(is_missing(table.columns[name][kept]).sum()) for name in preprocessing.names
+    }
+    if filled := [f"{name!r} ({pluralize(n, 'row')})" for name, n in counts.items() if n]:
+        notes.append(f"filled in missing values of {listed(filled, 10)}")
     validation = None
     if held_out is not None:
         held_out.check_columns(names, "name the label as in the training data, or give (x, y)")

@@ -531,6 +531,7 @@ WITH_GAPS = {**HOUSES, "area": [None if k % 5 == 0 else value for k, value in en
 def test_missing_values_are_filled_in_or_their_rows_left_out():
     dataset = load_dataset(WITH_GAPS, label="kind")
     assert "area missing" in dataset.features
+    assert dataset.notes[-1] == "filled in missing values of 'area' (8 rows)"
     assert dataset.train.size + dataset.validation.size == N
     dropped = load_dataset(WITH_GAPS, label="kind", missing="drop")
     assert dropped.features == ("area", "town=Bath", "town=Leeds", "town=York")
