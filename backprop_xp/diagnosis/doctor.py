@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -162,7 +163,7 @@ def _rate_too_high(e: Evidence, found: list[str]) -> tuple[str, str] | None:
     first, later = max(e.losses[:1], default=0.0), max(e.losses[1:], default=0.0)
     if e.diverged:
         evidence = "training diverged"
-    elif later > max(2.0 * e.baseline, first) or first > 20.0 * e.baseline:
+    elif later > max(2.0 * e.baseline, first) or first > 20.0 * max(e.baseline, _uniform_loss(e)):
         evidence = (
             f"the loss of an epoch was {max(e.losses):.3g}; that of a constant prediction is "
             f"{e.baseline:.3g}"
@@ -172,6 +173,14 @@ def _rate_too_high(e: Evidence, found: list[str]) -> tuple[str, str] | None:
     if not evidence:
         return None
     return evidence, "divide the learning rate by 10, or find one with find-lr"
+
+
+def _uniform_loss(e: Evidence) -> float:
+    """Return the cross-entropy of equal probabilities, from which training on classes starts.
+
+    Where classes are rare, it is many times that of the best constant prediction.
+    """
+    return math.log(len(e.counts)) if e.counts else 0.0
 
 
 def _rate_too_low(e: Evidence, found: list[str]) -> tuple[str, str] | None:
@@ -191,11 +200,17 @@ def _labels(e: Evidence, found: list[str]) -> tuple[str, str] | None:
         explained, name = e.explained_loss, "training"
     if explained >= 0.03 or e.still_falls:
         return None
+    below = "below" if explained < 0.0005 else f"more than {explained:.1%} below"
+    memorized = name == "validation" and e.best_explained_loss >= 0.5
     return (
-        f"the {name} loss was never more than {max(explained, 0.0):.1%} below that of a constant "
-        "prediction",
+        f"the {name} loss was never {below} that of a constant prediction",
         "check that each row of inputs has its own label; otherwise the inputs do not predict the "
-        "labels, or the network is too small",
+        "labels, or "
+        + (
+            "there are too few rows for so many inputs: leave some out, or use --l2 or --dropout"
+            if memorized
+            else "the network is too small"
+        ),
     )
 
 

@@ -116,6 +116,11 @@ class Evidence(NamedTuple):
         """The share of the loss of a constant prediction that training removed."""
         return _share(self.loss, self.baseline)
 
+    @property
+    def best_explained_loss(self) -> float:
+        """The largest `explained_loss` after any epoch, also if its weights were not kept."""
+        return _share(min(self.losses, default=self.loss), self.baseline)
+
     def worst(self, name: str) -> tuple[float, int]:
         """Return the largest share of dead or saturated units, and its hidden layer from 1."""
         shares = [row[name] or 0.0 for row in self.layers[:-1]]

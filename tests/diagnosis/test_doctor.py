@@ -153,6 +153,19 @@ def test_a_learning_rate_that_is_too_high_is_found(optimizer, rate):
     assert "learning rate too high" in [one.fault for one in found]
 
 
+def test_the_first_epochs_on_a_rare_class_are_not_blamed_on_the_rate():
+    x = np.random.default_rng(0).normal(size=(3000, 6))
+    rare = (x[:, 0] > np.sort(x[:, 0])[-7]).astype(int)
+    network = Network((6, 20, 2), ("relu", "softmax"))
+    told = {"optimizer": "adam", "batch_size": 64, "epochs": 40, "seed": 0}
+    state = fit(network, (x, rare), **told, learning_rate=0.001)
+    first, constant = state.history[0]["loss"], np.mean(rare) * -np.log(np.mean(rare))
+    assert first > 20.0 * constant
+    assert [one.fault for one in diagnose(network, state, (x, rare))] == ["class never predicted"]
+    state = fit(network, (x, rare), **told, learning_rate=10.0)
+    assert "learning rate too high" in [one.fault for one in diagnose(network, state, (x, rare))]
+
+
 def test_a_training_that_diverges_in_its_first_epoch_is_examined_all_the_same():
     network = Network((6, 20, 1), ("relu", "identity"))
     told = {"labels": X[:, :1], "optimizer": "sgd", "learning_rate": 1e3}
@@ -170,6 +183,17 @@ def test_a_learning_rate_that_is_too_low_is_found():
 def test_labels_that_belong_to_other_rows_are_found():
     found = examined(labels=RNG.permutation(LABELS))
     assert "labels look shuffled" in [one.fault for one in found]
+
+
+def test_too_few_rows_for_many_inputs_are_not_blamed_on_a_small_network():
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(300, 100)), rng.integers(3, size=300)
+    network = Network((100, 50, 3), ("relu", "softmax"))
+    (found,) = examined(network, x, labels, patience=60)
+    assert found.fault == "labels look shuffled"
+    assert found.evidence == "the validation loss was never below that of a constant prediction"
+    assert "too few rows for so many inputs" in found.remedy
+    assert "too small" not in found.remedy
 
 
 def test_a_class_that_is_never_predicted_is_found():
