@@ -18,7 +18,7 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[Any], object]) -
     Parameters
     ----------
     path : path
-        An existing file is replaced.
+        An existing file is replaced, but not a folder or a device such as ``/dev/null``.
     write : callable
         Receives the binary file object to write to.
 
@@ -27,17 +27,19 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[Any], object]) -
     ConfigurationError
         If the file cannot be written.
     """
-    path = Path(path)
+    target = Path(os.path.realpath(path))  # a link is kept, and the file that it names is replaced
     temporary = ""
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+        if target.exists() and not target.is_file():
+            raise OSError(None, "it is a folder or a device, not a file")
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as file:
             temporary = file.name
             write(file)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())  # temporary files are readable by their owner alone
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+        os.replace(temporary, target)
+        _sync_folder(target.parent)
     except OSError as error:
         raise ConfigurationError(
             f"{path} cannot be written: {error.strerror or error}",

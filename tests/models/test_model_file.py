@@ -473,6 +473,18 @@ def test_a_write_that_fails_half_way_leaves_the_earlier_file(fault, tmp_path):
     assert (path.read_bytes(), os.listdir(tmp_path)) == (b"earlier", ["m"])
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="only POSIX has named pipes")
+def test_only_files_are_replaced_and_links_are_followed(tmp_path):
+    os.mkfifo(tmp_path / "pipe")  # as devices are, it is not a file
+    with pytest.raises(ConfigurationError, match="not a file"):
+        atomic_write(tmp_path / "pipe", lambda file: file.write(b"x"))
+    assert (tmp_path / "pipe").is_fifo()
+    target, link = written(tmp_path / "target", b"earlier"), tmp_path / "link"
+    link.symlink_to("target")
+    atomic_write(link, lambda file: file.write(b"later"))
+    assert (link.is_symlink(), target.read_bytes()) == (True, b"later")
+
+
 def test_the_file_has_the_permissions_of_any_new_file(saved, tmp_path):
     path, _ = saved
     assert path.stat().st_mode == written(tmp_path / "other", b"").stat().st_mode
