@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -408,6 +409,7 @@ def load_model(path: str | os.PathLike[str], placement: Placement | None = None)
     Parameters
     ----------
     path : path
+        A model file, or the folder of a run.
     placement : Placement, optional
         Where the weights are to be; by default NumPy on the CPU.
 
@@ -416,7 +418,8 @@ def load_model(path: str | os.PathLike[str], placement: Placement | None = None)
     ModelFileError
         If the file is missing, truncated, changed in a single bit, or not a model of this package.
     """
-    model = Model(**read_model(path))
+    path = Path(path)
+    model = Model(**read_model(path / "model.safetensors" if path.is_dir() else path))
     return model if placement is None else model.to(placement)
 
 

@@ -339,6 +339,8 @@ def test_several_targets_are_remembered_and_measured_by_name():
 def test_a_model_comes_back_from_its_file_with_the_same_predictions(model, tmp_path):
     model.save(tmp_path / "m.safetensors")
     loaded = Model.load(tmp_path / "m.safetensors")
+    (tmp_path / "m.safetensors").rename(tmp_path / "model.safetensors")
+    assert Model.load(tmp_path).summary() == loaded.summary()  # the folder of a run
     assert loaded.predict_proba(ROWS).tobytes() == model.predict_proba(ROWS).tobytes()
     assert loaded.evaluate(TABLE) == model.evaluate(TABLE)
     assert loaded.summary() == model.summary()
