@@ -46,6 +46,11 @@ class RunFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        if not os.fspath(path):  # a variable of the shell that is not set
+            raise ConfigurationError(
+                "the name of the folder for the run is empty",
+                "name a folder with --out; '.' is the current one",
+            )
         self.path = Path(path)
         self._created = [p for p in (self.path, *self.path.parents) if not os.path.exists(p)]
         self._epochs: int | None = None  # number of epochs in the history; None before the first

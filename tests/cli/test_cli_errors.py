@@ -323,6 +323,8 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_the_training(tmp_p
         )
         assert f"the folder {out} cannot be written to" in text
     assert (file.read_bytes(), os.listdir(tmp_path)) == (b"kept", ["file"])
+    text = refused_alike(ConfigurationError, lambda: RunFolder(""), "train", "--out", "")
+    assert "the name of the folder for the run is empty" in text
 
 
 def test_a_gpu_that_was_asked_for_is_used_or_refused_but_never_replaced():
