@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import re
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -210,6 +211,17 @@ def test_content_that_is_not_text_is_an_error(csv_file, content, encoding, messa
     with pytest.raises(DataError, match=message) as caught:
         read_table(csv_file(content), encoding=encoding)
     assert caught.value.hint
+
+
+def test_files_that_only_have_the_name_of_a_text_file_are_recognized(csv_file, tmp_path):
+    with zipfile.ZipFile(tmp_path / "rows.csv", "w") as archive:
+        archive.writestr("rows.csv", "a,b\n1,2\n")
+    with pytest.raises(DataError, match="is an Excel file or a ZIP archive, and not text"):
+        read_table(tmp_path / "rows.csv")
+    with pytest.raises(DataError, match="is a Parquet file, and not text") as caught:
+        read_table(csv_file(b"PAR1\x15\x04"))
+    assert ".parquet" in caught.value.hint
+    assert columns_of(csv_file("PAR1,b\n1,2\n")) == {"PAR1": [1], "b": [2]}
 
 
 def test_compressed_files_are_read(tmp_path):

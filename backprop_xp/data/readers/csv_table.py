@@ -38,6 +38,13 @@ _CHUNK_CELLS = 2**20  # bounds the memory for cells that are still text
 _MOST_COLUMNS = 2000  # the time that pandas takes for a column of a piece adds up
 _LARGE_FILE = 1_000_000  # bytes; importing pandas takes as long as reading 10 MB without it
 _SEPARATOR_LINE = re.compile(r'"?sep=([^"])"?[\r\n]*', re.IGNORECASE)  # for Excel
+_NOT_TEXT = {  # the first bytes of files that are often named .csv all the same
+    b"PK\x03\x04": (
+        "an Excel file or a ZIP archive",
+        "save the sheet as .csv, or unpack the archive",
+    ),
+    b"PAR1\x15": ("a Parquet file", "rename it to .parquet"),
+}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
@@ -297,12 +304,15 @@ def _detect_layout(
     if encoding is None:
         try:
             with _open_binary(path) as file:
-                start = file.read(2)
+                start = file.read(5)
         except (EOFError, zlib.error, gzip.BadGzipFile):
             start = b""  # reading the text raises the error for a damaged file
         except OSError as error:
             raise unreadable_file(path, error) from error
-        encoding = "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
+        for signature, (kind, remedy) in _NOT_TEXT.items():
+            if start.startswith(signature):
+                raise DataError(f"{path}: is {kind}, and not text", remedy)
+        encoding = "utf-16" if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
     elif codecs.lookup(encoding).name in ("utf-8", "utf-8-sig"):
         encoding = "utf-8"  # a byte order mark is removed anyway
 

@@ -151,7 +151,11 @@ def _read_path(
     if Path(path).is_dir():
         return read_idx_folder(path)
     if Path(path).exists():
-        raise DataError(f"{path} is not a data set", f"give one of: {', '.join(SOURCES)}")
+        raise DataError(
+            f"{path} is not a data set",
+            "the name of a table of text ends with .csv, .tsv or .txt, and a spreadsheet can be "
+            f"saved as .csv; give one of: {', '.join(SOURCES)}",
+        )
     if os.path.basename(path) != path:  # a path, not a misspelled name
         raise DataError(f"{path}: there is no such file or folder", "check the path")
     raise unknown_name("data", path, SOURCES)
