@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import NamedTuple
 
 from backprop_xp.backend.arrays import Array
@@ -68,6 +69,9 @@ class Table(NamedTuple):
         """Raise a `DataError` that names the first column that is missing, if there is one."""
         for name in names:
             if name not in self.columns:
+                known = {column.lower(): column for column in self.columns}
+                if close := get_close_matches(name.lower(), known, n=1):
+                    hint = f"{hint} (a similar one is {known[close[0]]!r})"
                 listed = ", ".join(list(self.columns)[:20])
                 more = f" and {len(self.columns) - 20} more" if len(self.columns) > 20 else ""
                 raise DataError(

@@ -152,9 +152,10 @@ def label_values(table: Table, names: list[str], task: str | None) -> Array:
     for name in names:
         missing = is_missing(table.columns[name])
         if missing.any():
-            row = int(np.argmax(missing))
+            row, others = int(np.argmax(missing)), int(missing.sum()) - 1
+            more = f", and in {pluralize(others, 'more row')}" if others else ""
             raise DataError(
-                f"{table.location(row, name)}: the label is missing",
+                f"{table.location(row, name)}: the label is missing{more}",
                 "fill it in or remove the row; if this text is the name of a class, rename the "
                 "class",
             )
