@@ -163,7 +163,9 @@ def _rate_too_high(e: Evidence, found: list[str]) -> tuple[str, str] | None:
     first, later = max(e.losses[:1], default=0.0), max(e.losses[1:], default=0.0)
     if e.diverged:
         evidence = "training diverged"
-    elif later > max(2.0 * e.baseline, first) or first > 20.0 * max(e.baseline, _uniform_loss(e)):
+    elif e.baseline > 0.0 and (
+        later > max(2.0 * e.baseline, first) or first > 20.0 * max(e.baseline, _uniform_loss(e))
+    ):
         evidence = (
             f"the loss of an epoch was {max(e.losses):.3g}; that of a constant prediction is "
             f"{e.baseline:.3g}"
@@ -193,7 +195,7 @@ def _rate_too_low(e: Evidence, found: list[str]) -> tuple[str, str] | None:
 
 
 def _labels(e: Evidence, found: list[str]) -> tuple[str, str] | None:
-    if found or not e.losses or e.steps < _FEW_STEPS:
+    if found or not e.losses or not e.baseline or e.steps < _FEW_STEPS:
         return None
     explained, name = e.explained_validation_loss, "validation"
     if explained is None:
@@ -229,7 +231,7 @@ def _never_predicted(e: Evidence, found: list[str]) -> tuple[str, str] | None:
 
 
 def _overfitting(e: Evidence, found: list[str]) -> tuple[str, str] | None:
-    if e.stopped_early or not e.validation_losses or e.validation_baseline is None:
+    if e.stopped_early or not e.validation_losses or not e.validation_baseline:
         return None
     last, best = e.validation_losses[-1], min(e.validation_losses)
     epoch, epochs = e.validation_losses.index(best) + 1, len(e.validation_losses)

@@ -166,6 +166,10 @@ def test_the_first_epochs_on_a_rare_class_are_not_blamed_on_the_rate():
     assert "learning rate too high" in [one.fault for one in diagnose(network, state, (x, rare))]
 
 
+def test_a_target_that_is_always_the_same_is_not_blamed_on_the_rate():
+    assert examined(REGRESSION, labels=np.full((300, 1), 0.5)) == []
+
+
 def test_a_training_that_diverges_in_its_first_epoch_is_examined_all_the_same():
     network = Network((6, 20, 1), ("relu", "identity"))
     told = {"labels": X[:, :1], "optimizer": "sgd", "learning_rate": 1e3}
