@@ -76,7 +76,8 @@ def command(
         console.line(f"{pluralize(len(rows), 'prediction')} in {out}")
         return
     for prediction, row in zip(predictions, rows, strict=True):
-        numbers = [f"{value:.6g}" for value in row]
+        # Prices of a million and timestamps need more digits than probabilities.
+        numbers = [f"{value:.10g}" if abs(value) >= 1e5 else f"{value:.6g}" for value in row]
         if loaded.classes is None:
             console.line("\t".join(numbers))
         else:

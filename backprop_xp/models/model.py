@@ -147,7 +147,7 @@ class Model:
         -------
         numpy array, shape (n,) or (n, n_outputs)
             Classes as they were in the training data; for a regression numbers, in the units of
-            the targets.
+            the targets, float64 where these were standardized.
 
         Raises
         ------
@@ -382,7 +382,8 @@ class Model:
         if self.target_scaling is None:
             return outputs
         offset, divisor = self.target_scaling
-        return (outputs * divisor + offset).astype(outputs.dtype)
+        # In float64: targets far from 0 (a year, a timestamp) would lose their digits in float32.
+        return np.asarray(outputs, dtype=np.float64) * divisor + offset
 
 
 def save_model(model: Model, path: str | os.PathLike[str]) -> None:

@@ -84,7 +84,7 @@ def train(
     >>> model
     <Model 3-128-1: regression of label, 641 parameters>
     >>> model.predict({"town": ["A"], "area": [110.0]}).round(-4)
-    array([220000.], dtype=float32)
+    array([220000.])
     """
     if data is None:
         raise DataError(

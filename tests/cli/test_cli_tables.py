@@ -74,6 +74,14 @@ def test_prices_are_learned_from_the_name_of_their_column_alone(prices):
         assert float(re.search(rf"{name} ([\d.]+)", shown)[1]) == pytest.approx(told[key], rel=1e-3)
 
 
+def test_large_predictions_are_printed_with_more_digits(prices):
+    folder, _ = prices
+    asked = ("predict", folder / "run", folder / "new.csv")
+    printed = np.asarray(done(*asked).out.split(), dtype=float)
+    exact = np.ravel(done(*asked, "--json").json["predictions"])
+    assert np.abs(printed - exact)[exact >= 1e5].max() < 1e-4
+
+
 def test_the_losses_of_a_regression_are_in_the_units_of_the_target(prices, tmp_path):
     folder, _ = prices
     told = done("train", folder / "h.csv", "--label", "price", *SHORT, "--json").json

@@ -270,6 +270,15 @@ def test_a_regression_predicts_in_the_units_of_its_targets(n_targets):
     assert scaled.evaluate(x, wanted)["targets"][-1]["r2"] == pytest.approx(1)
 
 
+def test_targets_far_from_0_keep_their_digits():
+    model = small_model((2, 1))
+    scaled = dataclasses.replace(model, target_scaling=Scaling(np.full(1, 1e9), np.ones(1)))
+    x = np.random.default_rng(0).normal(size=(5, 2))
+    assert scaled.predict(x) - 1e9 == pytest.approx(model.predict(x), abs=1e-5)
+    measured = scaled.evaluate(x, model.predict(x).astype(float) + 1e9)
+    assert measured["r2"] == pytest.approx(1)
+
+
 def test_the_loss_of_one_target_is_in_its_units():
     model = small_model((2, 1), dtype="float64")
     scaled = dataclasses.replace(model, target_scaling=Scaling(np.zeros(1), np.full(1, 100.0)))
