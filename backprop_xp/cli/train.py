@@ -77,7 +77,7 @@ def command(
 
 def _report(run: Run, trained: Trained, folder: RunFolder | None, console: Output) -> None:
     from backprop_xp.formatting import pluralize
-    from backprop_xp.runs.outcome import headline, in_words
+    from backprop_xp.runs.outcome import common_class, headline, in_words
 
     state, measured, findings = trained
     data, settings = run.dataset, run.settings
@@ -120,6 +120,8 @@ def _report(run: Run, trained: Trained, folder: RunFolder | None, console: Outpu
     name = headline(measured) or ""
     result: Any = measured[name]
     text = f"{name} {in_words(result)}"
+    if data.classes is not None and result["accuracy"] <= (common := common_class(run, name))[1]:
+        text += f", no better than always predicting {common[0]!r} ({common[1]:.2%})"
     if state.stopped == "early_stopping" and state.best is not None:
         text += f"; stopped early, the weights are those of epoch {state.best.epoch}"
     elif settings.patience and state.best is not None and state.best.epoch < state.epoch:

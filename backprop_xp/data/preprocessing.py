@@ -192,7 +192,7 @@ class Preprocessing(NamedTuple):
         parts = [
             f"{pluralize(count, 'row')} of the column {name!r} "
             f"{'has a category' if count == 1 else 'have categories'} "
-            "that did not occur in training (taken as none of them)"
+            "that did not occur in training (all its inputs are 0)"
             for name, count in (+unseen).items()
         ]
         parts += [
@@ -581,7 +581,7 @@ def _category_column(table: Table, name: str, texts: Array, known: bool) -> tupl
             "month or the number of days"
         )
     elif distinct > n // 2 and distinct > min(_MANY, n - 1):
-        reason = f"its texts only name the rows: {distinct} different ones in {n} rows"
+        reason = f"almost every row has a different text: {distinct} in {n} rows"
     elif distinct > MAX_CATEGORIES and not known:
         raise DataError(
             f"{table.name}: the column {name!r} has {distinct:,} different texts, and each would "

@@ -135,7 +135,7 @@ def load_dataset(
         raise ConfigurationError(
             f"the fractions {validation_fraction} for validation and {test_fraction} for the test "
             "leave no rows for training",
-            "give fractions from 0 up, together below 1",
+            "give fractions of at least 0 that add up to less than 1",
         )
     drop, categorical, numeric = map(_as_names, (drop, categorical, numeric))
     data, names = read_labeled(*separate_labels(source, label), table_format, data_dir)

@@ -79,7 +79,9 @@ def dataset_of_table(
         notes.append(f"task: {task}, because {reason}{change}")
     kept = np.arange(table.size)
     if missing != "impute":
-        kept = np.flatnonzero(_complete_rows(table, chosen, missing))
+        # A value that is missing in a column that is left out anyway costs no row.
+        used = fit_preprocessing(table, chosen, categorical=categorical, numeric=numeric).names
+        kept = np.flatnonzero(_complete_rows(table, used, missing))
         if n_left_out := table.size - kept.size:
             notes.append(
                 f"{pluralize(n_left_out, 'row')} with missing values left out, {kept.size:,} kept"

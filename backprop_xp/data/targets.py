@@ -77,7 +77,8 @@ def class_weights(
     """
     if not data.labeled:
         raise DataError(
-            "class weights need class indices as targets", "give sample weights instead"
+            "class weights are for classes, and the targets are numbers",
+            "leave class_weight out, or give sample weights",
         )
     by_chunk = []
     for chunk in data.chunks():

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from backprop_xp.backend.host import ignore_overflow
 from backprop_xp.diagnosis.doctor import Finding
 from backprop_xp.diagnosis.error_analysis import analyze_errors, points
@@ -76,6 +78,21 @@ def in_words(measured: dict[str, Any]) -> str:
         text = f"{r2}, MAE {target['mae']:.6g}, RMSE {target['rmse']:.6g}"
         texts.append(text if len(targets) == 1 else f"{target['name']}: {text}")
     return "; ".join(texts)
+
+
+def common_class(run: Run, part: str) -> tuple[str, float]:
+    """Return the most common class of a part of the data, and its share of the rows.
+
+    Examples
+    --------
+    >>> from backprop_xp.runs.run import prepare_run
+    >>> from backprop_xp.runs.settings import RunSettings
+    >>> common_class(prepare_run(RunSettings(seed=0, device="cpu")), "test")[0]
+    '3'
+    """
+    counts = np.bincount(getattr(run.dataset, part).targets)
+    most = int(np.argmax(counts))
+    return (run.dataset.classes or ())[most], float(counts[most] / counts.sum())
 
 
 def model_epoch(state: TrainState) -> int:

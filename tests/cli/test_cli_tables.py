@@ -607,3 +607,23 @@ def test_the_format_of_a_file_is_kept_with_the_run(tmp_path):
     assert model.preprocessing.names == ("height",)
     predicted = model.predict(table, table_format=TableFormat(separator="|"))
     assert done("predict", tmp_path / "a", table).out.split() == predicted.tolist()
+
+
+def test_an_accuracy_that_any_guess_reaches_is_compared_with_it(tmp_path):
+    rng = random.Random(0)
+    rows = [f"{rng.gauss(0, 1):.3f},{'fraud' if k % 40 == 0 else 'ok'}" for k in range(200)]
+    table = written(tmp_path / "rare.csv", "\n".join(["a,kind", *rows]))
+    out = done("train", table, "--label", "kind", *SHORT).out
+    assert "no better than always predicting 'ok' (9" in out
+    table = written(tmp_path / "animals.csv", "\n".join(animals(120)))
+    assert "no better" not in done("train", table, "--label", "kind", "--seed", 0).out
+
+
+def test_rows_are_kept_if_a_column_that_is_left_out_has_no_value(tmp_path):
+    rows = [
+        f"{k % 7}.5,{'' if k % 2 else f'name {k}'},{'' if k == 8 else k % 5},{'xy'[k % 3 > 0]}"
+        for k in range(100)
+    ]
+    table = written(tmp_path / "t.csv", "\n".join(["a,name,b,kind", *rows]))
+    result = done("train", table, "--label", "kind", "--missing", "drop", *SHORT)
+    assert "1 row with missing values left out, 99 kept" in result.err

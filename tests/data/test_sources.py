@@ -551,8 +551,13 @@ def test_missing_values_are_errors_if_asked_for():
 
 def test_no_row_without_missing_values_is_an_error_that_names_the_worst_column():
     columns = {**WITH_GAPS, "nothing": [None] * N}
-    with pytest.raises(DataError, match="every row has a missing value, 40 of them in"):
+    with pytest.raises(DataError, match="the column 'nothing' has no value"):
         load_dataset(columns, label="kind", missing="drop")
+    columns["even"] = [k if k % 2 else None for k in range(N)]
+    columns["nothing"] = [None if k % 2 or k % 3 else 1.0 + k for k in range(N)]
+    with pytest.raises(DataError, match="every row has a missing value, 33 of them in") as caught:
+        load_dataset(columns, label="kind", missing="drop")
+    assert "--drop nothing" in caught.value.hint
 
 
 def test_a_class_whose_rows_are_all_left_out_is_no_class():

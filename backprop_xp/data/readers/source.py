@@ -156,7 +156,7 @@ def _read_path(
             "the name of a table of text ends with .csv, .tsv or .txt, and a spreadsheet can be "
             f"saved as .csv; give one of: {', '.join(SOURCES)}",
         )
-    if os.path.basename(path) != path:  # a path, not a misspelled name
+    if os.path.basename(path) != path or Path(path).suffix:  # a path, not a misspelled name
         raise DataError(f"{path}: there is no such file or folder", "check the path")
     raise unknown_name("data", path, SOURCES)
 
