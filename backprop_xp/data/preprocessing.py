@@ -435,7 +435,7 @@ def _number(text: str) -> float | None:
         number = float(text)
     except ValueError:
         return None
-    # float() reads "1_000", which is no number in a file.
+    # float() reads "1_000", but that is not a number in a file.
     return None if "_" in text or np.isinf(number) else number
 
 
