@@ -196,7 +196,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(kind, names, said, tmp_path
         ("x.pdf", "a plot cannot be written as"),
         ("png", "a plot cannot be written as"),
         ("missing/x.svg", "cannot be written: No such file or directory"),
-        ("folder.png", "cannot be written: Is a directory"),
+        ("folder.png", "cannot be written: it is a folder or a device, not a file"),
     ],
 )
 def test_a_file_that_cannot_be_is_refused_and_nothing_is_left(name, said, tmp_path):
