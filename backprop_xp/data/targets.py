@@ -77,8 +77,8 @@ def class_weights(
     """
     if not data.labeled:
         raise DataError(
-            "class weights are for classes, and the targets are numbers",
-            "leave class_weight out, or give sample weights",
+            "class weights need class indices as targets, and these are numbers",
+            "for a regression, leave class_weight out; convert one-hot rows with argmax",
         )
     by_chunk = []
     for chunk in data.chunks():
