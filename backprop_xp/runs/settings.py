@@ -12,7 +12,7 @@ from backprop_xp.backend.devices import Placement
 from backprop_xp.data.dataset import MISSING, NAMED, TASKS
 from backprop_xp.data.table_format import TableFormat
 from backprop_xp.errors import check_name
-from backprop_xp.nn.losses import check_learnable
+from backprop_xp.nn.losses import LOSSES, check_learnable
 from backprop_xp.nn.network import Network
 from backprop_xp.nn.regularizers import Penalty
 from backprop_xp.training.settings import TrainingSettings, check_number
@@ -220,6 +220,7 @@ class RunSettings(TrainingSettings):
         self = dataclasses.replace(self, task=task)
         epochs = self.resolve_epochs(n_train)
         output = self.network(1, 1).activations[-1]
+        loss = self.resolve_loss(output)
         paths = (
             "data_dir",
             "validation",
@@ -238,6 +239,7 @@ class RunSettings(TrainingSettings):
             backend=placement.backend,
             device=placement.name,
             output=output.name,
-            loss=self.resolve_loss(output).name,
+            # A record with a parameter, such as quantile(0.9), has no name that gives it again.
+            loss=loss.name if LOSSES.get(loss.name) is loss else loss,
             learning_rate=self.resolve_learning_rate(),
         )

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from backprop_xp.errors import DataError
+from backprop_xp.errors import ConfigurationError, DataError
 from backprop_xp.models.model import Model
 from backprop_xp.runs.folder import RunFolder
 from backprop_xp.runs.run import prepare_run
@@ -97,6 +97,8 @@ def train(
         if isinstance(value, (str, os.PathLike)):
             given[name] = os.fspath(value)
     run_settings = RunSettings.of(given)
+    if out is not None:
+        _check_plain(run_settings)
     folder = contextlib.nullcontext() if out is None else RunFolder(out, overwrite=overwrite)
     with folder as opened:
         run = prepare_run(run_settings, None if is_path else data, label, validation)
@@ -106,3 +108,13 @@ def train(
             text = "; ".join([*left_out, *preprocessing.notes])
             warnings.warn(f"{run.dataset.name}: {text}", UserWarning, stacklevel=2)
         return run.model(train_run(run, opened, on_epoch=on_epoch).state)
+
+
+def _check_plain(settings: RunSettings) -> None:
+    """Raise an error for settings that the files of a run cannot hold, before the training."""
+    for name, value in vars(settings).items():
+        if type(value) not in (str, int, float, bool, tuple, type(None)):
+            raise ConfigurationError(
+                f"{name} is a record or a function, and the folder of a run cannot hold it",
+                "give a name, or leave out the folder",
+            )

@@ -186,7 +186,11 @@ OK = list(range(0, 2 * N, 2))
         ("a", ["x"] * N, "every training row has the value 'x'"),
         ("PassengerId", list(range(1, N + 1)), "only name the rows"),
         ("row", list(range(N))[::-1], "only name the rows"),
-        ("name", [f"person {k}" for k in range(N)], "almost every row has a different text: 40 in 40 rows"),
+        (
+            "name",
+            [f"person {k}" for k in range(N)],
+            "almost every row has a different text: 40 in 40 rows",
+        ),
         ("a", [f"2020-01-{k % 28 + 1:02}" for k in range(N)], "dates"),
         ("a", [f"{k % 28 + 1}.1.2020" for k in range(N)], "dates"),
         ("a", ["2020-01-01 10:00:00", "2021-01-01T11:00"] * (N // 2), "dates"),

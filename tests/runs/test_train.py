@@ -185,3 +185,22 @@ def test_an_interrupt_hands_over_the_last_epoch(tmp_path):
     kept = load_model(tmp_path / "run" / "model.safetensors")
     assert bytes_of(kept.parameters) == bytes_of(two.parameters)
     assert kept.predict({"width": [0.0], "height": [0.0]}).shape == (1,)
+
+
+def test_a_loss_with_a_parameter_is_trained_in_the_units_of_the_targets(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2))
+    y = 1e5 + 3e4 * x[:, 0] + 1e4 * rng.normal(size=300)
+    options = {"seed": 0, "epochs": 60, "hidden": 16}
+    model = backprop_xp.train((x, y), loss=backprop_xp.quantile(0.9), **options)
+    assert np.mean(y < model.predict(x)) == pytest.approx(0.9, abs=0.04)
+    errors = y - model.predict(x)
+    pinball = np.mean(np.maximum(0.9 * errors, -0.1 * errors))
+    assert model.evaluate(x, y)["loss"] == pytest.approx(pinball, rel=1e-4)
+    narrow, wide = (
+        backprop_xp.train((x, y), loss=backprop_xp.huber(delta), **options) for delta in (0.1, 10.0)
+    )
+    assert narrow.evaluate(x, y)["loss"] < wide.evaluate(x, y)["loss"]
+    with pytest.raises(backprop_xp.ConfigurationError, match="loss is a record or a function"):
+        backprop_xp.train((x, y), loss=backprop_xp.quantile(0.9), out=tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
