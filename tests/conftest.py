@@ -31,11 +31,9 @@ collect_ignore = [
 ]
 
 SLOW = (
-    "cli/test_cli_commands.py::test_check",
-    "cli/test_cli_commands.py::test_every_backend",
-    "cli/test_cli_commands.py::test_the_shell",
+    "cli/test_cli_commands",
+    "cli/test_cli_output",
     "cli/test_cli_report",
-    "cli/test_cli_output.py::test_a_process",
     "cli/test_cli_signals",
     "cli/test_cli_tables",
     "cli/test_cli_train.py::test_mnist_itself",
@@ -51,8 +49,7 @@ SLOW = (
     "nn/test_regularized_gradients",
     "nn/test_torch_oracle",
     "report/test_function_plots",
-    "report/test_report.py::test_a_report_needs_no_pyplot",
-    "report/test_report.py::test_names_are_text",
+    "report/test_report",
     "test_contributing",
     "trace/test_trace_latex",
     "training/execution/test_execution.py::test_a_training_needs",
