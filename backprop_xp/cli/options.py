@@ -139,5 +139,5 @@ def open_model(path: str, device: str, backend: str | None, console: Output) -> 
     """Return the model in a file or in the folder of a run, on the device of the options."""
     from backprop_xp.models.model import load_model
 
-    model = load_model(model_path(path))
+    model = load_model(path)
     return model.to(use_device(device, backend, console, model.dtype))

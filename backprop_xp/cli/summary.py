@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from backprop_xp.cli.options import model_path, output_options
+from backprop_xp.cli.options import output_options
 from backprop_xp.cli.output import Output
 
 
@@ -17,6 +17,6 @@ def command(model: str, console: Output) -> None:
     from backprop_xp.models.model import load_model
     from backprop_xp.models.summary import describe, in_words
 
-    description = describe(load_model(model_path(model)))
+    description = describe(load_model(model))
     console.result({"model": model, **description})
     console.line(in_words(description))

@@ -602,20 +602,15 @@ def _no_values(table: Table, name: str) -> DataError:
 
 
 def _are_different(numbers: Array) -> bool:
-    """Return whether numbers are whole, and different in every row."""
-    whole = bool(np.all(numbers == np.floor(numbers)))
-    return whole and numbers.size >= 10 and np.unique(numbers).size == numbers.size
+    """Return whether there are at least 10 numbers, all of them whole and no two equal."""
+    whole = numbers.size >= 10 and bool(np.all(numbers == np.floor(numbers)))  # NaN is not
+    return whole and np.unique(numbers).size == numbers.size
 
 
 def _is_sequence(numbers: Array) -> bool:
     """Return whether numbers are different whole numbers without a gap, in any order."""
-    n = numbers.size
-    if n < 10 or np.isnan(numbers).any():
-        return False
-    low, high = numbers.min(), numbers.max()
     # The training rows are a part of the table, so some numbers in between may be missing.
-    whole = bool(np.all(numbers == np.floor(numbers))) and high - low < 2 * n
-    return whole and np.unique(numbers).size == n
+    return _are_different(numbers) and numbers.max() - numbers.min() < 2 * numbers.size
 
 
 def _words(name: str) -> str:

@@ -322,7 +322,6 @@ def _of_row_file(
     if train.inputs.dtype == np.uint8 or file.image_shape is not None:
         low, high = value_range(train.inputs)
         scaling = f"{high or 1.0:g}" if low >= 0.0 else "standard"
-    y = None if rows.y is None else rows.y
     return Dataset(
         name=Path(file.path).name,
         train=train,
@@ -332,7 +331,7 @@ def _of_row_file(
         features=file.features,
         image_shape=file.image_shape,
         default_scaling=scaling,
-        label_type="number" if classes is None or y is None else label_type(class_labels(y, "y")),
+        label_type="number" if classes is None else label_type(class_labels(rows.y, "y")),
         notes=tuple(notes),
     )
 

@@ -94,10 +94,9 @@ def classification_metrics(
     """
     n = len(classes)
     confusion = np.bincount(targets * n + predicted, minlength=n * n).reshape(n, n).tolist()
-    if outputs.shape[1] == 1:
-        outputs = np.concatenate((1.0 - outputs, outputs), axis=1)
+    probabilities = by_class(outputs)
     rows = [
-        row | _areas(targets == index, outputs[:, index])
+        row | _areas(targets == index, probabilities[:, index])
         for index, row in enumerate(figures_by_class(confusion, classes))
     ]
     occurring = [row for row in rows if row["support"]]
@@ -107,6 +106,17 @@ def classification_metrics(
         "macro": _means(occurring, [1.0] * len(occurring)),
         "weighted": _means(occurring, [row["support"] for row in occurring]),
     }
+
+
+def by_class(outputs: Array) -> Array:
+    """Return outputs with a column for each class, also where there is one for two classes.
+
+    Examples
+    --------
+    >>> by_class(np.asarray([[0.25]]))
+    array([[0.75, 0.25]])
+    """
+    return np.concatenate((1.0 - outputs, outputs), axis=1) if outputs.shape[1] == 1 else outputs
 
 
 def figures_by_class(

@@ -25,7 +25,7 @@ from backprop_xp.data.streaming import load_data, read_chunks
 from backprop_xp.data.table_format import TableFormat
 from backprop_xp.errors import ConfigurationError, DataError
 from backprop_xp.formatting import listed
-from backprop_xp.models.metrics import classification_metrics, regression_metrics
+from backprop_xp.models.metrics import by_class, classification_metrics, regression_metrics
 from backprop_xp.models.model_file import read_model, write_model
 from backprop_xp.models.summary import describe, in_words
 from backprop_xp.nn.losses import Loss, check_targets
@@ -184,10 +184,7 @@ class Model:
                 "this model has no probabilities",
                 "use predict; probabilities need a classification with a softmax or sigmoid output",
             )
-        outputs = self.outputs(self.read(data, table_format=table_format).inputs)
-        if outputs.shape[1] == 1:
-            return np.concatenate((1.0 - outputs, outputs), axis=1)
-        return outputs
+        return by_class(self.outputs(self.read(data, table_format=table_format).inputs))
 
     def evaluate(
         self, data: Any, label: Any = None, *, table_format: TableFormat | None = None

@@ -7,8 +7,6 @@ import io
 import os
 from typing import Any
 
-import numpy as np
-
 from backprop_xp.backend.arrays import Array
 from backprop_xp.data.labels import label_name
 from backprop_xp.data.readers.csv_table import read_cells
@@ -18,6 +16,7 @@ from backprop_xp.data.table_format import TableFormat
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.files import atomic_write
 from backprop_xp.formatting import to_json
+from backprop_xp.models.metrics import by_class
 from backprop_xp.models.model import Model
 
 
@@ -81,9 +80,7 @@ def write_predictions(
             raise ConfigurationError(
                 "a regression has no probabilities", "leave --probabilities out"
             )
-        if outputs.shape[1] == 1:
-            outputs = np.concatenate((1.0 - outputs, outputs), axis=1)
-        for name, values in zip(model.classes, outputs.T, strict=True):
+        for name, values in zip(model.classes, by_class(outputs).T, strict=True):
             columns[_free(f"probability {name}", columns)] = to_json(values)
 
     text = io.StringIO(newline="")
