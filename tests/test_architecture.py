@@ -11,7 +11,7 @@ import backprop_xp
 
 ROOT = Path(backprop_xp.__file__).parent
 
-SHARED = {"errors", "files", "formatting", "version"}
+SHARED = {"errors", "files", "formatting", "tensor_file", "version"}
 """Top-level modules that every subpackage may import."""
 
 MAY_IMPORT = {

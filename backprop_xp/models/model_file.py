@@ -18,7 +18,7 @@ from backprop_xp.data.labels import LABEL_TYPES
 from backprop_xp.data.preprocessing import Preprocessing, preprocessing_from_dict
 from backprop_xp.data.scaling import Scaling
 from backprop_xp.errors import ConfigurationError, ModelFileError
-from backprop_xp.models.tensor_file import DAMAGED, read_tensors, write_tensors
+from backprop_xp.tensor_file import DAMAGED, read_tensors, write_tensors
 from backprop_xp.nn.activations import OUTPUTS
 from backprop_xp.nn.losses import LOSSES, Loss, check_pair, get_loss
 from backprop_xp.nn.network import Layer, Network, check_parameters
