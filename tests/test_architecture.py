@@ -82,8 +82,7 @@ def violations(modules):
         own = subpackage(module)
         if own in ("", "__main__"):  # the public face, which gathers names from everywhere
             continue
-        allowed = {own} | (SHARED if own in MAY_IMPORT else {"errors", "version"})
-        allowed |= set(MAY_IMPORT.get(own, "").split())
+        allowed = {own} | SHARED | set(MAY_IMPORT.get(own, "").split())
         found += [
             f"{module} imports {name}"
             for name in own_imports(tree, modules)
