@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,7 +54,7 @@ def pluralize(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def listed(names: Sequence[str], most: int) -> str:
-    """Return names separated by commas, of which at most some are shown.
+    """Return names separated by commas, of which at most some are shown; long ones are shortened.
 
     Examples
     --------
@@ -61,4 +62,20 @@ def listed(names: Sequence[str], most: int) -> str:
     'red, green and 1 more'
     """
     left = len(names) - most
-    return ", ".join(names[:most]) + (f" and {left:,} more" if left > 0 else "")
+    shown = ", ".join(printable(shorten(name, _NAME)) for name in names[:most])
+    return shown + (f" and {left:,} more" if left > 0 else "")
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 60
+
+
+def abridged(value: object) -> str:
+    r"""Return a value from a file for a message: escaped as by `repr`, and cut if it is long.
+
+    Examples
+    --------
+    >>> print(abridged("a\x1b"), abridged(list(range(1000))))
+    'a\x1b' [0, 1, 2, 3, 4, 5, ...]
+    """
+    return _SHORT.repr(value)
