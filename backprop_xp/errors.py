@@ -6,7 +6,15 @@ import difflib
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
+from backprop_xp.formatting import abridged, listed
+
 Record = TypeVar("Record")
+
+_FEW = 20
+"""The number of valid names that an error lists; of more, it names the nearest ones."""
+
+_COMPARED = 100
+"""The number of characters of a name that are compared with the valid ones."""
 
 
 class HintMixin(BaseException):
@@ -132,14 +140,16 @@ def look_up(
     return registry[name]
 
 
-def check_name(kind: str, name: object, known: Collection[str]) -> None:
+def check_name(kind: str, name: object, known: Collection[str], see: str = "") -> None:
     """Raise the error of `unknown_name` for a name that is not one of the known ones."""
     if name not in known:
-        raise unknown_name(kind, name, known)
+        raise unknown_name(kind, name, known, see)
 
 
-def unknown_name(kind: str, name: object, known: Iterable[str]) -> ConfigurationError:
-    """Return the error for an unknown name, with a suggestion.
+def unknown_name(
+    kind: str, name: object, known: Iterable[str], see: str = ""
+) -> ConfigurationError:
+    """Return the error for an unknown name, with the nearest names; a short list is complete.
 
     Parameters
     ----------
@@ -149,6 +159,8 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> Configuration
         The name that the user gave.
     known : iterable of str
         The valid names.
+    see : str, optional
+        What lists the valid names if there are many of them.
 
     Examples
     --------
@@ -157,9 +169,14 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> Configuration
     unknown activation 'relo' | did you mean 'relu'? Choose from: relu, tanh
     """
     known = list(known)
-    close = difflib.get_close_matches(str(name), known, n=1)
-    suggestion = f"did you mean {close[0]!r}? Choose" if close else "choose"
-    return ConfigurationError(f"unknown {kind} {name!r}", f"{suggestion} from: {', '.join(known)}")
+    few = len(known) <= _FEW
+    text = name[:_COMPARED] if isinstance(name, str) else ""
+    near = difflib.get_close_matches(text, known, n=1 if few else 3)
+    suggestion = f"did you mean {listed(list(map(repr, near)), 3)}?" if near else ""
+    choose = see if see and not few else f"choose from: {listed(known, _FEW)}"
+    if near:
+        choose = f"{suggestion} {choose[0].upper()}{choose[1:]}"
+    return ConfigurationError(f"unknown {kind} {abridged(name)}", choose)
 
 
 def is_number(value: object) -> bool:

@@ -1,11 +1,70 @@
-"""Formatting: data for JSON, counts with their nouns, and lists of names."""
+"""Formatting: data for JSON, text that is safe to show, counts with nouns, and lists of names."""
 
 from __future__ import annotations
 
 import math
+import re
 import reprlib
 from collections.abc import Sequence
 from typing import Any
+
+# Characters that a terminal obeys (C0, DEL and C1), that end a line, that change the order of the
+# text around them (https://trojansource.codes), and surrogates, which UTF-8 cannot encode.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+_NAME = 80
+"""The number of characters that are shown of a name in a list."""
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Return text with every character that could harm a terminal or a page as an escape.
+
+    These are control characters, separators of lines and paragraphs, bidirectional overrides and
+    lone surrogates. Backslashes stay as they are, so escaping again changes nothing.
+
+    Parameters
+    ----------
+    text : str
+    keep : str
+        Characters that stay as they are, for example a newline in a text of several lines.
+
+    Examples
+    --------
+    >>> print(printable("\x1b[31mred\n"), printable("a\nb\x9b", keep="\n"))
+    \x1b[31mred\n a
+    b\x9b
+    """
+    return _UNPRINTABLE.sub(lambda hit: hit[0] if hit[0] in keep else _escape(hit[0]), text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def printable_json(text: str) -> str:
+    r"""Return JSON on one line with the characters that `printable` escapes in JSON's own escapes.
+
+    Examples
+    --------
+    >>> print(printable_json('["\x7f", "\x9b"]'))
+    ["\u007f", "\u009b"]
+    """
+    return _UNPRINTABLE.sub(lambda hit: f"\\u{ord(hit[0]):04x}", text)
+
+
+def shorten(text: str, most: int) -> str:
+    """Return text without its middle if it has more than so many characters.
+
+    Examples
+    --------
+    >>> shorten("0123456789" * 100, 30)
+    '01234567890123456789 [970 characters left out] 0123456789'
+    """
+    if len(text) <= most:
+        return text
+    last = most // 3
+    mark = f" [{len(text) - most:,} characters left out] "
+    return text[: most - last] + mark + text[-last:]
 
 
 def json_safe(value: Any) -> Any:
