@@ -6,13 +6,18 @@ import importlib
 import os
 import signal
 import sys
-import traceback
 from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
-from backprop_xp.cli.output import accept_any_text, plain_warnings, print_error
+from backprop_xp.cli.output import (
+    HelpContext,
+    accept_any_text,
+    plain_warnings,
+    print_error,
+    print_traceback,
+)
 from backprop_xp.errors import BackpropError
 from backprop_xp.version import __version__
 
@@ -44,6 +49,7 @@ class _Commands(click.Group):
             return None
         module = importlib.import_module(f"backprop_xp.cli.{name.replace('-', '_')}")
         command: click.Command = module.command
+        command.context_class = HelpContext
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -89,7 +95,7 @@ def _run(args: list[str]) -> int:
 
 def _show_traceback(args: list[str]) -> None:
     if "--debug" in args:
-        traceback.print_exc()
+        print_traceback()
 
 
 def _call(args: list[str]) -> int:

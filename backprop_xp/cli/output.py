@@ -1,4 +1,8 @@
-"""Printing: results as text or as JSON on stdout, everything else on stderr."""
+"""Printing: results as text or as JSON on stdout, everything else on stderr.
+
+All text passes through `backprop_xp.formatting.printable`: names and messages can come from files,
+and a terminal obeys control characters.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,10 @@ import codecs
 import contextlib
 import io
 import json
+import os
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from backprop_xp.formatting import json_safe
+from backprop_xp.formatting import json_safe, printable, printable_json, shorten
 
 if TYPE_CHECKING:
     from backprop_xp.training.state import TrainState
@@ -23,6 +29,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 _LONGEST_SILENCE = 10.0  # seconds between two lines of progress
+
+_LONGEST = 4000  # characters of a line on stderr, and of the message and the hint of an error
 
 
 @dataclass(frozen=True)
@@ -39,9 +47,9 @@ class Output:
             _dump({"schema_version": SCHEMA_VERSION, "command": command, **fields})
 
     def line(self, text: str = "") -> None:
-        """Print a line of the result without ``--json``."""
+        """Print a line of the result without ``--json``; it may contain tabs, but no line ends."""
         if not self.json:
-            print(text)
+            print(printable(text, keep="\t"))
 
     def table(self, titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Print a table without ``--json``: fitted to a terminal, else one line for each row."""
@@ -52,11 +60,12 @@ class Output:
 
         table = Table(box=None, pad_edge=False)
         for title in titles:
-            table.add_column(title, overflow="fold")
+            table.add_column(printable(title), overflow="fold")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(printable, row))
         width = None if sys.stdout.isatty() else 10_000
-        Console(highlight=False, markup=False, width=width).print(table)
+        # Names such as [red] and :cat: are text.
+        Console(highlight=False, markup=False, emoji=False, width=width).print(table)
 
     def note(self, text: str) -> None:
         """Print a line for people on stderr, unless ``--quiet`` is given."""
@@ -96,7 +105,7 @@ class Output:
                 MofNCompleteColumn(),
                 BarColumn(),
                 TimeLeft(),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 console=Console(stderr=True),
             ) as bar:
                 task = bar.add_task("", total=epochs)
@@ -105,18 +114,24 @@ class Output:
 
 def print_error(kind: str, message: str, hint: str | None, *, as_json: bool) -> None:
     """Print an error on stderr, and with ``--json`` as the JSON object on stdout as well."""
+    message, hint = shorten(message, _LONGEST), hint and shorten(hint, _LONGEST)
     say(f"error: {message}")
-    if hint:
-        say(f"hint: {hint}")
+    for number, line in enumerate(hint.split("\n") if hint else ()):
+        say(f"  {line}" if number else f"hint: {line}")
     if as_json:
         error = {"kind": kind, "message": message, "hint": hint}
         _dump({"schema_version": SCHEMA_VERSION, "error": error})
 
 
+def print_traceback() -> None:
+    """Print the traceback of the current error on stderr."""
+    print(printable(traceback.format_exc(), keep="\n"), end="", file=sys.stderr, flush=True)
+
+
 def _dump(fields: dict[str, Any]) -> None:
     # Escapes keep every character, also where the stream cannot encode it.
     escaped = not _encoding(sys.stdout).startswith("utf")
-    print(json.dumps(json_safe(fields), ensure_ascii=escaped, allow_nan=False))
+    print(printable_json(json.dumps(json_safe(fields), ensure_ascii=escaped, allow_nan=False)))
 
 
 @contextlib.contextmanager
@@ -142,17 +157,61 @@ _SPELLED = {
 """How the symbols of formulas are written where they cannot be encoded."""
 
 
+class _Formatter(click.HelpFormatter):
+    def getvalue(self) -> str:
+        return printable(super().getvalue(), keep="\n")
+
+
+class HelpContext(click.Context):
+    """The context of a command whose help can show values from a configuration file."""
+
+    formatter_class = _Formatter
+
+
 def accept_any_text() -> None:
-    """Let stdout and stderr accept every character, whatever their encoding.
+    """Let stdout and stderr accept every character, and let stderr never fail.
 
     A pipe on Windows is usually encoded as cp1252 or gbk, and neither has all symbols of formulas
     and class names. Symbols are spelled out, and other characters become escapes such as
     ``\\u4e2d``, which unlike a question mark keep names apart.
+
+    Notes and progress that cannot be written, because the terminal was closed or the disk is full,
+    are dropped: they must not end a training run.
     """
     codecs.register_error("backprop_xp.spell", _spell)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed before the program started
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        lossy = io.BufferedWriter(_Lossy(sys.stderr))
+        sys.stderr = io.TextIOWrapper(lossy, sys.stderr.encoding, line_buffering=True)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backprop_xp.spell")
+
+
+class _Lossy(io.RawIOBase):
+    """A stream that drops what the stream below it cannot write."""
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        self._stream = stream  # it would close its file if nothing referred to it
+        buffer: Any = stream.buffer
+        self._raw: Any = getattr(buffer, "raw", buffer)
+
+    def write(self, data: Any) -> int:
+        try:
+            return int(self._raw.write(data) or len(data))  # None if a pipe is full
+        except OSError:
+            return len(data)
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
 
 
 def _spell(error: UnicodeError) -> tuple[str, int]:
@@ -172,8 +231,8 @@ def _encoding(stream: Any) -> str:
 
 
 def say(text: str) -> None:
-    """Print a line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """Print a line on stderr; the middle of a very long one is left out."""
+    print(printable(shorten(text, 2 * _LONGEST)), file=sys.stderr, flush=True)
 
 
 def _describe(state: TrainState) -> str:

@@ -40,7 +40,7 @@ def command(
 
     MODEL is a model.safetensors, or the folder of a run.
     """
-    from backprop_xp.formatting import pluralize
+    from backprop_xp.formatting import pluralize, printable
     from backprop_xp.runs.predictions import write_predictions
 
     if out is None and (probabilities or keep_columns):
@@ -81,4 +81,5 @@ def command(
         if loaded.classes is None:
             console.line("\t".join(numbers))
         else:
-            console.line("\t".join([prediction, *numbers] if outputs else [prediction]))
+            name = printable(prediction)  # a tab separates the columns
+            console.line("\t".join([name, *numbers] if outputs else [name]))

@@ -19,4 +19,5 @@ def command(model: str, console: Output) -> None:
 
     description = describe(load_model(model))
     console.result({"model": model, **description})
-    console.line(in_words(description))
+    for line in in_words(description).split("\n"):
+        console.line(line)

@@ -114,7 +114,8 @@ def command(
     elif latex:
         from backprop_xp.trace.latex import latex_document
 
-        click.echo(latex_document(trace), nl=False)
+        for line in latex_document(trace).rstrip("\n").split("\n"):
+            console.line(line)
     elif html is None:
         _print_tables(trace, console)
 
@@ -140,9 +141,12 @@ def _print_tables(trace: Trace, console: Output) -> None:
     from backprop_xp.trace.table import headline, tables
 
     data = trace.as_data()
-    for line in [data["title"] or "one training step", *headline(data)]:
-        console.line(textwrap.fill(line, 79, subsequent_indent="  "))
+    for text in [data["title"] or "one training step", *headline(data)]:
+        for line in textwrap.wrap(text, 79, subsequent_indent="  "):
+            console.line(line)
     for text, columns, rows in tables(data):
-        console.line("\n" + textwrap.fill(text, 79))
+        console.line()
+        for line in textwrap.wrap(text, 79):
+            console.line(line)
         if rows:
             console.table(columns, rows)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from backprop_xp.data.scaling import Scaling
-from backprop_xp.formatting import listed
+from backprop_xp.formatting import listed, printable, shorten
 from backprop_xp.nn.losses import LOSSES
 from backprop_xp.nn.network import Network
 
@@ -120,14 +120,14 @@ def in_words(description: dict[str, Any]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(titles))]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
-    classes, columns = description["classes"], description["columns"] or {}
-    left_out = description["left_out"] or {}
+    classes = description["classes"]
+    columns = list((description["columns"] or {}).items())
+    columns += [(name, f"left out: {why}") for name, why in (description["left_out"] or {}).items()]
     fields = [
         ("inputs", _inputs(description["inputs"])),
-        *((f"  {name}", text) for name, text in list(columns.items())[:_COLUMNS_SHOWN]),
-        *((f"  {name}", f"left out: {why}") for name, why in left_out.items()),
+        *((f"  {shorten(name, 80)}", text) for name, text in columns[:_COLUMNS_SHOWN]),
         ("scaling", description["scaling"]),
-        ("label", ", ".join(description["label"] or ("without a name",))),
+        ("label", listed(description["label"] or ("without a name",), _NAMES_SHOWN)),
         ("classes", "none: a regression" if classes is None else _listed(classes)),
         *((("targets", description["targets"]),) if classes is None else ()),
         ("loss", f"{description['loss']}: {LOSSES[description['loss']].formula}"),
@@ -135,9 +135,9 @@ def in_words(description: dict[str, Any]) -> str:
         ("seed", str(description["seed"])),
         ("version", description["version"]),
     ]
-    width = min(max(len(_printable(name)) for name, _ in fields), _WIDTH)
+    width = min(max(len(printable(name)) for name, _ in fields), _WIDTH)
     more = len(columns) - _COLUMNS_SHOWN
-    lines += ["", *(f"{_printable(name):<{width}}  {_printable(text)}" for name, text in fields)]
+    lines += ["", *(f"{printable(name):<{width}}  {printable(text)}" for name, text in fields)]
     return "\n".join([*lines, *([f"and {more} more columns"] if more > 0 else [])])
 
 
@@ -151,12 +151,7 @@ def _inputs(inputs: dict[str, Any]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return f"{len(names)}: {listed([_printable(name) for name in names], _NAMES_SHOWN)}"
-
-
-def _printable(text: str) -> str:
-    """Return text from a file without control characters that a terminal would obey."""
-    return text if text.isprintable() else repr(text)
+    return f"{len(names)}: {listed(names, _NAMES_SHOWN)}"
 
 
 def _targets(model: Any) -> str:

@@ -99,7 +99,7 @@ def test_many_names_are_cut_and_none_of_them_commands_the_terminal(tmp_path):
     path = saved(tmp_path, sizes=(2, 30), activations="softmax", classes=names)
     text = done("summary", path).out
     assert "\x1b" not in text
-    assert r"30: '\x1b[2Jred', naïve 类, class 2," in text
+    assert r"30: \x1b[2Jred, naïve 类, class 2," in text
     assert "class 11 and 18 more\n" in text
     assert done("summary", path, "--json").json["classes"] == list(names)
 
