@@ -6,6 +6,7 @@ filled in and marked by one more input.
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections import Counter
@@ -20,7 +21,7 @@ import numpy as np
 from backprop_xp.backend.arrays import Array
 from backprop_xp.data.table import Table, is_number_column
 from backprop_xp.errors import ConfigurationError, DataError
-from backprop_xp.formatting import listed, pluralize
+from backprop_xp.formatting import abridged, listed, pluralize
 
 MAX_CATEGORIES = 1000
 """The most categories of a column that become inputs, unless the column is named as categorical."""
@@ -310,32 +311,51 @@ def preprocessing_from_dict(value: Any) -> Preprocessing:
 
     Raises
     ------
-    ValueError, TypeError, KeyError
-        If the value does not describe a preprocessing.
+    ValueError
+        If the value does not describe a preprocessing; the message names the key.
     """
+    _check_keys("preprocessing", value, Preprocessing._fields)
+    items, left_out, notes = (value[key] for key in Preprocessing._fields)
+    if not isinstance(items, list) or not items:
+        raise ValueError(f"preprocessing.columns is {abridged(items)}, not a list of columns")
     columns = []
-    for item in value["columns"]:
-        categories = item["categories"]
-        kind = float if categories is None else str
-        column = Column(
-            item["name"], categories and tuple(categories), item["fill"], item["indicator"]
-        )
-        texts = (column.name, *(column.categories or ()))
-        right = all(type(text) is str for text in texts) and type(column.indicator) is bool
-        finite = type(column.fill) is not float or np.isfinite(column.fill)
-        if not right or type(column.fill) is not kind or not finite:
-            raise ValueError(f"its column {item!r} is not described correctly")
-        if column.categories is not None and column.fill not in column.categories:
-            raise ValueError(f"its column {column.name!r} has an unknown category as filling")
-        columns.append(column)
-    left_out, notes = value["left_out"], value["notes"]
-    for text in (*left_out, *left_out.values(), *notes):
-        if type(text) is not str:
-            raise ValueError(f"{text!r} is not a text")
-    result = Preprocessing(tuple(columns), dict(left_out), tuple(notes))
-    if not columns or len(set(result.names)) < len(columns):
-        raise ValueError("it has no columns, or two of the same name")
+    for index, item in enumerate(items):
+        where = f"preprocessing.columns[{index}]"
+        _check_keys(where, item, Column._fields)
+        name, categories, fill, indicator = (item[key] for key in Column._fields)
+        known = categories is None or (_are_texts(categories) and categories)
+        for key, right, wanted in (
+            ("name", type(name) is str, "a text"),
+            ("categories", known, "null or a list of texts"),
+            ("indicator", type(indicator) is bool, "true or false"),
+        ):
+            if not right:
+                raise ValueError(f"{where}.{key} is {abridged(item[key])}, not {wanted}")
+        if categories is not None:
+            if fill not in categories:
+                raise ValueError(f"{where}.fill is {abridged(fill)}, which is not a category")
+            if len(set(categories)) < len(categories):
+                raise ValueError(f"{where}.categories has a category twice")
+        elif type(fill) is not float or not math.isfinite(fill):
+            raise ValueError(f"{where}.fill is {abridged(fill)}, not a number such as 0.5")
+        columns.append(Column(name, categories and tuple(categories), fill, indicator))
+    if not isinstance(left_out, dict) or not _are_texts(list(left_out.values())):
+        raise ValueError(f"preprocessing.left_out is {abridged(left_out)}, not texts by column")
+    if not _are_texts(notes):
+        raise ValueError(f"preprocessing.notes is {abridged(notes)}, not a list of texts")
+    result = Preprocessing(tuple(columns), left_out, tuple(notes))
+    if len(set(result.names)) < len(columns):
+        raise ValueError("preprocessing.columns has two columns of the same name")
     return result
+
+
+def _check_keys(where: str, value: Any, keys: Sequence[str]) -> None:
+    if not isinstance(value, dict) or value.keys() != set(keys):
+        raise ValueError(f"{where} is {abridged(value)}, not an object with {', '.join(keys)}")
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(type(text) is str for text in value)
 
 
 def is_missing(column: Array) -> Array:

@@ -8,20 +8,28 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from typing import Any
 
 import numpy as np
 
 from backprop_xp.backend import arrays
 from backprop_xp.backend.devices import select_device
-from backprop_xp.data.labels import LABEL_TYPES
+from backprop_xp.data.labels import LABEL_TYPES, from_names
 from backprop_xp.data.preprocessing import Preprocessing, preprocessing_from_dict
 from backprop_xp.data.scaling import Scaling
 from backprop_xp.errors import ConfigurationError, ModelFileError
-from backprop_xp.tensor_file import DAMAGED, read_tensors, write_tensors
+from backprop_xp.formatting import abridged
 from backprop_xp.nn.activations import OUTPUTS
 from backprop_xp.nn.losses import LOSSES, Loss, check_pair, get_loss
 from backprop_xp.nn.network import Layer, Network, check_parameters
+from backprop_xp.tensor_file import (
+    DAMAGED,
+    memory_for,
+    parse_json,
+    read_tensors,
+    write_tensors,
+)
 
 FORMAT = "backprop_xp.model"
 FORMAT_VERSION = 2
@@ -34,20 +42,26 @@ def write_model(path: str | os.PathLike[str], model: Any) -> None:
     Raises
     ------
     ConfigurationError
-        If an activation or the loss is a custom one, which a file cannot hold, or the file
-        cannot be written.
+        If an activation or the loss is a custom one, which a file cannot hold; if a weight is not
+        finite, or `read_model` would reject the model for another reason; or if the file cannot be
+        written.
     """
     tensors = {}
     for index, layer in enumerate(model.parameters):
         for kind, p in zip(Layer._fields, layer, strict=True):
             if p is not None:
                 tensors[f"layers.{index}.{kind}"] = arrays.to_numpy(p)
-    if model.scaling is not None:
-        tensors["scaling.offset"], tensors["scaling.divisor"] = model.scaling
-    if model.target_scaling is not None:
-        offset, divisor = model.target_scaling
-        tensors["target_scaling.offset"], tensors["target_scaling.divisor"] = offset, divisor
+    for name in _SCALINGS:
+        if (scaling := getattr(model, name)) is not None:
+            tensors[f"{name}.offset"], tensors[f"{name}.divisor"] = scaling
     description = json.dumps(_describe(model), ensure_ascii=False, sort_keys=True)
+    try:
+        _fields(json.loads(description), tensors)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"this model cannot be saved: {error}",
+            "correct the model; if weights are not finite, train again with a lower learning rate",
+        ) from error
     write_tensors(path, FORMAT, tensors, {"model": description})
 
 
@@ -57,17 +71,19 @@ def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     ModelFileError
-        If the file is missing, truncated, changed in a single bit, or not a model of this package.
+        If the file is missing, truncated, changed in a single bit, not a model of this package,
+        too large for the memory, or describes a model that cannot be used.
     """
     tensors, metadata = read_tensors(path, FORMAT)
-    try:
-        return _fields(json.loads(metadata["model"]), tensors)
-    except Exception as error:
-        # The hash is right, so this file is forged or of another version: that can fail anywhere.
-        hint = error.hint if isinstance(error, ModelFileError) else None
-        raise ModelFileError(
-            f"the model file {path} does not describe a model: {error}", hint or DAMAGED
-        ) from error
+    # The hash is right, so from here on the file is forged or of another version.
+    with memory_for(path):
+        try:
+            return _fields(parse_json(metadata["model"]), tensors)
+        except KeyError as error:
+            fault, hint = f"its header has no {error}", DAMAGED
+        except (ValueError, RecursionError) as error:
+            fault, hint = str(error), getattr(error, "hint", None) or DAMAGED
+    raise ModelFileError(f"the model file {path} does not describe a model: {fault}", hint)
 
 
 def _describe(model: Any) -> dict[str, Any]:
@@ -97,48 +113,141 @@ def _describe(model: Any) -> dict[str, Any]:
     }
 
 
-def _fields(description: dict[str, Any], tensors: dict[str, Any]) -> dict[str, Any]:
-    version = description["format_version"]
-    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
-        raise ModelFileError(
-            f"its format version is {version}, and this package reads "
-            f"1 to {FORMAT_VERSION}: it was written by version {description['version']}",
-            "read it with that version of backprop_xp",
-        )
-    network = Network(description["sizes"], description["activations"], description["bias"])
-    placement = select_device("cpu", "numpy", dtype=description["dtype"])
+def _fields(description: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a model, and check everything that would fail only when it is used.
+
+    Raises
+    ------
+    ValueError
+        If something is missing or wrong; the message names its key.
+    """
+    _check_keys(description)
+    sizes, names = description["sizes"], description["activations"]
+    right = _is_list_of(int, sizes) and len(sizes) > 1 and min(sizes) > 0
+    _check(right, "sizes", sizes, "a list of at least two positive whole numbers")
+    right = _is_list_of(str, names) and len(names) == len(sizes) - 1 and {*names} <= {*OUTPUTS}
+    _check(right, "activations", names, f"a list of {len(sizes) - 1} activations of this package")
+    for key, known in (
+        ("bias", (False, True)),
+        ("dtype", ("float32", "float64")),
+        ("loss", tuple(LOSSES)),
+        ("label_type", (None, *LABEL_TYPES)),
+    ):
+        value = description.get(key)
+        right = type(value) in {type(one) for one in known} and value in known
+        _check(right, key, value, f"one of {', '.join(map(str, known))}")
+    seed, version = description["seed"], description["version"]
+    _check(type(seed) is int and seed >= 0, "seed", seed, "a whole number of at least 0")
+    right = type(version) is str and version.isprintable()
+    _check(right, "version", version, "a version such as 0.2.0")
+
+    network = Network(sizes, names, description["bias"])
+    _check_tensors(network, tensors, description["dtype"])
     parameters = [
         Layer(tensors[f"layers.{index}.weights"], tensors.get(f"layers.{index}.bias"))
-        for index in range(len(network.activations))
+        for index in range(len(names))
     ]
     check_parameters(network, parameters)
-    _check_types(tensors, description["dtype"])
-    scalings = {
-        name: Scaling(tensors[f"{name}.offset"], tensors[f"{name}.divisor"])
-        for name in ("scaling", "target_scaling")
-        if f"{name}.offset" in tensors
-    }
     preprocessing = description.get("preprocessing")
+    if preprocessing is not None:
+        preprocessing = preprocessing_from_dict(preprocessing)
+    classes, label, features = (
+        _names_of(key, description.get(key)) for key in ("classes", "label", "features")
+    )
     kind = description.get("label_type")
-    if kind is None:  # version 1
-        kind = _guess_label_type(description["classes"])
     fields = dict(
         network=network,
         parameters=parameters,
         loss=get_loss(description["loss"]),
-        classes=_tuple_of(str, description["classes"]),
-        features=_tuple_of(str, description["features"]),
-        image_shape=_tuple_of(int, description["image_shape"]),
-        seed=_typed(int, description["seed"]),
-        version=_typed(str, description["version"]),
-        placement=placement,
-        label=_tuple_of(str, description.get("label")),
-        label_type=_one_of(LABEL_TYPES, kind),
-        preprocessing=preprocessing and preprocessing_from_dict(preprocessing),
-        **scalings,
+        classes=classes,
+        features=features,
+        image_shape=_image_shape(description["image_shape"], sizes[0]),
+        seed=seed,
+        version=version,
+        placement=select_device("cpu", "numpy", dtype=description["dtype"]),
+        label=label,
+        label_type=kind or _guess_label_type(description["classes"]),
+        preprocessing=preprocessing,
+        **{
+            name: Scaling(tensors[f"{name}.offset"], tensors[f"{name}.divisor"])
+            for name in _SCALINGS
+            if f"{name}.offset" in tensors
+        },
     )
     _check_widths(**fields)
     return fields
+
+
+_KEYS = {
+    *("format_version", "version", "sizes", "activations", "bias", "loss", "dtype", "classes"),
+    *("features", "image_shape", "seed"),
+}
+_KEYS_OF_VERSION_2 = {"label", "label_type", "preprocessing"}
+_SCALINGS = ("scaling", "target_scaling")
+
+
+def _check_keys(description: Any) -> None:
+    _check(isinstance(description, dict), "the description", description, "an object with keys")
+    number, version = description.get("format_version"), description.get("version")
+    if type(number) is not int or not 1 <= number <= FORMAT_VERSION:
+        writer = abridged(version).strip("'")
+        raise ModelFileError(
+            f"its format version is {abridged(number)}, and this package reads "
+            f"1 to {FORMAT_VERSION}: it was written by version {writer}",
+            "read it with that version of backprop_xp",
+        )
+    for key in sorted(_KEYS | (_KEYS_OF_VERSION_2 if number > 1 else set())):
+        if key not in description:
+            raise ValueError(f"{key} is missing")
+    for key in description:
+        if key not in _KEYS | _KEYS_OF_VERSION_2:
+            raise ValueError(f"the key {abridged(key)} is unknown")
+
+
+def _check(right: bool, key: str, value: Any, wanted: str) -> None:
+    if not right:
+        raise ValueError(f"{key} is {abridged(value)}, not {wanted}")
+
+
+def _is_list_of(kind: type, value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is kind for item in value)
+
+
+def _names_of(key: str, value: Any) -> tuple[str, ...] | None:
+    """Return a list of names as a tuple."""
+    _check(value is None or _is_list_of(str, value), key, value, "null or a list of texts")
+    return None if value is None else tuple(value)
+
+
+def _image_shape(value: Any, n_inputs: int) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    right = _is_list_of(int, value) and len(value) == 2 and min(value) > 0
+    right = right and math.prod(value) == n_inputs
+    _check(right, "image_shape", value, f"null or a height and a width of {n_inputs} pixels")
+    return tuple(value)
+
+
+def _check_tensors(network: Network, tensors: dict[str, Any], dtype: str) -> None:
+    """Raise an error for a tensor that is missing, unknown, of another type, or not finite."""
+    parts = Layer._fields if network.bias else ("weights",)
+    wanted = {
+        f"layers.{index}.{part}": dtype
+        for index in range(len(network.activations))
+        for part in parts
+    }
+    for name in _SCALINGS:
+        if f"{name}.offset" in tensors or f"{name}.divisor" in tensors:
+            wanted |= {f"{name}.offset": "float64", f"{name}.divisor": "float64"}
+    for name in sorted(wanted.keys() - tensors.keys()):
+        raise ValueError(f"the tensor {name} is missing")
+    for name, tensor in tensors.items():
+        if name not in wanted:
+            raise ValueError(f"the tensor {abridged(name)} is unknown")
+        if tensor.dtype != wanted[name]:
+            raise ValueError(f"{name} has the type {tensor.dtype}, not {wanted[name]}")
+        if not np.isfinite(tensor).all():
+            raise ValueError(f"{name} contains NaN or infinite numbers")
 
 
 def _guess_label_type(classes: list[str] | None) -> str:
@@ -155,60 +264,59 @@ def _guess_label_type(classes: list[str] | None) -> str:
     return "text"
 
 
-def _one_of(known: tuple[str, ...], value: Any) -> str:
-    if value not in known:
-        raise ValueError(f"{value!r} is not one of {', '.join(known)}")
-    return str(value)
-
-
-def _typed(kind: type, value: Any) -> Any:
-    if type(value) is not kind:
-        raise ValueError(f"{value!r} is not of the type {kind.__name__}")
-    return value
-
-
-def _tuple_of(kind: type, items: Any) -> tuple[Any, ...] | None:
-    if items is None:
-        return None
-    return tuple(_typed(kind, item) for item in _typed(list, items))
-
-
-def _check_types(tensors: dict[str, Any], dtype: str) -> None:
-    for name, tensor in tensors.items():
-        wanted = "float64" if name.startswith(("scaling.", "target_scaling.")) else dtype
-        if tensor.dtype != wanted:
-            raise ValueError(f"{name} has the type {tensor.dtype}, not {wanted}")
-
-
 def _check_widths(
     *,
     network: Network,
     loss: Loss,
     classes: tuple[str, ...] | None,
     features: tuple[str, ...] | None,
-    image_shape: tuple[int, ...] | None,
     preprocessing: Preprocessing | None,
+    label: tuple[str, ...] | None,
+    label_type: str,
     scaling: Scaling | None = None,
     target_scaling: Scaling | None = None,
     **other: Any,
 ) -> None:
-    """Raise an error for what would fail, or give nonsense, only when the model is used."""
+    """Raise an error for parts of a model that do not fit each other."""
     check_pair(loss, network.activations[-1])
     n_inputs, n_outputs = network.sizes[0], network.sizes[-1]
-    for what, number, wanted in (
-        ("classes", classes and len(classes), max(n_outputs, 2)),
-        ("features", features and len(features), n_inputs),
-        ("pixels", image_shape and math.prod(image_shape), n_inputs),
+    for key, names, wanted in (
+        ("classes", classes, max(n_outputs, 2)),
+        ("features", features, n_inputs),
+        ("label", label, n_outputs if classes is None else 1),
     ):
-        if number is not None and number != wanted:
-            raise ValueError(f"it has {number} {what}, where the network needs {wanted}")
+        if names is not None and len(names) != wanted:
+            raise ValueError(f"{key} has {len(names)} names, but the network needs {wanted}")
+    # Inputs are shown by names that can coincide: the number "a=b", and the category b of a.
+    distinct = ("features", features) if preprocessing is None else ("inputs", None)
+    for key, names in (("classes", classes), ("label", label), distinct):
+        if names is not None and len(set(names)) < len(names):
+            twice = next(name for name, count in Counter(names).items() if count > 1)
+            raise ValueError(f"{key} has the name {abridged(twice)} twice")
+    if classes is not None:
+        _check_label_type(classes, label_type)
+        if target_scaling is not None:
+            raise ValueError("it has classes, but target_scaling is for numbers")
     if preprocessing is not None and preprocessing.inputs != features:
-        raise ValueError("its columns do not give the inputs that it names")
-    for array, width in ((scaling, n_inputs), (target_scaling, n_outputs)):
-        if array is None:
+        raise ValueError("features has other names than the columns of preprocessing")
+    for key, scaling_, width in (
+        ("scaling", scaling, n_inputs),
+        ("target_scaling", target_scaling, n_outputs),
+    ):
+        if scaling_ is None:
             continue
-        offset, divisor = array
+        offset, divisor = scaling_
         if not (offset.shape == divisor.shape == (width,)):
-            raise ValueError("a scaling has another width than what it scales")
-        if not (np.isfinite(offset).all() and np.isfinite(divisor).all() and divisor.all()):
-            raise ValueError("a scaling divides by 0, or is not finite")
+            raise ValueError(f"{key} does not have {width} offsets and divisors")
+        if not divisor.all():
+            raise ValueError(f"{key}.divisor contains a 0")
+
+
+def _check_label_type(classes: tuple[str, ...], label_type: str) -> None:
+    """Raise an error for classes that `predict` could not return in their type."""
+    try:
+        labels = from_names(classes, label_type).tolist()
+    except ValueError:
+        labels = []
+    if len(set(labels)) < len(classes):
+        raise ValueError(f"label_type is {label_type!r}, but classes is {abridged(list(classes))}")

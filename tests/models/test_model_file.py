@@ -4,7 +4,10 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import struct
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -27,9 +30,15 @@ from backprop_xp.data.preprocessing import fit_preprocessing
 from backprop_xp.data.scaling import Scaling
 from backprop_xp.data.table import Table
 from backprop_xp.files import atomic_write
-from backprop_xp.models.model_file import FORMAT, FORMAT_VERSION
+from backprop_xp.models.model_file import FORMAT, FORMAT_VERSION, _describe
 from backprop_xp.nn.activations import elementwise
 from backprop_xp.nn.losses import Loss, get_loss
+from backprop_xp.tensor_file import read_tensors, write_tensors
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 OLD = Path(__file__).parents[1] / "support" / "version_0_1_0"
 
@@ -47,15 +56,18 @@ def saved(tmp_path):
 
 
 @pytest.fixture
-def read(monkeypatch):
-    """A function that reads bytes as if they stood in a file, thousands of times."""
+def read(tmp_path):
+    """A function that reads a model from bytes, thousands of times through one open file."""
+    path = tmp_path / "changed"
+    with open(path, "wb", buffering=0) as file:
 
-    def load(content):
-        with monkeypatch.context() as patched:
-            patched.setattr(Path, "read_bytes", lambda path: bytes(content))
-            return load_model("in memory")
+        def load(content):
+            file.seek(0)
+            file.write(content)
+            file.truncate()
+            return load_model(path)
 
-    return load
+        yield load
 
 
 @pytest.fixture
@@ -85,11 +97,22 @@ def forged(content, **changed):
     header = json.loads(content[8 : 8 + length])
     metadata = header["__metadata__"]
     described = {**json.loads(metadata["model"]), **changed.pop("described", {})}
+    described.pop(changed.pop("left_out", None), None)
     metadata.update(model=json.dumps(described), sha256="0" * 64)
     metadata.update(changed)
     head = json.dumps(header).encode()
     whole = struct.pack("<Q", len(head)) + head + content[8 + length :]
-    return whole.replace(b"0" * 64, hashlib.sha256(whole).hexdigest().encode(), 1)
+    place = b'"sha256": "%b'
+    digest = hashlib.sha256(whole).hexdigest().encode()
+    return whole.replace(place % (b"0" * 64), place % digest)
+
+
+def forge(path, model, *, tensors):
+    """Write a model file with some other tensors (None for none), and the hash that belongs."""
+    save_model(model, path)
+    right, metadata = read_tensors(path, FORMAT)
+    changed = {name: one for name, one in (right | tensors).items() if one is not None}
+    write_tensors(path, FORMAT, changed, metadata)
 
 
 # --- there and back ---
@@ -202,20 +225,56 @@ def test_a_header_that_claims_to_be_huge_allocates_nothing(length, saved):
     [
         b"",
         b"PK\x03\x04 some archive",
-        safetensors.numpy.save({"w": np.zeros((2, 1))}),
-        safetensors.numpy.save({"w": np.zeros((2, 1))}, {"format": "pt"}),
-        safetensors.numpy.save({"w": np.zeros(1)}, {"format": FORMAT}),
-        safetensors.numpy.save({"w": np.zeros(1)}, {"format": FORMAT, "sha256": "a", "model": ""}),
         struct.pack("<Q", 2) + b"[]",
         struct.pack("<Q", 200_000) + b"[" * 200_000,
+        struct.pack("<Q", 2) + b"\xff\xff",
     ],
-    ids=["empty", "zip", "plain", "torch", "no hash", "short hash", "list", "deep"],
+    ids=["empty", "zip", "list", "deep", "not text"],
 )
 def test_another_file_is_no_model(content, tmp_path):
     path = written(tmp_path / "other.safetensors", content)
     with pytest.raises(ModelFileError, match="is not a model file of this package") as failure:
         load_model(path)
     assert failure.value.hint == "take another copy of the file, or train the model again"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "end"),
+    [
+        (None, "package"),
+        ({"format": "pt"}, "its format is 'pt'"),
+        ({"format": "\x1b[2J" * 99}, r"its format is '\\x1b\[2J[^\x1b]{1,80}'"),
+    ],
+    ids=["plain", "torch", "control"],
+)
+def test_a_safetensors_file_of_another_program_is_not_called_damaged(metadata, end, tmp_path):
+    content = safetensors.numpy.save({"w": np.zeros((2, 1))}, metadata)
+    path = written(tmp_path / "other.safetensors", content)
+    with pytest.raises(ModelFileError) as failure:
+        load_model(path)
+    message = failure.value.message
+    assert f"{path} is a safetensors file, but not a model file of this package" in message
+    assert re.search(f"{end}$", message)
+    assert "damaged" not in message
+
+
+@pytest.mark.parametrize("sha256", [None, "a", "0" * 64])
+def test_a_file_without_its_hash_is_damaged(sha256, tmp_path):
+    metadata = {"format": FORMAT, "model": "{}", **({"sha256": sha256} if sha256 else {})}
+    path = tmp_path / "m"
+    path.write_bytes(safetensors.numpy.save({"w": np.zeros(1)}, metadata))
+    with pytest.raises(ModelFileError, match="is damaged"):
+        load_model(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="only POSIX has named pipes")
+def test_pipes_devices_and_folders_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    (tmp_path / "run" / "model.safetensors").mkdir(parents=True)
+    for name, kind in (("pipe", "pipe or a device"), ("zeros", "device"), ("run", "folder")):
+        with pytest.raises(ModelFileError, match=f"cannot be read: it is a .*{kind}"):
+            load_model(tmp_path / name)
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path):
@@ -355,50 +414,54 @@ def test_a_preprocessing_that_cannot_be_applied_is_an_error(described, tmp_path)
 
 
 @pytest.mark.parametrize(
-    "scaling",
-    [
-        Scaling(np.zeros(1), np.ones(1)),
-        Scaling(np.zeros(2), np.zeros(2)),
-        Scaling(np.full(2, np.nan), np.ones(2)),
-        Scaling(np.zeros(2, np.float32), np.ones(2, np.float32)),
-    ],
-    ids=["width", "zero", "nan", "float32"],
-)
-def test_a_target_scaling_that_cannot_be_applied_is_an_error(scaling, tmp_path):
-    save_model(dataclasses.replace(table_model(), target_scaling=scaling), tmp_path / "m")
-    with pytest.raises(ModelFileError, match="does not describe a model"):
-        load_model(tmp_path / "m")
-
-
-@pytest.mark.parametrize(
     "described",
     [
         {"sizes": [2, 2]},
         {"sizes": [2]},
         {"sizes": [2, -1]},
+        {"sizes": [10**12, 10**12]},
         {"sizes": "2-1"},
         {"sizes": None},
         {"activations": ["os.system"]},
         {"activations": []},
         {"activations": 3},
-        {"bias": False, "activations": ["identity", "identity"]},
+        {"activations": ["identity", "identity"]},
+        {"bias": False},
         {"bias": None},
         {"loss": "eval"},
         {"loss": "cross_entropy"},
         {"loss": []},
         {"dtype": "float16"},
         {"dtype": "float64"},
+        {"dtype": ["float32"]},
         {"classes": ["a"]},
+        {"classes": ["a", "a"]},
         {"classes": ["a", "b", "c"]},
         {"classes": [1, 2]},
         {"classes": "ab"},
         {"features": ["a"]},
+        {"features": ["a", "a"]},
         {"features": [["a"], ["b"]]},
         {"image_shape": [3, 3]},
+        {"image_shape": [-2, -1]},
+        {"image_shape": [2]},
+        {"image_shape": [0, 2]},
+        {"image_shape": [1, 1, 2]},
         {"image_shape": [2.0, 1.0]},
+        {"image_shape": [True, 2]},
         {"image_shape": 2},
         {"seed": "0"},
+        {"seed": -1},
+        {"seed": True},
         {"version": 1},
+        {"version": "\x1b[2J"},
+        {"label_type": "complex"},
+        {"label_type": 3},
+        {"label": "ab"},
+        {"label": [1]},
+        {"label": ["a", "b"]},
+        {"preprocessing": 3},
+        {"\x1b": 3},
     ],
     ids=str,
 )
@@ -407,8 +470,105 @@ def test_a_description_that_does_not_fit_the_weights_is_refused(described, saved
     path.write_bytes(forged(content))
     assert load_model(path).network.sizes == (2, 1)
     path.write_bytes(forged(content, described=described))
-    with pytest.raises(ModelFileError, match="does not describe a model"):
+    with pytest.raises(ModelFileError) as failure:
         load_model(path)
+    message = failure.value.message
+    assert message.startswith(f"the model file {path} does not describe a model: ")
+    (key,) = described
+    about = {"sizes": "sizes|layer 1", "dtype": "dtype|has the type", "bias": "bias", "\x1b": "x1b"}
+    about = {**about, "loss": "loss", "activations": "activations"}
+    assert re.search(about.get(key, key), message)
+    assert message.isprintable()
+    assert len(message) < 300 + len(str(path))
+
+
+@pytest.mark.parametrize("key", sorted(_describe(small_model())))
+def test_a_value_of_any_other_type_is_one_short_error(key, saved):
+    path, content = saved
+    for value in (None, True, -1, 0.5, 10**400, "\x1b" * 999, [], [[]], {}, [{"a": [0]}] * 99):
+        path.write_bytes(forged(content, described={key: value}))
+        optional = ("classes", "features", "image_shape", "label", "label_type", "preprocessing")
+        allowed = {"seed": (10**400,), "bias": (True,)}
+        if value in allowed.get(key, (None,) if key in optional else ()):
+            load_model(path)
+            continue
+        with pytest.raises(ModelFileError) as failure:
+            load_model(path)
+        assert len(failure.value.message) < 400
+        assert failure.value.message.isprintable()
+
+
+def test_a_missing_key_is_named(saved):
+    path, content = saved
+    for key in _describe(small_model()):
+        path.write_bytes(forged(content, left_out=key))
+        named = "format version" if key == "format_version" else f"{key} is missing"
+        with pytest.raises(ModelFileError, match=named):
+            load_model(path)
+
+
+def test_a_key_that_occurs_twice_is_an_error(saved):
+    path, content = saved
+    model = json.dumps(_describe(small_model()))
+    path.write_bytes(forged(content, model=model[:-1] + ', "seed": 1}'))
+    with pytest.raises(ModelFileError, match="the key 'seed' occurs twice"):
+        load_model(path)
+
+
+def test_labels_must_be_of_their_type(saved):
+    path, content = saved
+    for kind, classes in (
+        ("integer", ["1", "x"]),
+        ("boolean", ["yes", "no"]),
+        ("number", ["1", "1.0"]),
+    ):
+        path.write_bytes(forged(content, described={"classes": classes, "label_type": kind}))
+        with pytest.raises(ModelFileError, match=f"label_type is '{kind}', but classes is"):
+            load_model(path)
+
+
+def test_inputs_of_a_table_may_look_alike(tmp_path):
+    table = Table(
+        "it",
+        {
+            "a=b": np.asarray([0.5, 1.5, 2.5]),
+            "a": np.asarray(["b", "c", "b"], dtype=object),
+        },
+    )
+    fitted = fit_preprocessing(table, ["a=b", "a"])
+    assert fitted.inputs == ("a=b", "a=b", "a=c")
+    model = small_model((3, 1), preprocessing=fitted, features=fitted.inputs, scaling=None)
+    model.save(tmp_path / "m")
+    assert load_model(tmp_path / "m").predict(table.columns).shape == (3,)
+    with pytest.raises(ConfigurationError, match="features has the name 'a=b' twice"):
+        dataclasses.replace(model, preprocessing=None).save(tmp_path / "n")
+
+
+@pytest.mark.skipif(resource is None, reason="only POSIX limits memory")
+def test_a_file_too_large_for_the_memory_is_an_error_of_the_model(saved):
+    path, content = saved
+    length = 1 << 33  # sparse: the disk holds none of it
+    (old,) = struct.unpack_from("<Q", content)
+    header = json.loads(content[8 : 8 + old])
+    del header["layers.0.weights"], header["layers.0.bias"]
+    del header["scaling.offset"], header["scaling.divisor"]
+    header["w"] = {"dtype": "U8", "shape": [length], "data_offsets": [0, length]}
+    head = json.dumps(header).encode()
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(head)) + head)
+        file.truncate(8 + len(head) + length)
+    limited = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (1 << 32, 1 << 32)); "
+        "from backprop_xp.cli import main; main()"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", limited, "summary", str(path)], capture_output=True, text=True
+    )
+    assert run.returncode == 4, run.stderr
+    assert run.stderr == (
+        f"error: there is not enough memory to read the model file {path}\n"
+        "hint: close other programs, or use a machine with more memory\n"
+    )
 
 
 @pytest.mark.parametrize("model", ["", "[]", "null", "{}", "[" * 100_000], ids=lambda m: m[:4])
@@ -419,19 +579,63 @@ def test_a_description_that_is_none_is_refused(model, saved):
         load_model(path)
 
 
+@pytest.mark.parametrize("name", ["scaling", "target_scaling"])
 @pytest.mark.parametrize(
-    "scaling",
+    ("offset", "divisor", "fault"),
     [
-        Scaling(np.zeros(3), np.ones(3)),
-        Scaling(np.zeros(2), np.zeros(2)),
-        Scaling(np.full(2, np.nan), np.ones(2)),
-        Scaling(np.zeros(2, np.float32), np.ones(2, np.float32)),
+        (np.zeros(3), np.ones(3), "does not have 2 offsets and divisors"),
+        (np.zeros(2), np.ones(1), "does not have 2 offsets and divisors"),
+        (np.zeros(2), np.zeros(2), "divisor contains a 0"),
+        (np.full(2, np.nan), np.ones(2), "offset contains NaN"),
+        (np.zeros(2), np.full(2, np.inf), "divisor contains NaN"),
+        (np.zeros(2, np.float32), np.ones(2), "offset has the type float32, not float64"),
     ],
-    ids=["width", "zero", "nan", "float32"],
+    ids=["width", "widths", "zero", "nan", "infinite", "float32"],
 )
-def test_a_scaling_that_cannot_be_applied_is_refused(scaling, tmp_path):
-    save_model(small_model(scaling=scaling), tmp_path / "m")
-    with pytest.raises(ModelFileError, match="does not describe a model"):
+def test_a_scaling_that_cannot_be_applied_is_an_error(offset, divisor, name, fault, tmp_path):
+    model = small_model((2, 2), scaling=None)
+    path = tmp_path / "m"
+    wrong = {f"{name}.offset": offset, f"{name}.divisor": divisor}
+    forge(path, model, tensors=wrong)
+    with pytest.raises(ModelFileError, match=f"does not describe a model: {name}.*{fault}"):
+        load_model(path)
+    with pytest.raises(ConfigurationError, match=f"this model cannot be saved: {name}.*{fault}"):
+        save_model(dataclasses.replace(model, **{name: Scaling(offset, divisor)}), path)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("part", ["weights", "bias"])
+def test_weights_that_are_not_finite_are_neither_read_nor_written(part, number, tmp_path):
+    model, path = small_model(), tmp_path / "m"
+    (layer,) = model.parameters
+    changed = getattr(layer, part).copy()
+    changed[..., 0] = number
+    fault = f"layers.0.{part} contains NaN or infinite numbers"
+    forge(path, model, tensors={f"layers.0.{part}": changed})
+    with pytest.raises(ModelFileError, match=fault):
+        load_model(path)
+    path.unlink()
+    with pytest.raises(ConfigurationError, match=f"cannot be saved: {fault}") as failure:
+        save_model(dataclasses.replace(model, parameters=[layer._replace(**{part: changed})]), path)
+    assert "lower learning rate" in failure.value.hint
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("tensors", "fault"),
+    [
+        ({"layers.1.weights": np.zeros((1, 1), np.float32)}, "'layers.1.weights' is unknown"),
+        ({"layers.0.bias": None}, "layers.0.bias is missing"),
+        ({"scaling.offset": np.zeros(2), "scaling.divisor": None}, "scaling.divisor is missing"),
+        ({"\x1b": np.zeros(2)}, r"'\\x1b' is unknown"),
+        ({"layers.0.weights": np.zeros((2, 1), np.float32)}, r"the shape \(2, 1\), not \(1, 2\)"),
+        ({"layers.0.weights": np.zeros((1, 2), np.int32)}, "has the type int32, not float32"),
+    ],
+    ids=["layer", "bias", "scaling", "control", "shape", "type"],
+)
+def test_tensors_are_those_of_the_network(tensors, fault, tmp_path):
+    forge(tmp_path / "m", small_model(), tensors=tensors)
+    with pytest.raises(ModelFileError, match=fault):
         load_model(tmp_path / "m")
 
 
