@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -28,8 +29,9 @@ def _blas() -> Any:
     return threadpoolctl.ThreadpoolController().select(user_api="blas")
 
 
-_LIMITED: dict[str, tuple[int, int]] = {}
-"""For each library, how many contexts limit it now and its number of threads before the first."""
+_LIMITED: dict[str, tuple[Any, int, list[int]]] = {}
+"""For each library that contexts limit now: itself, its number of threads before the first of
+them, and the thread of each context."""
 
 _LIMITING = threading.Lock()
 
@@ -41,21 +43,56 @@ def one_thread(libraries: Any) -> Iterator[None]:
     The limit applies to the process. Where contexts of several threads overlap, the last one to
     end restores the number from before the first, which threadpoolctl's own contexts do not.
     """
+    thread = threading.get_ident()
     with _LIMITING:
         for library in libraries.lib_controllers:
-            users, before = _LIMITED.get(library.filepath, (0, library.get_num_threads()))
-            _LIMITED[library.filepath] = users + 1, before
-            library.set_num_threads(1)
+            first = library, library.get_num_threads(), list[int]()
+            _LIMITED.setdefault(library.filepath, first)[2].append(thread)
+            _set_threads(library, 1)
     try:
         yield
     finally:
         with _LIMITING:
             for library in libraries.lib_controllers:
-                users, before = _LIMITED.pop(library.filepath)
-                if users > 1:
-                    _LIMITED[library.filepath] = users - 1, before
-                else:
-                    library.set_num_threads(before)
+                _LIMITED[library.filepath][2].remove(thread)
+            _restore()
+
+
+def _restore() -> None:
+    """Give back their threads to the libraries that no context limits any more."""
+    for path, (library, before, threads) in list(_LIMITED.items()):
+        if not threads:
+            del _LIMITED[path]
+            _set_threads(library, before)
+
+
+def _set_threads(library: Any, number: int) -> None:
+    # threadpoolctl 3.8 lets the first thread alone change the number of threads of OpenBLAS
+    # and ignores all others. Here they take turns, and the last one must restore the number.
+    free = getattr(library, "clear_controlling_thread", None)
+    if free is not None:
+        free(force=True)
+    library.set_num_threads(number)
+    if free is not None:
+        free(force=True)
+
+
+def _after_fork_in_child() -> None:
+    """End the contexts of all threads but the one that forked: the child does not have them."""
+    global _LIMITING
+    _LIMITING = threading.Lock()  # the other one is held by the parent
+    for _, _, threads in _LIMITED.values():
+        threads[:] = [thread for thread in threads if thread == threading.get_ident()]
+    _restore()
+
+
+if hasattr(os, "register_at_fork"):
+    # A fork waits until no other thread changes the limits, so that they are the same in the child.
+    os.register_at_fork(
+        before=_LIMITING.acquire,
+        after_in_parent=_LIMITING.release,
+        after_in_child=_after_fork_in_child,
+    )
 
 
 def limit_threads(multiplications: int, *, xp: Namespace) -> AbstractContextManager[Any]:
