@@ -12,7 +12,12 @@ from typing import Any
 from backprop_xp.errors import ConfigurationError, DataError
 
 
-def atomic_write(path: str | os.PathLike[str], write: Callable[[Any], object]) -> None:
+def atomic_write(
+    path: str | os.PathLike[str],
+    write: Callable[[Any], object],
+    *,
+    keep: str | os.PathLike[str] | None = None,
+) -> None:
     """Write a file so that it appears complete or not at all, and survives a loss of power.
 
     Parameters
@@ -21,6 +26,8 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[Any], object]) -
         An existing file is replaced, but not a folder or a device such as ``/dev/null``.
     write : callable
         Receives the binary file object to write to.
+    keep : path, optional
+        A name in the same folder for the file that is replaced.
 
     Raises
     ------
@@ -32,12 +39,19 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[Any], object]) -
     try:
         if target.exists() and not target.is_file():
             raise OSError(None, "it is a folder or a device, not a file")
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as file:
+        # A kill leaves the temporary file behind; its name shows what it is. Names can have 255
+        # bytes, and a character up to 4.
+        prefix = f".{target.name[:50]}."
+        with tempfile.NamedTemporaryFile(
+            dir=target.parent, prefix=prefix, suffix=".tmp", delete=False
+        ) as file:
             temporary = file.name
             write(file)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())  # temporary files are readable by their owner alone
+        if keep is not None and target.exists():
+            os.replace(target, keep)
         os.replace(temporary, target)
         _sync_folder(target.parent)
     except OSError as error:

@@ -677,6 +677,20 @@ def test_a_write_that_fails_half_way_leaves_the_earlier_file(fault, tmp_path):
     assert (path.read_bytes(), os.listdir(tmp_path)) == (b"earlier", ["m"])
 
 
+@pytest.mark.parametrize("name", ["m.safetensors", "ä" * 120, "🂡" * 60, "m" * 255], ids=len)
+def test_a_temporary_file_has_a_name_that_shows_what_it_is(name, tmp_path):
+    found = []
+
+    def write(file):
+        found.extend(os.listdir(tmp_path))
+        file.write(b"content")
+
+    atomic_write(tmp_path / name, write)
+    (temporary,) = found
+    assert re.fullmatch(re.escape(f".{name[:50]}.") + r"\w{8}\.tmp", temporary)
+    assert os.listdir(tmp_path) == [name]
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="only POSIX has named pipes")
 def test_only_files_are_replaced_and_links_are_followed(tmp_path):
     os.mkfifo(tmp_path / "pipe")  # as devices are, it is not a file
