@@ -43,6 +43,8 @@ if TYPE_CHECKING:  # "import X as X" marks X as public for type checkers
     from backprop_xp.runs.run import prepare_run as prepare_run
     from backprop_xp.runs.settings import RunSettings as RunSettings
     from backprop_xp.runs.train import train as train
+    from backprop_xp.training.checkpoint import Checkpoint as Checkpoint
+    from backprop_xp.training.checkpoint import read_checkpoint as read_checkpoint
     from backprop_xp.training.evaluation import evaluate as evaluate
     from backprop_xp.training.evaluation import predict as predict
     from backprop_xp.training.fit import fit as fit
@@ -52,6 +54,7 @@ if TYPE_CHECKING:  # "import X as X" marks X as public for type checkers
 # that ``backprop-xp --help`` and shell completion do not load NumPy.
 _HOMES = {
     "BackpropError": "errors",
+    "Checkpoint": "training.checkpoint",
     "ConfigurationError": "errors",
     "DataError": "errors",
     "DeviceError": "errors",
@@ -83,6 +86,7 @@ _HOMES = {
     "predict": "training.evaluation",
     "prepare_run": "runs.run",
     "quantile": "nn.losses",
+    "read_checkpoint": "training.checkpoint",
     "save_model": "models.model",
     "select_device": "backend.devices",
     "train": "runs.train",

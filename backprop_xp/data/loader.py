@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from backprop_xp.data.targets import (
     sample_weights_from_classes,
     smooth_labels,
 )
+from backprop_xp.errors import ConfigurationError
 
 Shuffle = Callable[[int, int], Sequence[int]]
 """``(epoch, n) -> order``: the rows of the training set in the order of one epoch."""
@@ -63,18 +65,32 @@ class DataLoader:
         self._custom_order = shuffle if callable(shuffle) else None
         self._shuffled = bool(shuffle)
         self._label_smoothing = label_smoothing
-        self._sample_weight: Array | None = None
+        self.sample_weight: Array | None = None
         if sample_weight is not None:
-            self._sample_weight = check_sample_weight(sample_weight, data.n, placement)
+            self.sample_weight = check_sample_weight(sample_weight, data.n, placement)
         self._class_weights: list[float] | None = None
         if class_weight is not None:
             self._class_weights = class_weights(data, class_weight, xp=placement.xp)
         self.in_memory: Batch | None = None
         if isinstance(data, DeviceData):
-            self.in_memory = self._batch(data, self._sample_weight)
+            self.in_memory = self._batch(data, self.sample_weight)
 
-    def chunks(self, seed: int, epoch: int) -> Iterator[tuple[Batch, Array]]:
-        """Yield the chunks of one epoch, each with the order of its rows."""
+    def chunks(
+        self, seed: int, epoch: int, done: tuple[int, int] = (0, 0)
+    ) -> Iterator[tuple[Batch, Array]]:
+        """Yield the chunks of one epoch, each with the order of its rows.
+
+        Parameters
+        ----------
+        seed, epoch : int
+        done : (int, int)
+            The numbers of chunks to leave out at the beginning, and of their rows.
+
+        Raises
+        ------
+        ConfigurationError
+            If these chunks have another number of rows.
+        """
         if self.in_memory is not None:
             yield self.in_memory, self._order(seed, epoch)
             return
@@ -82,7 +98,14 @@ class DataLoader:
         order: Sequence[int] | None = None if self._shuffled else range(self.data.n)
         if self._custom_order is not None:
             order = self._custom_order(epoch, self.data.n)
-        for rows, within in self.data.epoch_chunks(order, self.batch_size, seed, epoch):
+        chunks = self.data.epoch_chunks(order, self.batch_size, seed, epoch)
+        n_rows = sum(rows.shape[0] for rows, _ in itertools.islice(chunks, done[0]))
+        if n_rows != done[1]:
+            raise ConfigurationError(
+                f"the epoch was left after {done[1]:,} rows, but {done[0]} chunks have {n_rows:,}",
+                "continue with the version of backprop_xp that it was begun with",
+            )
+        for rows, within in chunks:
             yield self._rows(rows), self.placement.index_array(within)
 
     def sample(self, seed: int, size: int) -> Batch:
@@ -99,7 +122,7 @@ class DataLoader:
         if self.in_memory is not None:
             return take_rows(self.in_memory, self.placement.index_array(rows), self.placement.xp)
         assert isinstance(self.data, StreamedData)
-        weights = self._sample_weight
+        weights = self.sample_weight
         if weights is not None:
             weights = self.placement.xp.take(weights, self.placement.index_array(rows), axis=0)
         return self._batch(self.data.read(rows), weights)

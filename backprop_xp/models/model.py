@@ -68,7 +68,7 @@ class Model:
         How the columns of a table become inputs.
     target_scaling : Scaling or None
         The network was trained on (target - offset) / divisor, and its outputs are converted back.
-    history : tuple of dict
+    history : sequence of dict
         The metrics after each epoch, if the model was just trained; a file does not contain them.
     """
 
@@ -86,7 +86,7 @@ class Model:
     label_type: str = "text"
     preprocessing: Preprocessing | None = None
     target_scaling: Scaling | None = None
-    history: tuple[dict[str, Any], ...] = ()
+    history: Sequence[dict[str, Any]] = ()
 
     def __repr__(self) -> str:
         sizes = "-".join(map(str, self.network.sizes))

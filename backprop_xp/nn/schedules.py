@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import NamedTuple
 
 from backprop_xp.errors import look_up
 
@@ -112,30 +113,43 @@ def warm_up(step: int, steps: int) -> float:
     return min(1.0, step / steps) if steps else 1.0
 
 
-def plateau_factor(values: Sequence[float], patience: int, factor: float = 0.5) -> float:
-    """Return the factor on the learning rate after some epochs, lower each time the loss stalls.
+class Plateau(NamedTuple):
+    """The factor on the learning rate, which is halved each time the loss stalls.
 
     It depends on the history alone, so a run that is continued has the same learning rates.
 
-    Parameters
+    Attributes
     ----------
-    values : sequence of float
-        The loss after each epoch so far.
-    patience : int
-        Epochs without a new lowest loss after which ``factor`` is applied once more.
+    best : float
+        The lowest loss so far.
+    waited : int
+        Epochs since then, or since the factor was lowered.
     factor : float
 
     Examples
     --------
-    >>> plateau_factor([3.0, 2.0, 2.1, 2.2], patience=2), plateau_factor([3.0, 2.0], patience=2)
-    (0.5, 1.0)
+    >>> plateau = Plateau()
+    >>> for loss in (3.0, 2.0, 2.1, 2.2):
+    ...     plateau = plateau.after(loss, patience=2)
+    >>> plateau
+    Plateau(best=2.0, waited=0, factor=0.5)
     """
-    best, waited, result = math.inf, 0, 1.0
-    for value in values:
-        if value < best:
-            best, waited = value, 0
-        else:
-            waited += 1
-        if waited >= patience:
-            result, waited = result * factor, 0
-    return result
+
+    best: float = math.inf
+    waited: int = 0
+    factor: float = 1.0
+
+    def after(self, loss: float, patience: int) -> Plateau:
+        """Return the plateau after an epoch with this loss.
+
+        Parameters
+        ----------
+        loss : float
+        patience : int
+            Epochs without a new lowest loss after which the factor is halved.
+        """
+        if loss < self.best:
+            return Plateau(loss, 0, self.factor)
+        if self.waited + 1 >= patience:
+            return Plateau(self.best, 0, self.factor * 0.5)
+        return Plateau(self.best, self.waited + 1, self.factor)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, Unpack
 
 from backprop_xp.backend.devices import Placement, placement_of
 from backprop_xp.data.loader import Shuffle
-from backprop_xp.errors import DivergenceError
+from backprop_xp.errors import ConfigurationError, DivergenceError
 from backprop_xp.nn.network import Network, Parameters
+from backprop_xp.training.checkpoint import Checkpoint, about_run
 from backprop_xp.training.learning_rate import LearningRates
 from backprop_xp.training.settings import TrainingOptions, TrainingSettings, list_settings
 from backprop_xp.training.state import (
@@ -37,6 +39,8 @@ def fit(
     shuffle: bool | Shuffle = True,
     learning_rates: LearningRates | None = None,
     loss_unit: float = 1.0,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+    resume: bool = False,
     on_epoch: Callable[[TrainState], object] | None = None,
     **settings: Unpack[TrainingOptions],
 ) -> TrainState:
@@ -73,6 +77,12 @@ def fit(
         A factor of all losses that are recorded and compared with ``target_loss``, but not of
         their gradients: for targets that were divided by their standard deviation, it gives the
         losses in the units of the targets.
+    checkpoint : path or Checkpoint, optional
+        A file to which the complete state is written after the first epoch, then every 30 seconds,
+        and at the end, however the training ends. A `backprop_xp.Checkpoint` sets another interval.
+    resume : bool
+        Whether to continue from the checkpoint, if it exists. The result is the same, bit for bit,
+        as that of a run that was never interrupted, on the same machine and backend.
     on_epoch : callable, optional
         Called with the `TrainState` after each epoch, whose arrays it must not change. Training
         stops if it returns something true.
@@ -88,9 +98,12 @@ def fit(
     Raises
     ------
     ConfigurationError
-        For settings that are unknown, out of range or contradict each other.
+        For settings that are unknown, out of range or contradict each other, and for a checkpoint
+        of another run.
     DataError
         For data that does not fit the network or the loss, or contains NaN or infinity.
+    ModelFileError
+        If the checkpoint to continue from is damaged, and so is the one before it.
     DeviceError
         For a device that cannot be used.
     DivergenceError
@@ -109,6 +122,10 @@ def fit(
     1.0
     """
     options = TrainingSettings.of(settings)
+    if resume and checkpoint is None:
+        raise ConfigurationError(
+            "there is no checkpoint to resume from", "give its path as checkpoint="
+        )
     placement = placement_of(train[0], device, dtype)
     with placement.activate():
         data = TrainingData.of(
@@ -120,16 +137,28 @@ def fit(
             shuffle=shuffle,
             sample_weight=sample_weight,
         )
+        file = None if checkpoint is None else Checkpoint.of(checkpoint)
+        stopped = ""
+        if file is not None:
+            about = about_run(network, options, data, placement)
+            stored = file.begin(about, resume=resume)
+            if stored is not None:
+                state, parameters, stopped = stored, None, stored.stopped
         state = initial_state(network, options, placement, parameters, state)
+        state = state._replace(stopped=stopped)
         step = TrainingStep.of(
             network, options, placement, n=data.n, seed=state.seed, image_shape=image_shape
         )
         trainer = Trainer(step, data, options, learning_rates, loss_unit)
         try:
             while state.epoch < options.epochs and not state.stopped:
-                state = trainer.run_epoch(state)
+                state = trainer.run_epoch(state, file)
+                if file is not None:
+                    file.latest = state
                 if on_epoch is not None and on_epoch(state):
                     state = state._replace(stopped=state.stopped or "on_epoch")
+                if file is not None:
+                    file.update(state)
         except DivergenceError as error:
             error.state = state
             if advice := data.scale().advice(step.loss):
@@ -137,4 +166,7 @@ def fit(
             raise
         except KeyboardInterrupt as interrupt:
             raise TrainingInterrupted(state) from interrupt
+        finally:
+            if file is not None:
+                file.write_latest()
     return with_best_parameters(state)

@@ -1,14 +1,14 @@
-"""The history of a training run for notebooks: a small chart of the losses, and a table.
+"""The history of a training run, and how a notebook shows it: a chart of the losses and a table.
 
-The result is plain HTML and SVG in the colors of the notebook's theme.
+What a notebook shows is plain HTML and SVG in the colors of its theme.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
-from typing import Any
+from typing import Any, overload
 
 from backprop_xp.formatting import pluralize
 
@@ -21,6 +21,75 @@ _WIDTH, _HEIGHT, _LEFT = 480, 130, 64
 _TITLE = "text-align:right;padding:2px 8px"
 _CELL = f"{_TITLE};white-space:nowrap"
 _ORANGE = "#c96a00"  # contrast of 3 to 1 or better on white and on black
+
+
+class History(Sequence[Record]):
+    """The records of a training run, one for each epoch; it never changes.
+
+    `after` returns a longer history, which shares its records with the shorter one: the time that
+    an epoch takes and the memory that it needs do not depend on the epochs before it.
+
+    Parameters
+    ----------
+    records : iterable of dict
+
+    Examples
+    --------
+    >>> first = History([{"epoch": 1, "loss": 0.5}])
+    >>> second = first.after({"epoch": 2, "loss": 0.25})
+    >>> len(first), len(second), second[-1]["loss"], second[:1] == first
+    (1, 2, 0.25, True)
+    """
+
+    __slots__ = ("_length", "_records")
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self._records = list(records)
+        self._length = len(self._records)
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> History:
+        """Return records as a history; a history itself is returned unchanged."""
+        return records if isinstance(records, History) else cls(records)
+
+    def after(self, record: Record) -> History:
+        """Return the history after one more epoch."""
+        records, length = self._records, self._length
+        if len(records) == length:
+            records.append(record)
+        if len(records) <= length or records[length] is not record:
+            # Another run continued from the same epoch, perhaps at the same time in another thread.
+            records = [*records[:length], record]
+        longer = History()
+        longer._records, longer._length = records, length + 1
+        return longer
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Record, ...]: ...
+    def __getitem__(self, index: int | slice) -> Record | tuple[Record, ...]:
+        places = range(self._length)[index]
+        if isinstance(places, int):
+            return self._records[places]
+        return tuple(self._records[place] for place in places)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self[:])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, (History, tuple)) and self[:] == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"History({list(self)!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return History, (list(self),)
 
 
 def as_html(history: Sequence[Record], title: str, best: int | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from backprop_xp.backend import random
@@ -16,7 +17,8 @@ from backprop_xp.nn.network import (
     map_arrays,
 )
 from backprop_xp.nn.optimizers import Optimizer, Slots, initial_slots
-from backprop_xp.training.history import as_html
+from backprop_xp.nn.schedules import Plateau
+from backprop_xp.training.history import History, as_html
 from backprop_xp.training.settings import TrainingSettings
 
 
@@ -29,6 +31,28 @@ class Best(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Best(epoch {self.epoch}, value {self.value:.4g})"
+
+
+class WithinEpoch(NamedTuple):
+    """How far an epoch has come, in a state that a checkpoint holds of an epoch of many chunks.
+
+    Attributes
+    ----------
+    chunks, steps, rows : int
+        The numbers of chunks, updates and rows of the epoch so far.
+    loss : float
+        The sum of the losses of the chunks so far.
+    layers : dict
+        The layer statistics that were measured before the epoch.
+    seconds : float
+    """
+
+    chunks: int
+    steps: int
+    rows: int
+    loss: float
+    layers: dict[str, Any]
+    seconds: float
 
 
 class TrainState(NamedTuple):
@@ -48,7 +72,7 @@ class TrainState(NamedTuple):
         The number of epochs and of updates so far.
     seed : int
         All random draws follow from it.
-    history : tuple of dict
+    history : sequence of dict
         One record for each epoch: ``epoch``, ``step``, ``learning_rate``, ``seconds``,
         ``loss`` (the mean over the epoch, each batch measured before its update, without the
         penalty unless that is per batch), ``penalty`` if there is another one, and, measured
@@ -63,6 +87,10 @@ class TrainState(NamedTuple):
     last_parameters : list of Layer or None
         The weights of the last epoch, if ``parameters`` are those of the best one. Training
         continues from them.
+    plateau : Plateau or None
+        The factor on the learning rate, with ``plateau_patience``.
+    within_epoch : WithinEpoch or None
+        How far the next epoch has come, in a state from a checkpoint within an epoch.
     """
 
     parameters: Parameters
@@ -70,10 +98,17 @@ class TrainState(NamedTuple):
     epoch: int
     step: int
     seed: int
-    history: tuple[dict[str, Any], ...] = ()
+    history: Sequence[dict[str, Any]] = ()
     best: Best | None = None
     stopped: str = ""
     last_parameters: Parameters | None = None
+    plateau: Plateau | None = None
+    within_epoch: WithinEpoch | None = None
+
+    @property
+    def first_step(self) -> int:
+        """The number of updates before the next epoch."""
+        return self.step if self.within_epoch is None else self.step - self.within_epoch.steps
 
     def __repr__(self) -> str:
         shown = ("loss", "train_accuracy", "validation_loss", "validation_accuracy")
@@ -165,11 +200,17 @@ def initial_state(
     slots = [tuple(map(copied, arrays)) for arrays in state.slots]
     if slots:
         _check_slots(slots, parameters, optimizer)
+    best = state.best
+    if best is not None:
+        best = best._replace(parameters=map_arrays(placement.asarray, best.parameters))
     return state._replace(
         parameters=parameters,
         slots=slots or initial_slots(optimizer, parameters, xp=placement.xp),
+        history=History.of(state.history),
+        best=best,
         stopped="",
         last_parameters=None,
+        plateau=None,
     )
 
 

@@ -12,13 +12,15 @@ from backprop_xp.backend.arrays import compiled
 from backprop_xp.backend.host import ignore_overflow, is_synchronous, limit_threads
 from backprop_xp.nn.backpropagation import StepResult
 from backprop_xp.training import divergence, layer_statistics
+from backprop_xp.training.checkpoint import Checkpoint
 from backprop_xp.training.early_stopping import update_best
 from backprop_xp.training.evaluation import measure_epoch
 from backprop_xp.training.execution import make_executor
-from backprop_xp.training.execution.executor import EpochPlan, EpochResult, OnStep
-from backprop_xp.training.learning_rate import LearningRates, learning_rates
+from backprop_xp.training.execution.executor import AfterChunk, EpochPlan, EpochResult, OnStep
+from backprop_xp.training.history import History
+from backprop_xp.training.learning_rate import LearningRates, learning_rates, update_plateau
 from backprop_xp.training.settings import TrainingSettings
-from backprop_xp.training.state import TrainState
+from backprop_xp.training.state import TrainState, WithinEpoch
 from backprop_xp.training.step import TrainingStep
 from backprop_xp.training.training_data import TrainingData
 
@@ -56,19 +58,41 @@ class Trainer:
             self._sample = data.loader.sample(step.seed, layer_statistics.SAMPLE)
             self._preview = compiled(functools.partial(layer_statistics.preview, step), step.xp)
 
-    def run_epoch(self, state: TrainState) -> TrainState:
+    def run_epoch(self, state: TrainState, checkpoint: Checkpoint | None = None) -> TrainState:
         """Return the state after the next epoch; ``state`` and its arrays do not change.
+
+        Parameters
+        ----------
+        state : TrainState
+        checkpoint : Checkpoint, optional
+            Written between the chunks of the epoch whenever it is due.
 
         Raises
         ------
         DivergenceError
             If a loss or a weight is no longer finite.
         """
-        started = time.perf_counter()
+        within = state.within_epoch
+        started = time.perf_counter() - (0.0 if within is None else within.seconds)
+        if state.plateau is None and self.settings.plateau_patience is not None:
+            state = update_plateau(self.settings, state, validated=self._validated)
         rates = self._rates(state)
-        layers = self._measure_layers(state, rates[0])
-        result = self._run(state, rates)
-        epoch, step = state.epoch + 1, state.step + result.steps
+        layers = self._measure_layers(state, rates[0]) if within is None else within.layers
+
+        def after_chunk(chunk: int, rows: int, result: EpochResult) -> None:
+            if checkpoint is not None and checkpoint.is_due(state):
+                loss, seconds = float(result.loss), time.perf_counter() - started
+                checkpoint.write(
+                    state._replace(
+                        parameters=result.parameters,
+                        slots=result.slots,
+                        step=state.first_step + result.steps,
+                        within_epoch=WithinEpoch(chunk, result.steps, rows, loss, layers, seconds),
+                    )
+                )
+
+        result = self._run(state, rates, after_chunk)
+        epoch, step = state.epoch + 1, state.first_step + result.steps
         divergence.check_weights(
             result.parameters,
             step=step,
@@ -94,24 +118,36 @@ class Trainer:
             slots=result.slots,
             epoch=epoch,
             step=step,
-            history=(*state.history, record),
+            history=History.of(state.history).after(record),
             stopped="target_loss" if result.steps < self.data.steps else "",
+            within_epoch=None,
         )
+        if self.settings.plateau_patience is not None:
+            state = update_plateau(self.settings, state, validated=self._validated)
         return state if self.settings.patience is None else update_best(self.settings, state)
 
     def run_steps(
-        self, state: TrainState, rates: Sequence[float], on_step: OnStep | None = None
+        self,
+        state: TrainState,
+        rates: Sequence[float],
+        on_step: OnStep | None = None,
+        after_chunk: AfterChunk | None = None,
     ) -> EpochResult:
         """Run the steps of the next epoch with these learning rates, without measuring it."""
+        first, within = state.first_step, state.within_epoch
         scalars = [
-            self.step.optimizer.scalars(rate, state.step + index + 1)
-            for index, rate in enumerate(rates)
+            self.step.optimizer.scalars(rate, first + index + 1) for index, rate in enumerate(rates)
         ]
-        chunks = self.data.loader.chunks(state.seed, state.epoch)
-        plan = EpochPlan(self.data.batch_size, scalars, state.step, on_step)
+        done = (0, 0) if within is None else (within.chunks, within.rows)
+        chunks = self.data.loader.chunks(state.seed, state.epoch, done)
+        plan = EpochPlan(self.data.batch_size, scalars, first, on_step, after_chunk, within)
         return self.executor.run_epoch(state.parameters, state.slots, chunks, plan)
 
-    def _run(self, state: TrainState, rates: list[float]) -> EpochResult:
+    @property
+    def _validated(self) -> bool:
+        return self.data.validation is not None
+
+    def _run(self, state: TrainState, rates: list[float], after_chunk: AfterChunk) -> EpochResult:
         target = self.settings.target_loss
 
         def on_step(index: int, loss: Any, inspect: Callable[[], StepResult]) -> bool:
@@ -127,10 +163,10 @@ class Trainer:
             return target is not None and value * self._loss_unit <= target
 
         if is_synchronous(self.step.xp) or target is not None:
-            return self.run_steps(state, rates, on_step)
+            return self.run_steps(state, rates, on_step, after_chunk)
         # Otherwise the host runs ahead of the device and reads the loss once, after the epoch. If
         # it is not finite, the epoch is run again to find the step.
-        result = self.run_steps(state, rates)
+        result = self.run_steps(state, rates, after_chunk=after_chunk)
         if not math.isfinite(float(result.loss)):
             result = self.run_steps(state, rates, on_step)
         return result
@@ -138,8 +174,7 @@ class Trainer:
     def _rates(self, state: TrainState) -> list[float]:
         if self._custom_rates is not None:
             return self._custom_rates(state, self.data.steps)
-        validated = self.data.validation is not None
-        return learning_rates(self.settings, state, self.data.steps, validated=validated)
+        return learning_rates(self.settings, state, self.data.steps)
 
     def _measure_layers(self, state: TrainState, rate: float) -> dict[str, Any]:
         """Measure the next step, layer by layer, if it is due."""

@@ -9,17 +9,14 @@ from typing import Any, NamedTuple, Self
 from backprop_xp.backend import arrays
 from backprop_xp.backend.devices import Placement
 from backprop_xp.data.device_data import DeviceData
+from backprop_xp.data.fingerprint import fingerprint, sample, sha256
 from backprop_xp.data.loader import DataLoader, Shuffle
-from backprop_xp.data.sparse import SparseRows
 from backprop_xp.data.streaming import StreamedData, load_data
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.nn.losses import check_learnable, check_targets
 from backprop_xp.nn.network import Network
 from backprop_xp.training.data_scale import DataScale
 from backprop_xp.training.settings import TrainingSettings
-
-SCALE_ROWS, SCALE_ENTRIES = 1000, 1_000_000
-"""The most rows, and entries of inputs, of which the scale of the data is measured."""
 
 
 class TrainingData(NamedTuple):
@@ -90,17 +87,18 @@ class TrainingData(NamedTuple):
         return data
 
     def scale(self) -> DataScale:
-        """Return the scale of the training data, from at most `SCALE_ROWS` evenly spaced rows."""
-        width = self.train.x.shape[1]
-        size = min(self.n, SCALE_ROWS, max(1, SCALE_ENTRIES // width))
-        every = self.n // size
-        rows = slice(0, size * every, every)
-        if isinstance(self.train, StreamedData):
-            x, y, _ = self.train.read(rows)
-        else:
-            x, y = self.train.x[rows, ...], self.train.y[rows, ...]
-        x = x.toarray() if isinstance(self.train.x, SparseRows) and hasattr(x, "toarray") else x
-        return DataScale.of(arrays.to_numpy(x), arrays.to_numpy(y))
+        """Return the scale of the training data, from a sample of its rows."""
+        return DataScale.of(*sample(self.train))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return a record that identifies the rows, their targets and their sample weights."""
+        found = {f"training {key}": value for key, value in fingerprint(self.train).items()}
+        if self.validation is not None:
+            for key, value in fingerprint(self.validation).items():
+                found[f"validation {key}"] = value
+        if self.loader.sample_weight is not None:
+            found["sample weights"] = sha256(arrays.to_numpy(self.loader.sample_weight))
+        return found
 
     @property
     def train(self) -> DeviceData | StreamedData:

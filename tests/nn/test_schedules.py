@@ -8,7 +8,7 @@ from helpers import bytes_of
 
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.nn.network import Network
-from backprop_xp.nn.schedules import SCHEDULES, plateau_factor, warm_up
+from backprop_xp.nn.schedules import SCHEDULES, Plateau, warm_up
 from backprop_xp.training import trainer
 from backprop_xp.training.fit import fit
 
@@ -64,9 +64,11 @@ def test_a_schedule_of_ones_own_is_a_function_of_progress():
 
 def test_a_plateau_halves_the_learning_rate_each_time_its_patience_ends():
     losses = [3.0, 2.0, 2.0, 2.5, 1.0, 1.0, 1.0, 1.0, 1.0]
-    assert [plateau_factor(losses[:n], 2) for n in range(10)] == [
-        *(1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125)
-    ]
+    plateau, factors = Plateau(), []
+    for loss in losses:
+        plateau = plateau.after(loss, patience=2)
+        factors.append(plateau.factor)
+    assert factors == [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125]
 
 
 def test_the_rate_is_reduced_on_a_plateau_of_the_validation_loss(monkeypatch):

@@ -7,9 +7,10 @@ import pytest
 
 from backprop_xp import DivergenceError, Network, find_learning_rate, fit, huber
 from backprop_xp.backend.devices import placement_of
+from backprop_xp.data.fingerprint import SAMPLE_ROWS
 from backprop_xp.estimators import MLPClassifier, MLPRegressor
 from backprop_xp.training.settings import TrainingSettings
-from backprop_xp.training.training_data import SCALE_ROWS, TrainingData
+from backprop_xp.training.training_data import TrainingData
 
 X = np.random.default_rng(0).normal(size=(60, 3))
 LABELS = np.arange(60) % 2
@@ -94,7 +95,7 @@ def test_a_sample_of_all_rows_is_measured():
     data = TrainingData.of(Network((2, 1), "identity"), TrainingSettings(), place, (x, y))
     measured = data.scale()
     assert (measured.input_column, measured.inputs) == (1, pytest.approx(3.0 / 2**0.5, rel=1e-2))
-    assert SCALE_ROWS == 1000
+    assert SAMPLE_ROWS == 1000
 
 
 def test_a_file_is_measured_by_a_sample(tmp_path, monkeypatch):

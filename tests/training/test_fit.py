@@ -75,8 +75,8 @@ def test_a_seed_gives_the_same_start_and_the_same_shuffles_everywhere(library, m
 
     chunks = DataLoader.chunks
 
-    def spy(self, seed, epoch):
-        for data, order in chunks(self, seed, epoch):
+    def spy(self, seed, epoch, done):
+        for data, order in chunks(self, seed, epoch, done):
             orders.append(library.numpy(order).tolist())
             yield data, order
 

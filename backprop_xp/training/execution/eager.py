@@ -55,17 +55,23 @@ class EagerExecutor:
             As after the previous epoch. Not changed.
         chunks : iterable of (batch, order)
             The training rows on the device, and the order in which to take them. Every chunk
-            except the last consists of complete batches.
+            except the last consists of complete batches. If the epoch is continued, the chunks
+            that are left.
         plan : EpochPlan
         """
         if backend_name(self.step.xp) != "jax":  # whose arrays cannot be changed
             parameters, slots = copies(parameters, slots, self.step)
         total: Any = 0.0
-        rows, done, unit = 0, 0, 0
+        chunk, rows, done, unit = 0, 0, 0, 0
+        if plan.within is not None:
+            chunk, done, rows, total = plan.within[:4]
+            unit = rows // chunk
         products = plan.batch_size * self.step.network.largest_layer
         with ignore_overflow(self.step.xp), limit_threads(products, xp=self.step.xp):
             for data, order in chunks:
-                n = order.shape[0]
+                if chunk and plan.after_chunk is not None:
+                    plan.after_chunk(chunk, rows, EpochResult(parameters, slots, total, done))
+                n, chunk = order.shape[0], chunk + 1
                 unit = unit or n  # with a single chunk its mean stays the same to the last bit
                 result = self._run_chunk(parameters, slots, data, order, plan, done)
                 parameters, slots = result.parameters, result.slots

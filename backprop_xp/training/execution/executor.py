@@ -8,10 +8,16 @@ from typing import Any, NamedTuple
 from backprop_xp.nn.backpropagation import StepResult
 from backprop_xp.nn.network import Parameters
 from backprop_xp.nn.optimizers import Scalars, Slots
+from backprop_xp.training.state import WithinEpoch
 
 OnStep = Callable[[int, Any, Callable[[], StepResult]], bool]
 """``(index of the step in the epoch, loss, inspect) -> stop``: called with the loss of each step
 before its update; ``inspect()`` returns everything that was computed for it."""
+
+
+AfterChunk = Callable[[int, int, "EpochResult"], object]
+"""``(chunks, rows, result)``: called between the chunks of an epoch, with the numbers of chunks
+and rows so far; ``result.loss`` is the sum of the losses of the chunks. Its arrays change later."""
 
 
 class EpochPlan(NamedTuple):
@@ -28,12 +34,18 @@ class EpochPlan(NamedTuple):
     on_step : callable, optional
         Called at each step before its update, and may stop the epoch there. The host then waits
         for the device at every step.
+    after_chunk : callable, optional
+        Called after each chunk except the last one.
+    within : WithinEpoch, optional
+        How far the epoch has come, if it is continued.
     """
 
     batch_size: int
     scalars: Sequence[Scalars]
     first_step: int
     on_step: OnStep | None = None
+    after_chunk: AfterChunk | None = None
+    within: WithinEpoch | None = None
 
 
 class EpochResult(NamedTuple):

@@ -1,0 +1,534 @@
+"""A checkpoint: the complete state of a training run in one file, and when it is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from backprop_xp.backend import arrays
+from backprop_xp.backend.devices import Placement
+from backprop_xp.backend.libraries import version_of
+from backprop_xp.errors import BackpropError, ConfigurationError, ModelFileError
+from backprop_xp.formatting import listed
+from backprop_xp.nn.network import Layer, Network, Parameters
+from backprop_xp.tensor_file import DAMAGED, read_tensors, text_tensor, write_tensors
+from backprop_xp.training.history import History
+from backprop_xp.training.settings import TrainingSettings
+from backprop_xp.training.state import Best, TrainState, WithinEpoch
+from backprop_xp.training.training_data import TrainingData
+from backprop_xp.version import __version__
+
+FORMAT = "backprop_xp.checkpoint"
+FORMAT_VERSION = 1
+
+MAY_CHANGE = (
+    "epochs",
+    "patience",
+    "min_improvement",
+    "target_loss",
+    "evaluate_training",
+    "diagnostics",
+)
+"""The settings that may be others when a run is continued: when it ends, and what is measured."""
+
+MOST_COST = 0.01
+"""The largest part of the time that is spent on checkpoints after the first one."""
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_TEXTS = ("epoch", "step", "learning_rate", "loss", "seconds")
+
+
+class Stored(NamedTuple):
+    """The content of a checkpoint.
+
+    Attributes
+    ----------
+    path : Path
+    state : TrainState
+        Its arrays are NumPy's.
+    about : dict
+        The network, the settings, the data and the environment of the run.
+    config : str
+        The text that was stored with it.
+    """
+
+    path: Path
+    state: TrainState
+    about: dict[str, Any]
+    config: str
+
+    def resumed(self, about: dict[str, Any]) -> TrainState:
+        """Return the state to continue from, after comparing the run with another one.
+
+        A state that stopped before its last epoch, and would stop there again, remains stopped.
+
+        Warns
+        -----
+        UserWarning
+            If the environment is another one, so that numbers can differ in their last digits.
+
+        Raises
+        ------
+        ConfigurationError
+            If the network, a setting other than those of `MAY_CHANGE`, or the data is another one.
+        """
+        self._check(about)
+        before, now = self.about["settings"], about["settings"]
+        names = {"early_stopping": ("patience", "min_improvement"), "target_loss": ("target_loss",)}
+        ends = names.get(self.state.stopped, ())
+        same = ends and all(before.get(name) == now.get(name) for name in ends)
+        return self.state._replace(stopped=self.state.stopped if same else "")
+
+    def _check(self, about: dict[str, Any]) -> None:
+        changed = {kind: _changes(self.about[kind], about[kind]) for kind in about}
+        for kind, words, hint in (
+            ("network", "is of another network", "continue with the same network and data type"),
+            (
+                "settings",
+                "was written with other settings",
+                f"give the same ones; {', '.join(MAY_CHANGE)} may change",
+            ),
+            (
+                "data",
+                "is of other data, which differs in",
+                "continue with the same rows in the same order, or start a new run",
+            ),
+        ):
+            if changed[kind]:
+                what = changed[kind]
+                if kind == "data":  # hashes say nothing
+                    what = [change.split(" is ")[0] for change in what]
+                raise ConfigurationError(
+                    f"the checkpoint {self.path} {words}: {listed(what, 5)}",
+                    f"{hint}. To train its weights on other terms, pass the state in it to fit: "
+                    "fit(..., state=read_checkpoint(path).state)",
+                )
+        if changed["environment"]:
+            warnings.warn(
+                f"the checkpoint {self.path} was written in another environment "
+                f"({'; '.join(changed['environment'])}): the numbers can differ from those of an "
+                "uninterrupted run in their last digits",
+                UserWarning,
+                stacklevel=4,
+            )
+
+
+class Checkpoint:
+    """A file that a training run writes its complete state to from time to time.
+
+    It is written after the first epoch, then whenever it is due, and at the end, also if the
+    training run is interrupted, diverges or fails. The file before it is kept beside it as
+    ``NAME.previous.SUFFIX``, in case that the newer one is damaged.
+
+    Parameters
+    ----------
+    path : path
+    every : str
+        ``"30s"``, ``"5m"``, ``"1h"``, ``"10 epochs"``, or ``"never"`` for only the first epoch
+        and the end. A time also applies within an epoch of data that stays in its file. Where a
+        large state takes long to write, it is written less often, for one hundredth of the time.
+    overwrite : bool
+        Whether a checkpoint of another run may be replaced.
+    config : str
+        A text to store with the state.
+
+    Attributes
+    ----------
+    latest : TrainState or None
+        The state after the last epoch.
+    requested : bool
+        Whether the next epoch is to be written in any case.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``every`` is something else.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from backprop_xp.training.fit import fit
+    >>> network, rows = Network((2, 1), "identity"), ([[0.0, 1.0], [1.0, 0.0]], [[0.0], [1.0]])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "run.safetensors"
+    ...     _ = fit(network, rows, checkpoint=path, epochs=2, seed=0)
+    ...     state = fit(network, rows, checkpoint=path, resume=True, epochs=3, seed=0)
+    >>> state.epoch, len(state.history)
+    (3, 3)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        every: str = "30s",
+        *,
+        overwrite: bool = False,
+        config: str = "",
+    ) -> None:
+        self.path = Path(path)
+        self.latest: TrainState | None = None
+        self.requested = False
+        self._seconds, self._epochs = parse_interval(every)
+        self._overwrite = overwrite
+        self._config = config
+        self._about: dict[str, Any] = {}
+        self._lines: list[str] = []
+        self._written: TrainState | None = None
+        self._keep = False  # the file may be damaged, or belong to another run
+        self._writing = False
+        self._time, self._cost = time.monotonic(), 0.0
+
+    @classmethod
+    def of(cls, checkpoint: str | os.PathLike[str] | Checkpoint) -> Checkpoint:
+        """Return the checkpoint with a path; a checkpoint itself is returned unchanged."""
+        return checkpoint if isinstance(checkpoint, Checkpoint) else cls(checkpoint)
+
+    def begin(self, about: dict[str, Any], *, resume: bool) -> TrainState | None:
+        """Return the state to continue from; None if a run starts.
+
+        Parameters
+        ----------
+        about : dict
+            From `about_run`.
+        resume : bool
+            Whether to continue from the file, if it exists.
+
+        Raises
+        ------
+        ConfigurationError
+            If the file is of another run, or exists although it is neither to be continued nor
+            replaced.
+        ModelFileError
+            If the file and the one before it are damaged.
+        """
+        self._about = about
+        exists = os.path.lexists(self.path) or os.path.lexists(previous_path(self.path))
+        if not exists:
+            return None
+        if resume:
+            stored = read_checkpoint(self.path)
+            state = stored.resumed(about)
+            self.latest = self._written = stored.state
+            self._keep = stored.path == self.path
+            return state
+        if not self._overwrite:
+            raise ConfigurationError(
+                f"the checkpoint {self.path} exists already",
+                "continue its training run with resume=True, or remove it",
+            )
+        return None
+
+    def is_due(self, state: TrainState) -> bool:
+        """Return whether to write a state that follows from ``state``, which has whole epochs."""
+        if self.requested:
+            return True
+        if self._written is None and state.epoch:
+            return True
+        if self._epochs is not None:
+            last = 0 if self._written is None else self._written.epoch
+            return state.epoch - last >= self._epochs
+        return time.monotonic() - self._time >= max(self._seconds, self._cost / MOST_COST)
+
+    def update(self, state: TrainState) -> None:
+        """Take note of the state after an epoch, and write it if it is due."""
+        self.latest = state
+        if self.is_due(state):
+            self.write(state)
+
+    def write_latest(self) -> None:
+        """Write the state after the last epoch, unless it or a later one was written."""
+        state, written = self.latest, self._written
+        if state is None or self._writing:
+            return
+        if written is None or (state.step, state.epoch, state.stopped) > (
+            *(written.step, written.epoch, written.stopped),
+        ):
+            self.write(state)
+
+    def write(self, state: TrainState) -> None:
+        """Write a state; where that fails, warn and continue."""
+        started, self._writing = time.monotonic(), True
+        try:
+            self.save(state)
+            self._written, self.requested = state, False
+        except ConfigurationError as error:
+            self.failed(error)
+        finally:
+            self._writing = False
+            self._time = time.monotonic()
+            self._cost = self._time - started
+
+    def save(self, state: TrainState) -> None:
+        """Write the file.
+
+        Raises
+        ------
+        ConfigurationError
+            If it cannot be written.
+        """
+        if len(state.history) < len(self._lines):
+            self._lines = []
+        self._lines += [json.dumps(record) for record in state.history[len(self._lines) :]]
+        tensors = {"history": text_tensor("\n".join(self._lines))}
+        _add(tensors, "parameters", state.parameters)
+        if state.best is not None and state.best.parameters is not state.parameters:
+            _add(tensors, "best", state.best.parameters)
+        for index, kept in enumerate(state.slots):
+            for number, slot in enumerate(kept):
+                tensors[f"slots.{index}.{number}"] = arrays.to_numpy(slot)
+        description = {
+            "format_version": FORMAT_VERSION,
+            "version": __version__,
+            "epoch": state.epoch,
+            "step": state.step,
+            "seed": state.seed,
+            "stopped": state.stopped,
+            "best": state.best and {"epoch": state.best.epoch, "value": state.best.value},
+            "within_epoch": state.within_epoch and state.within_epoch._asdict(),
+            "about": self._about,
+        }
+        metadata = {"checkpoint": json.dumps(description), "config": self._config}
+        previous = previous_path(self.path)
+        write_tensors(self.path, FORMAT, tensors, metadata, keep=previous if self._keep else None)
+        if not self._keep:
+            previous.unlink(missing_ok=True)
+        self._keep = True
+
+    def failed(self, error: ConfigurationError) -> None:
+        """Warn of a file that could not be written; the next one may be."""
+        warnings.warn(
+            f"{error}; the training continues without a checkpoint ({error.hint})",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Stored:
+    """Read a checkpoint, or the one before it if it is missing or damaged.
+
+    Warns
+    -----
+    UserWarning
+        If the one before it was read.
+
+    Raises
+    ------
+    ModelFileError
+        If neither can be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from backprop_xp.training.fit import fit
+    >>> network, rows = Network((2, 1), "identity"), ([[0.0, 1.0], [1.0, 0.0]], [[0.0], [1.0]])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "run.safetensors"
+    ...     state = fit(network, rows, checkpoint=path, epochs=2, seed=0)
+    ...     stored = read_checkpoint(path)
+    >>> stored.state.epoch, stored.state.history == state.history
+    (2, True)
+    """
+    try:
+        return _read(Path(path))
+    except ModelFileError as error:
+        try:
+            stored = _read(previous_path(path))
+        except ModelFileError:
+            raise error from None
+        warnings.warn(
+            f"{error}; the one before it is used, of epoch {stored.state.epoch}",
+            UserWarning,
+            stacklevel=2,
+        )
+        return stored
+
+
+def previous_path(path: str | os.PathLike[str]) -> Path:
+    """Return where the checkpoint before the last one is kept.
+
+    Examples
+    --------
+    >>> print(previous_path("checkpoint.safetensors"))
+    checkpoint.previous.safetensors
+    """
+    path = Path(path)
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def about_run(
+    network: Network, settings: TrainingSettings, data: TrainingData, placement: Placement
+) -> dict[str, Any]:
+    """Return what a run must have in common with another one that continues it, as plain data."""
+    fields = TrainingSettings.fields_of(settings)
+    about = {
+        "network": {
+            "sizes": list(network.sizes),
+            "activations": [f.name for f in network.activations],
+            "bias": network.bias,
+            "dtype": placement.precision,
+        },
+        "settings": {name: _plain(value) for name, value in fields.items()},
+        "data": data.fingerprint(),
+        "environment": {
+            "backprop_xp": __version__,
+            **{name: version_of(name) for name in ("numpy", placement.backend)},
+            "device": placement.name,
+        },
+    }
+    # As it comes back from a file: tuples become lists, and keys become texts.
+    plain: dict[str, Any] = json.loads(json.dumps(about))
+    return plain
+
+
+def parse_interval(every: str) -> tuple[float, int | None]:
+    """Return the seconds between two checkpoints, or the number of epochs.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is neither a time, a number of epochs nor "never".
+
+    Examples
+    --------
+    >>> parse_interval("5m"), parse_interval("10 epochs"), parse_interval("never")
+    ((300.0, None), (inf, 10), (inf, None))
+    """
+    if every == "never":
+        return float("inf"), None
+    text = str(every).strip()
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?) ?([smh])", text):
+        return float(match[1]) * _UNITS[match[2]], None
+    if (match := re.fullmatch(r"(\d{1,9}) ?epochs?", text)) and int(match[1]):
+        return float("inf"), int(match[1])
+    raise ConfigurationError(
+        f"checkpoint_every is {every!r}", "give a time such as 30s or 5m, '10 epochs', or never"
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return a setting as plain data; functions and records by their names."""
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {name: _plain(item) for name, item in vars(value).items()}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    name = getattr(value, "name", None) or getattr(value, "__qualname__", None)
+    if name is None and isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(name or type(value).__name__)
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    return [
+        f"{name} is {_brief(now.get(name))}, was {_brief(before.get(name))}"
+        for name in sorted(now.keys() | before.keys())
+        if now.get(name) != before.get(name) and name not in MAY_CHANGE
+    ]
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _add(tensors: dict[str, Any], name: str, parameters: Parameters) -> None:
+    for index, layer in enumerate(parameters):
+        for kind, p in zip(Layer._fields, layer, strict=True):
+            if p is not None:
+                tensors[f"{name}.{index}.{kind}"] = arrays.to_numpy(p)
+
+
+def _read(path: Path) -> Stored:
+    tensors, metadata = read_tensors(path, FORMAT, "checkpoint")
+    try:
+        return _stored(path, json.loads(metadata["checkpoint"]), metadata["config"], tensors)
+    except Exception as error:
+        # The hash is right, so this file is forged or of another version: that can fail anywhere.
+        hint = error.hint if isinstance(error, BackpropError) else None
+        raise ModelFileError(
+            f"the checkpoint {path} cannot be used: {error}", hint or DAMAGED
+        ) from error
+
+
+def _stored(path: Path, description: Any, config: str, tensors: dict[str, Any]) -> Stored:
+    version = description["format_version"]
+    if version != FORMAT_VERSION:
+        raise ModelFileError(
+            f"its format version is {version!r}, and this package reads {FORMAT_VERSION}: it was "
+            f"written by version {description['version']!r}",
+            "continue with that version of backprop_xp",
+        )
+    epoch, step, seed = (_count(description, name) for name in ("epoch", "step", "seed"))
+    stopped = description["stopped"]
+    if not isinstance(stopped, str):
+        raise ValueError("stopped is not a text")
+    about = description["about"]
+    for kind in ("network", "settings", "data", "environment"):
+        if not isinstance(about[kind], dict):
+            raise ValueError(f"{kind} is not a table")
+    parameters = _layers(tensors, "parameters")
+    best = description["best"]
+    if best is not None:
+        value = best["value"]
+        if type(value) is not float:
+            raise ValueError("the value of the best epoch is not a number")
+        best = Best(_count(best, "epoch"), value, _layers(tensors, "best") or parameters)
+    within = description["within_epoch"]
+    if within is not None:
+        within = WithinEpoch(**within)
+        for name in ("chunks", "steps", "rows"):
+            if _count(within._asdict(), name) < 1:
+                raise ValueError(f"{name} within the epoch is 0")
+        if type(within.loss) is not float or type(within.seconds) is not float:
+            raise ValueError("the loss or the time within the epoch is not a number")
+    records = [json.loads(line) for line in tensors["history"].tobytes().splitlines()]
+    for number, record in enumerate(records, start=1):
+        if not all(type(record[name]) in (int, float) for name in _TEXTS):
+            raise ValueError(f"record {number} of the history is not one of numbers")
+    state = TrainState(
+        parameters=parameters,
+        slots=_slots(tensors),
+        epoch=epoch,
+        step=step,
+        seed=seed,
+        history=History(records),
+        best=best,
+        stopped=stopped,
+        within_epoch=within,
+    )
+    return Stored(path, state, about, config)
+
+
+def _count(table: Any, name: str) -> int:
+    value = table[name]
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{name} is {value!r}")
+    return value
+
+
+def _layers(tensors: dict[str, Any], name: str) -> Parameters:
+    layers: Parameters = []
+    while f"{name}.{len(layers)}.weights" in tensors:
+        prefix = f"{name}.{len(layers)}"
+        layers.append(Layer(tensors[f"{prefix}.weights"], tensors.get(f"{prefix}.bias")))
+    return layers
+
+
+def _slots(tensors: dict[str, Any]) -> list[tuple[Any, ...]]:
+    counts: dict[int, int] = {}
+    for name in tensors:
+        if name.startswith("slots."):
+            _, index, number = name.split(".")
+            counts[int(index)] = max(counts.get(int(index), 0), int(number) + 1)
+    return [
+        tuple(tensors[f"slots.{index}.{number}"] for number in range(counts[index]))
+        for index in range(len(counts))
+    ]
