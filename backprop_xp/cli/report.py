@@ -46,10 +46,11 @@ def command(
             "report": str(written.path),
             "traces": [str(path) for path in written.traces],
             "problems": written.problems,
+            "notes": written.notes,
         }
     )
     if not console.json:
-        for problem in written.problems:
-            console.note(f"note: {problem}")
+        for text in (*written.problems, *written.notes):
+            console.note(f"note: {text}")
     traces = f", and {pluralize(len(written.traces), 'trace')}" if written.traces else ""
     console.line(f"report in {written.path}{traces}")

@@ -11,6 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from backprop_xp.errors import ConfigurationError
+from backprop_xp.formatting import printable
 
 INK, LINE = "#010101", "#020202"
 """Placeholders for the page's colors of text and lines."""
@@ -101,7 +102,10 @@ def draw(
         figure = Figure(figsize=size)
         width, height = size
         figure.subplots_adjust(left / width, 0.46 / height, 1.0 - 0.12 / width, 1.0 - 0.08 / height)
-        plot(figure.add_subplot())
+        axes = figure.add_subplot()
+        plot(axes)
+        for text in (axes.xaxis.label, axes.yaxis.label, *axes.texts):
+            text.set_text(printable(text.get_text()))  # XML has no control characters
         figure.savefig(file, format="svg", metadata={"Date": None})
     return _embedded(file.getvalue(), name, label)
 
@@ -124,7 +128,9 @@ def _embedded(document: str, name: str, label: str) -> str:
         element.attrib.update({key: _localized(key, v, name) for key, v in attributes.items()})
     box = root.attrib["viewBox"]
     root.attrib.clear()
-    root.attrib.update({"class": "chart", "viewBox": box, "role": "img", "aria-label": label})
+    root.attrib.update(
+        {"class": "chart", "viewBox": box, "role": "img", "aria-label": printable(label)}
+    )
     return ElementTree.tostring(root, encoding="unicode")
 
 

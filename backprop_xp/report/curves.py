@@ -30,6 +30,9 @@ class Figure(NamedTuple):
     note: str = ""
 
 
+LAYERS = 64
+"""The largest number of layers whose statistics are drawn."""
+
 _MEASURES = (("loss", "Loss", number), ("accuracy", "Accuracy", percent))
 
 
@@ -96,6 +99,8 @@ def layer_curves(run: StoredRun) -> list[Figure]:
     figures = []
     for key, (title, note, shown) in names.items():
         layers = max((len(record["layers"]) for record in measured), default=0)
+        if layers > LAYERS:
+            layers, note = LAYERS, f"{note}; the first {LAYERS} layers"
         lines: list[Line] = []
         for index in range(layers):
             records = [

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from backprop_xp.files import atomic_write
+from backprop_xp.formatting import printable
 from backprop_xp.report.charts import need_libraries
-from backprop_xp.report.sections import compared, sections
+from backprop_xp.report.sections import attempt, compared, sections
 from backprop_xp.report.text import status
 from backprop_xp.report.traces import write_traces
-from backprop_xp.runs.folder import OUTCOME
-from backprop_xp.runs.reader import StoredRun, read_run
+from backprop_xp.runs.reader import read_run
 from backprop_xp.version import __version__
 
 REPORT = "report.html"
@@ -34,12 +34,15 @@ class Report(NamedTuple):
         Pages of single rows.
     problems : list of str
         What could not be read or written, and why.
+    notes : list of str
+        What else is unusual in the folder.
     """
 
     path: Path
     status: str
     traces: list[Path]
     problems: list[str]
+    notes: list[str]
 
 
 def write_report(
@@ -65,37 +68,24 @@ def write_report(
     """
     need_libraries()
     stored = read_run(run)
-    others = [_show_safely(read_run(path), lambda run: compared([run]))[0] for path in compare]
+    others = [read_run(path) for path in compare]
     page = stored.path / REPORT if out is None else Path(out)
     home = page.absolute().parent
-
-    def show(stored: StoredRun) -> tuple[str, list[Path]]:
-        traces = write_traces(stored)
-        addresses = {
-            row: quote(Path(os.path.relpath(path.absolute(), home)).as_posix())
-            for row, path in traces.items()
-        }
-        shown = sections(stored, addresses)
-        return _page(shown, compared([stored, *others]) if others else None), [*traces.values()]
-
-    stored, (text, traces) = _show_safely(stored, show)
+    traces = write_traces(stored)
+    addresses = {
+        row: quote(os.fsencode(Path(os.path.relpath(path.absolute(), home)).as_posix()))
+        for row, path in traces.items()
+    }
+    if out is None and page.is_symlink():  # it would lead out of the folder
+        stored.notes.append(f"{page} was a symbolic link, which the report replaces")
+    shown = sections(stored, addresses)
+    runs = [stored, *others]
+    comparison = attempt(stored, "the comparison", lambda: compared(runs), None) if others else None
+    text = _page(shown, comparison)
+    if out is None and page.is_symlink():
+        page.unlink()
     atomic_write(page, lambda file: file.write(text.encode()))
-    return Report(page, status(stored)[1], traces, stored.problems)
-
-
-def _show_safely(stored: StoredRun, show: Callable[[StoredRun], Any]) -> tuple[StoredRun, Any]:
-    """Call ``show`` on a run, without its outcome if that raises; return the run and the result."""
-    try:
-        return stored, show(stored)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        if not stored.outcome:
-            raise
-        problem = (
-            f"{stored.path / OUTCOME} is not in the format of this version: "
-            f"{type(error).__name__}: {error}"
-        )
-        stored = stored._replace(outcome={}, problems=[*stored.problems, problem])
-        return stored, show(stored)
+    return Report(page, status(stored)[1], [*traces.values()], stored.problems, stored.notes)
 
 
 def _page(shown: dict[str, Any], comparison: dict[str, Any] | None) -> str:
@@ -106,6 +96,11 @@ def _page(shown: dict[str, Any], comparison: dict[str, Any] | None) -> str:
     return str(
         _template().render(**shown, compared=comparison, version=__version__, css=Markup(css))
     )
+
+
+def _shown(value: Any) -> Any:
+    """Return what a page shows of a value: text without control characters, and markup as it is."""
+    return printable(value) if type(value) is str else value
 
 
 @functools.cache
@@ -119,6 +114,7 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
     )
     environment.filters["svg"] = Markup
     return environment.get_template("report.html")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from backprop_xp.formatting import pluralize
+from backprop_xp.formatting import pluralize, shorten
 from backprop_xp.models.metrics import figures_by_class
 from backprop_xp.nn.network import Network
 from backprop_xp.report.curves import compared_curves, layer_curves, training_curves
@@ -35,6 +35,8 @@ from backprop_xp.report.text import (
 )
 from backprop_xp.runs.folder import CONFIG
 from backprop_xp.runs.reader import StoredRun
+
+Shown = TypeVar("Shown")
 
 ROWS = 100
 """The largest number of epochs in the table of the history; a longer one is thinned evenly."""
@@ -71,32 +73,53 @@ _FIELDS = {
 
 
 def sections(run: StoredRun, traces: Mapping[int, str]) -> dict[str, Any]:
-    """Return everything the page shows of one run; ``traces`` holds the addresses by row."""
+    """Return everything the page shows of one run; ``traces`` holds the addresses by row.
+
+    If files of the run do not fit together, such as a model of another run, the sections that need
+    both of them are left out, and the run's problems say so.
+    """
     shape = network(run)
+    shown: dict[str, tuple[Callable[[], Any], Any]] = {
+        "data": (lambda: data_name(run), "unknown data"),
+        "sentence": (lambda: sentence(run), ""),
+        "rows": (lambda: rows(run), ""),
+        "result": (lambda: result(run), None),
+        "cards": (lambda: _cards(run), []),
+        "curves": (lambda: training_curves(run), []),
+        "history": (lambda: _history(run), {"titles": [], "rows": [], "epochs": 0}),
+        "layer_curves": (lambda: layer_curves(run), []),
+        "layers": (lambda: _layers(run, shape), []),
+        "review": (lambda: _review(run, traces), None),
+        "plane": (lambda: _plane(run), None),
+        "weights": (lambda: _weights(run), None),
+        "columns": (lambda: _table_columns(run), None),
+        "settings": (lambda: None if run.settings is None else settings_rows(run.settings), None),
+    }
     return {
         "name": run.name,
-        "data": data_name(run),
-        "sentence": sentence(run),
-        "rows": rows(run),
         "status": status(run),
-        "result": result(run),
         "problems": run.problems,
-        "cards": _cards(run),
+        "remarks": run.notes,
         "advice": _advice(run),
-        "curves": training_curves(run),
-        "history": _history(run),
-        "layer_curves": layer_curves(run),
-        "layers": _layers(run, shape),
         "parameters": number(shape.get("parameters")),
-        "review": _review(run, traces),
-        "plane": _plane(run),
-        "weights": _weights(run),
-        "columns": _table_columns(run),
         "notes": (run.outcome.get("data") or {}).get("notes") or [],
-        "settings": None if run.settings is None else settings_rows(run.settings),
         "environment": _environment(run),
         "again": shlex.join(["backprop-xp", "train", "--config", str(run.path / CONFIG)]),
+        **{name: attempt(run, name, build, default) for name, (build, default) in shown.items()},
     }
+
+
+def attempt(run: StoredRun, name: str, build: Callable[[], Shown], default: Shown) -> Shown:
+    """Return what ``build`` returns; if it raises an error, add a problem to the run instead."""
+    try:
+        return build()
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        fault = shorten(f"{type(error).__name__}: {error}", 200)
+        run.problems.append(
+            f"the files in {run.path} do not fit together: {name.replace('_', ' ')} cannot be "
+            f"shown ({fault})"
+        )
+        return default
 
 
 def compared(runs: Sequence[StoredRun]) -> dict[str, Any]:
@@ -216,7 +239,7 @@ def _review(run: StoredRun, traces: Mapping[int, str]) -> dict[str, Any] | None:
 
 def _columns(run: StoredRun, width: int) -> list[str]:
     features = None if run.model is None else run.model.features
-    return list(features or [f"input {k + 1}" for k in range(width)])[:COLUMNS]
+    return list(features or [f"input {k + 1}" for k in range(min(width, COLUMNS))])[:COLUMNS]
 
 
 def _of_classes(review: dict[str, Any], part: str) -> dict[str, Any]:

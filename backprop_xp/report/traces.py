@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 
 from backprop_xp.errors import BackpropError
+from backprop_xp.files import atomic_write
 from backprop_xp.report.text import data_name, row_name, titled
-from backprop_xp.runs.folder import MODEL
+from backprop_xp.runs.folder import MODEL, OUTCOME
 from backprop_xp.runs.reader import StoredRun
 
 FOLDER = "traces"
+
+MOST = 100
+"""The largest number of pages; those of more rows are not written."""
 
 LARGEST = 3_000_000
 """The largest number of characters of a page; a larger one is not written."""
@@ -26,9 +30,12 @@ def write_traces(run: StoredRun) -> dict[int, Path]:
     """Write a trace of each of the worst rows into the folder of a run, delete earlier ones, and
     return the page of each row that has one."""
     review = run.outcome.get("review")
-    rows = [] if review is None or run.model is None else review["worst"]
+    rows = [] if review is None or run.model is None else review["worst"][:MOST]
     folder, part = run.path / FOLDER, run.outcome.get("part")
     written: dict[int, Path] = {}
+    if folder.is_symlink():  # it would lead out of the folder of the run
+        run.problems.append(f"{folder} is a symbolic link, so no traces are written to it")
+        return {}
     try:
         size = 0
         for row in rows:
@@ -37,8 +44,11 @@ def write_traces(run: StoredRun) -> dict[int, Path]:
                 continue
             size += len(page)
             folder.mkdir(exist_ok=True)
-            written[row["row"]] = path = folder / f"{part}-{int(row['row'])}.html"
-            path.write_text(page, encoding="utf-8")
+            path = folder / f"{part}-{row['row']}.html"
+            if path.is_symlink():
+                path.unlink()
+            _write(path, page)
+            written[row["row"]] = path
         for path in folder.glob("*.html"):
             earlier = re.fullmatch(r"(train|validation|test)-\d+\.html", path.name)
             if earlier and path not in written.values():
@@ -49,7 +59,14 @@ def write_traces(run: StoredRun) -> dict[int, Path]:
     except BackpropError as error:
         run.problems.append(f"the worst rows have no traces: {error.message}")
         return {}
+    except (ValueError, LookupError, TypeError, ArithmeticError) as error:
+        run.problems.append(f"the worst rows in {run.path / OUTCOME} do not fit the model: {error}")
+        return {}
     return written
+
+
+def _write(path: Path, page: str) -> None:
+    atomic_write(path, lambda file: file.write(page.encode()))
 
 
 def _trace(run: StoredRun, row: dict[str, Any], part: str) -> str:

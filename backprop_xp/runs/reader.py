@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from backprop_xp.errors import BackpropError, ConfigurationError
+from backprop_xp.formatting import abridged, pluralize
 from backprop_xp.models.model import Model, load_model
 from backprop_xp.runs.config_file import read_settings
 from backprop_xp.runs.folder import CONFIG, HISTORY, MODEL, OUTCOME
-from backprop_xp.runs.outcome import SCHEMA_VERSION
+from backprop_xp.runs.outcome_file import is_finite, parse_json, read_outcome
 from backprop_xp.runs.settings import RunSettings
 
 Content = TypeVar("Content")
+
+_LARGEST_HISTORY = 64 << 20  # bytes; the records take 10 times as much memory
+_LINES_NAMED = 3  # damaged lines of a history, which may all be
 
 
 class StoredRun(NamedTuple):
@@ -36,6 +38,8 @@ class StoredRun(NamedTuple):
     model : Model or None
     problems : list of str
         Which files could not be read, and why.
+    notes : list of str
+        What else is unusual, such as a line of the history that was cut off.
     """
 
     path: Path
@@ -45,6 +49,7 @@ class StoredRun(NamedTuple):
     outcome: dict[str, Any]
     model: Model | None
     problems: list[str]
+    notes: list[str]
 
     @property
     def best(self) -> dict[str, Any] | None:
@@ -75,6 +80,7 @@ def read_run(path: str | os.PathLike[str]) -> StoredRun:
             f"{folder} {fault}", "give a folder written by 'backprop-xp train --out DIR'"
         )
     problems: list[str] = []
+    notes: list[str] = []
 
     def read(name: str, reader: Callable[[Path], Content], default: Content) -> Content:
         if name not in files:
@@ -91,47 +97,70 @@ def read_run(path: str | os.PathLike[str]) -> StoredRun:
         path=folder,
         name=folder.resolve().name,
         settings=read(CONFIG, lambda file: RunSettings(**read_settings(file)), None),
-        history=read(HISTORY, lambda file: _history(file, problems), []),
-        outcome=read(OUTCOME, _outcome, {}),
+        history=read(HISTORY, lambda file: _history(file, problems, notes), []),
+        outcome=read(OUTCOME, lambda file: read_outcome(file, problems), {}),
         model=read(MODEL, load_model, None),
         problems=problems,
+        notes=notes,
     )
-    for name in (CONFIG, HISTORY):
-        if name not in files:
+    for name in (CONFIG, HISTORY, MODEL, OUTCOME):
+        if name not in files and os.path.lexists(folder / name):
+            problems.append(f"{folder / name} is not a file")
+        elif name not in files and name in (CONFIG, HISTORY):
             problems.append(f"{folder / name} is missing")
     return run
 
 
-def _history(path: Path, problems: list[str]) -> list[dict[str, Any]]:
-    """Return the records of all readable lines; add a problem for each of the others."""
+def _history(path: Path, problems: list[str], notes: list[str]) -> list[dict[str, Any]]:
+    """Return the records of all readable lines; add a problem for the others."""
+    with open(path, "rb") as file:
+        content = file.read(_LARGEST_HISTORY)
+        if file.read(1):
+            notes.append(
+                f"{path} is larger than {_LARGEST_HISTORY >> 20} MB, and only its beginning is used"
+            )
+            content = content[: content.rfind(b"\n") + 1]
     records: list[dict[str, Any]] = []
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+    faults: list[str] = []
+    lines = content.split(b"\n")
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
-            epoch = record["epoch"]
-            if type(epoch) is not int or epoch <= (records[-1]["epoch"] if records else 0):
-                raise ValueError("its epoch does not follow the one before")
-            layers = record.get("layers") or []
-            numbers = _numbers(record) | {"layers": [_numbers(layer) for layer in layers]}
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            problems.append(f"{path}, line {number} is cut off or damaged: {error}")
-        else:
-            records.append(numbers)
+            records.append(_record(line, records[-1]["epoch"] if records else 0))
+        except ValueError as error:
+            if number == len(lines):  # without the end of the line, which is written with it
+                notes.append(f"the last line of {path} was cut off, as when the run was killed")
+            else:
+                faults.append(f"{path}, line {number:,} is damaged: {error}")
+    problems += faults[:_LINES_NAMED]
+    if len(faults) > _LINES_NAMED:
+        more = pluralize(len(faults) - _LINES_NAMED, "more line")
+        problems.append(f"{path}: {more} {'is' if more.startswith('1 ') else 'are'} damaged")
     return records
 
 
-def _numbers(record: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in record.items()
-        if type(value) in (int, float) and math.isfinite(value)
+def _record(line: bytes, last: int) -> dict[str, Any]:
+    """Return the record in a line of a history, with its finite numbers only."""
+    record = parse_json(line)
+    if not isinstance(record, dict):
+        raise ValueError(f"it is {abridged(record)}, not an object")
+    epoch = record.get("epoch")
+    if type(epoch) is not int or not last < epoch < 1 << 53:
+        raise ValueError(f"its epoch is {abridged(epoch)}, which does not follow {last}")
+    layers = record.pop("layers", None)
+    if not isinstance(layers, (list, type(None))):
+        raise ValueError(f"layers is {abridged(layers)}, not a list")
+    return _numbers(record) | {
+        "layers": [_numbers(layer, f"layers[{k}]") for k, layer in enumerate(layers or ())]
     }
 
 
-def _outcome(path: Path) -> dict[str, Any]:
-    outcome = json.loads(path.read_bytes())
-    if not isinstance(outcome, dict) or outcome.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError(f"it is not an outcome of schema version {SCHEMA_VERSION}")
-    return outcome
+def _numbers(record: Any, where: str = "it") -> dict[str, Any]:
+    if not isinstance(record, dict):
+        raise ValueError(f"{where} is {abridged(record)}, not an object")
+    for name, value in record.items():
+        # A number that was not finite was written as null.
+        if value is not None and not is_finite(value):
+            raise ValueError(f"{name} is {abridged(value)}, not a finite number")
+    return {name: value for name, value in record.items() if value is not None}

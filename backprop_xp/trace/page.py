@@ -17,6 +17,7 @@ from typing import Any
 
 from backprop_xp.backend.arrays import Array, backend_namespace
 from backprop_xp.backend.host import ignore_overflow
+from backprop_xp.formatting import printable
 from backprop_xp.nn.activations import Activation
 from backprop_xp.nn.network import Layer, Parameters, map_arrays
 from backprop_xp.trace.step_trace import Trace
@@ -66,7 +67,7 @@ def trace_page(trace: Trace) -> str:
         ("{{style}}", style),
         ("{{script}}", script),
         ("{{texts}}", _embedded(json.loads((folder / "texts.json").read_text("utf-8")))),
-        ("{{data}}", _embedded(_page_data(trace))),
+        ("{{data}}", _embedded(_printable(_page_data(trace)))),
     ):
         before, _, after = page.partition(mark)
         page = f"{before}{text}{after}"
@@ -76,6 +77,15 @@ def trace_page(trace: Trace) -> str:
 def _digest(source: str) -> str:
     digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
     return f"'sha256-{digest}'"
+
+
+def _printable(value: Any) -> Any:
+    """Return data with every text in it as a page shows it."""
+    if isinstance(value, str):
+        return printable(value, keep="\u2028\u2029")  # spaces, on a page
+    if isinstance(value, dict):
+        return {key: _printable(item) for key, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _embedded(value: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from backprop_xp.nn.optimizers import Optimizer
 from backprop_xp.nn.regularizers import Penalty
 from backprop_xp.runs.config_file import read_settings
 from backprop_xp.runs.folder import CONFIG, OUTCOME
+from backprop_xp.runs.outcome_file import read_outcome
 from backprop_xp.runs.run import read_dataset
 from backprop_xp.runs.settings import RunSettings
 from backprop_xp.trace.step_trace import Trace, trace_step
@@ -110,12 +110,9 @@ def _penalty(settings: RunSettings, folder: Path) -> Penalty:
     """Return the penalty in the steps of the training run in a folder."""
     if settings.penalty != "per_sample" or not (settings.l1 or settings.resolve_l2()):
         return settings.resolve_penalty(1)
-    try:
-        outcome = json.loads((folder / OUTCOME).read_bytes())
-        return settings.resolve_penalty(int(outcome["data"]["train"]))
-    except (OSError, ValueError, LookupError, TypeError):
-        pass  # then the rows are counted in the data
-    try:
+    if rows := (read_outcome(folder / OUTCOME, []).get("data") or {}).get("train"):
+        return settings.resolve_penalty(rows)
+    try:  # the rows are counted in the data
         dataset = read_dataset(settings, settings.seed or 0)
     except DataError as error:
         raise DataError(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from html import escape
+from html import escape as escape_markup
 from typing import Any, NamedTuple
 
+from backprop_xp.formatting import printable
 from backprop_xp.trace.formulas import number
 
 _ALL, _FEW = 10, 4
@@ -160,6 +161,10 @@ def tables(data: dict[str, Any]) -> list[Table]:
 
 def html(data: dict[str, Any]) -> str:
     """Return the tables as HTML for Jupyter; all text is escaped."""
+
+    def escape(text: str) -> str:
+        return escape_markup(printable(text))
+
     parts = [f"<p><b>{escape(data['title'])}</b><br>"]
     parts.append("<br>".join(map(escape, headline(data))) + "</p>")
     for text, columns, rows in tables(data):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from urllib.parse import unquote
@@ -12,6 +13,7 @@ from report_pages import read_page
 
 from backprop_xp import ConfigurationError, RunSettings, prepare_run
 from backprop_xp.report.page import write_report
+from backprop_xp.runs import reader
 from backprop_xp.runs.folder import RunFolder
 from backprop_xp.runs.outcome import outcome_of
 
@@ -46,7 +48,7 @@ def test_the_page_and_the_traces_go_into_the_folder_of_the_run(folder):
     assert told == {
         **{"schema_version": 1, "command": "report", "run": str(folder), "compared": []},
         **{"status": "finished", "report": str(folder / "report.html"), "problems": []},
-        "traces": [str(path) for path in traces],
+        **{"traces": [str(path) for path in traces], "notes": []},
     }
     assert sorted((folder / "traces").iterdir()) == sorted(traces)
     result = done("report", folder)
@@ -211,14 +213,15 @@ def test_a_training_that_was_killed_says_so(folder):
     ("name", "what"),
     [
         ("config.toml", "is not valid TOML"),
-        ("history.jsonl", "history.jsonl, line 2 is cut off or damaged"),
+        ("history.jsonl", "history.jsonl, line 2 is damaged: "),
         ("outcome.json", "outcome.json cannot be read"),
         ("model.safetensors", "is damaged"),
     ],
 )
 def test_a_file_that_is_cut_off_is_told_and_the_rest_is_shown(folder, name, what):
     content = (folder / name).read_bytes()
-    written(folder / name, content[: len(content) - 20] + b"\n\xff" * (name == "config.toml"))
+    ends = {"config.toml": b"\n\xff", "history.jsonl": b"\n"}
+    written(folder / name, content[: len(content) - 20] + ends.get(name, b""))
     page, told = report(folder)
     (problem,) = told["problems"]
     assert what in problem
@@ -233,13 +236,33 @@ def test_a_file_that_is_cut_off_is_told_and_the_rest_is_shown(folder, name, what
     assert f"note: {problem}\n" == done("report", folder).err
 
 
+def test_a_history_that_was_cut_off_by_a_kill_is_not_damaged(folder):
+    content = (folder / "history.jsonl").read_bytes()
+    for end in (b"", b"\0" * 30):
+        written(folder / "history.jsonl", content[:-20] + end)
+        page, told = report(folder)
+        (note,) = told["notes"]
+        assert (
+            note == f"the last line of {folder / 'history.jsonl'} was cut off, as when the run "
+            "was killed"
+        )
+        assert told["problems"] == []
+        assert f"Note: {note}." in page.text
+        assert len(page.table("epoch")) == 1
+        assert done("report", folder).err == f"note: {note}\n"
+    written(folder / "history.jsonl", content[:-1])  # the last line is complete
+    page, told = report(folder)
+    assert (told["notes"], told["problems"], len(page.table("epoch"))) == ([], [], 2)
+
+
 @pytest.mark.parametrize("name", ["config.toml", "history.jsonl", "outcome.json"])
 @pytest.mark.parametrize("content", [b"", b"\x00\xff", b"[1]\n", b'{"epoch": "1"}\n', b"null\n"])
 def test_a_file_of_another_kind_is_told(folder, name, content):
     written(folder / name, content)
     page, told = report(folder)
     expected = 0 if content == b"" and name != "outcome.json" else 1
-    assert len(told["problems"]) == expected
+    assert len(told["problems"] + told["notes"]) == expected
+    assert len(told["notes"]) == (name == "history.jsonl" and content == b"\x00\xff")
     assert "animals.csv" in page.text or name == "outcome.json"
 
 
@@ -251,20 +274,138 @@ def test_a_file_that_is_missing_is_told(folder, name):
 
 
 @pytest.mark.parametrize(
-    "changed",
+    ("changed", "said"),
     [
-        *({"review": []}, {"review": {"worst": [{}]}}, {"measured": {"test": 3}}, {"data": None}),
-        *({"environment": "here"}, {"part": "all"}, {"points": {"inputs": 1}}, {"advice": 1}),
-        *({"advice": ["text"]}, {"advice": [{"fault": "dead units"}]}),
+        ({"review": []}, "review is [], not an object"),
+        ({"review": {"worst": [{}]}}, "review.wrong is missing"),
+        ({"measured": {"test": 3}}, "measured.test is 3, not an object"),
+        ({"data": None}, "data is None, not an object"),
+        ({"environment": "here"}, "environment is 'here', not an object"),
+        ({"part": "../../../x"}, "part is '../../../x', not test or train or validation"),
+        ({"points": {"inputs": 1}}, "points.inputs is 1, not a list"),
+        ({"points": {"inputs": [[1, 2, 3]]}}, "points.inputs[0] has 3 entries, more than 2"),
+        ({"advice": 1}, "advice is 1, not a list"),
+        ({"advice": ["text"]}, "advice[0] is 'text', not an object"),
+        ({"advice": [{"fault": "dead units"}]}, "advice[0].evidence is missing"),
+        ({"epochs": True}, "epochs is True, not a whole number from 0 up"),
+        ({"best_epoch": 10**400}, "best_epoch is inf, not a whole number from 0 up"),
+        ({"status": {"a": 1}}, "status is {'a': 1}, not a text"),
     ],
+    ids=str,
 )
-def test_an_outcome_that_is_not_as_it_should_be_is_told_and_gone_without(folder, changed):
+def test_a_part_of_an_outcome_that_is_damaged_is_told_and_gone_without(folder, changed, said):
     written(folder / "outcome.json", json.dumps(outcome(folder) | changed))
     page, told = report(folder)
     (problem,) = told["problems"]
-    assert problem.startswith(f"{folder / 'outcome.json'} is not in the format of this version")
+    assert problem == f"{folder / 'outcome.json'} is damaged: {said}"
     assert problem in page.text
     assert len(page.table("epoch")) == 2
+    kept = "Error analysis" in page.text
+    assert kept == (not {"review", "measured", "data", "part"} & set(changed))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"schema_version": 1, "part": "test", "part": "train"}', "the key 'part' is repeated"),
+        (b"[" * 100_000, "it is nested too deeply"),
+        (b'{"schema_version": 1, "hint": "' + b"x" * (8 << 20) + b'"}', "it is larger than 8 MB"),
+        (b'{"schema_version": 1, "epochs": ' + b"9" * 5000 + b"}", "epochs is inf"),
+    ],
+    ids=["repeated", "deep", "large", "digits"],
+)
+def test_an_outcome_that_cannot_be_an_outcome_is_told(folder, content, said):
+    written(folder / "outcome.json", content)
+    (problem,) = report(folder)[1]["problems"]
+    assert str(folder / "outcome.json") in problem
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ({"epoch": "1"}, "its epoch is '1', which does not follow 1"),
+        ({"epoch": 1}, "its epoch is 1, which does not follow 1"),
+        ({"epoch": 10**400}, "its epoch is inf, which does not follow 1"),
+        ({"epoch": 2, "train_loss": "0.1"}, "train_loss is '0.1', not a finite number"),
+        ({"epoch": 2, "train_loss": 10**400}, "train_loss is inf, not a finite number"),
+        ({"epoch": 2, "loss": float("nan")}, "loss is nan, not a finite number"),
+        ({"epoch": 2, "layers": 1}, "layers is 1, not a list"),
+        ({"epoch": 2, "layers": [1]}, "layers[0] is 1, not an object"),
+        ({"epoch": 2, "layers": [{"dead": True}]}, "dead is True, not a finite number"),
+    ],
+    ids=str,
+)
+def test_a_line_of_the_history_of_another_type_is_told_and_gone_without(folder, line, said):
+    first = (folder / "history.jsonl").read_text().splitlines()[0]
+    written(folder / "history.jsonl", f"{first}\n{json.dumps(line)}\n")
+    page, told = report(folder)
+    assert told["problems"] == [f"{folder / 'history.jsonl'}, line 2 is damaged: {said}"]
+    assert len(page.table("epoch")) == 1
+
+
+def test_of_many_damaged_lines_a_few_are_named(folder):
+    written(folder / "history.jsonl", "x\n" * 1000)
+    _, told = report(folder)
+    assert len(told["problems"]) == 4
+    assert told["problems"][-1] == f"{folder / 'history.jsonl'}: 997 more lines are damaged"
+
+
+def test_a_history_that_is_too_large_is_read_from_its_beginning(folder, monkeypatch):
+    content = (folder / "history.jsonl").read_bytes()
+    monkeypatch.setattr(reader, "_LARGEST_HISTORY", len(content) - 5)
+    page, told = report(folder)
+    assert told["problems"] == []
+    assert "history.jsonl is larger than" in told["notes"][0]
+    assert len(page.table("epoch")) == 1
+
+
+def test_a_model_of_another_run_costs_only_what_needs_both(folder, tmp_path):
+    other = tmp_path / "other"
+    done("train", *QUICK, "--epochs", 1, "--out", other)
+    shutil.copy(other / "model.safetensors", folder)
+    page, told = report(folder)
+    assert told["problems"]
+    assert len(page.table("epoch")) == 2
+    assert "Confusion matrix" in page.text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_nothing_is_written_through_a_link(folder, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    row = outcome(folder)["review"]["worst"][0]["row"]
+    name = f"validation-{row}.html"
+    earlier = [written(outside / one, "mine") for one in (name, "page.html")]
+    (folder / "report.html").symlink_to(outside / "page.html")
+    (folder / "traces").mkdir()
+    (folder / "traces" / name).symlink_to(outside / name)
+    page, told = report(folder)
+    assert (folder / "traces" / name).is_file()
+    assert not (folder / "traces" / name).is_symlink()
+    assert not (folder / "report.html").is_symlink()
+    assert told["notes"] == [
+        f"{folder / 'report.html'} was a symbolic link, which the report replaces"
+    ]
+    shutil.rmtree(folder / "traces")
+    (folder / "traces").symlink_to(outside)
+    page, told = report(folder)
+    (problem,) = told["problems"]
+    assert problem == f"{folder / 'traces'} is a symbolic link, so no traces are written to it"
+    assert page.all("a") == []
+    assert [path.read_text() for path in earlier] == ["mine", "mine"]
+    assert sorted(outside.iterdir()) == sorted(earlier)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_folder_whose_name_is_not_utf_8_has_a_report(folder, tmp_path):
+    folder = folder.rename(tmp_path / os.fsdecode(b"run \xff\x1b[31m\n\xc2\x9b"))
+    page, told = report(folder)
+    assert told["problems"] == []
+    assert r"run \udcff\x1b[31m\n\x9b" in page.text
+    links = [given["href"] for given in page.all("a")]
+    assert links
+    assert all((folder / unquote(link)).is_file() for link in links)
 
 
 def test_an_outcome_of_a_later_version_is_told(folder):
