@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass, replace
 from typing import Any
 
 from backprop_xp.backend.arrays import Array
+from backprop_xp.errors import DataError
 
 MAX_LOADED = 1 << 28
 """The most entries that are loaded (1 GB in float32); larger files are read in place."""
@@ -59,6 +61,7 @@ class MemoryMap:
         """Read rows as they are stored: a copy for indices, a view of the file for a slice."""
         import numpy as np
 
+        check_complete(self.file)
         return np.asarray(self.file[rows if self.picked is None else self.picked[rows]])
 
     def read(self, rows: Array | slice, dtype: str) -> Array:
@@ -75,6 +78,40 @@ class MemoryMap:
 
         picked = np.arange(self.shape[0]) if self.picked is None else self.picked
         return replace(self, picked=picked[rows])
+
+
+def check_complete(array: Any) -> None:
+    """Raise a `DataError` if the file of a memory-mapped array has become too short for it.
+
+    Reading beyond the end of a file kills the process (SIGBUS). Other arrays are not checked.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> with tempfile.TemporaryFile() as file:
+    ...     _ = file.write(bytes(6))
+    ...     array = np.memmap(file, dtype=np.uint8, mode="r", shape=(3, 2))
+    ...     check_complete(array)
+    ...     _ = file.truncate(4)
+    ...     try:
+    ...         check_complete(array)
+    ...     except DataError as error:
+    ...         print(error)
+    the data was truncated while it was read: it needs 6 bytes, and 4 are left
+    """
+    mapped = getattr(array, "_mmap", None)  # of `numpy.memmap`, also of its views
+    if mapped is None:
+        return
+    needed = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY + len(mapped)
+    left = mapped.size()  # of the file that is mapped, even if its name is another file's by now
+    if left < needed:
+        name = getattr(array, "filename", None)
+        raise DataError(
+            f"{name or 'the data'} was truncated while it was read: it needs {needed:,} bytes, "
+            f"and {left:,} are left",
+            "write the file again, and replace a file rather than change it while it is in use",
+        )
 
 
 def as_memory_map(inputs: Any) -> Any:

@@ -23,7 +23,7 @@ from backprop_xp.data.device_data import (
     check_width,
     to_device,
 )
-from backprop_xp.data.memory_map import MemoryMap, as_memory_map
+from backprop_xp.data.memory_map import MemoryMap, as_memory_map, check_complete
 
 CHUNK_BYTES = 1 << 25
 """The size of a chunk of inputs, in the data type of the training: 32 MB."""
@@ -64,6 +64,7 @@ class StreamedData(NamedTuple):
 
     def read(self, rows: Array | slice) -> DeviceData:
         """Read rows and move them to the device; fastest if they are in ascending order."""
+        check_complete(self.y)
         return self.to_device((self.x.read(rows, self.dtype), np.array(self.y[rows])))
 
     def chunks(self) -> Iterator[DeviceData]:
@@ -126,6 +127,7 @@ def load_data(
         For data that does not fit the network or the loss, or contains NaN or infinity.
     """
     x = as_memory_map(data[0])
+    check_complete(data[1])
     precision = placement.precision
     chunk_bytes = CHUNK_BYTES if chunk_bytes is None else chunk_bytes
 
@@ -151,6 +153,7 @@ def load_data(
     check_lengths(x, y, what)
     labeled = False
     for rows in _slices(x.shape[0], size):
+        check_complete(y)
         read = x.read(rows, precision), np.array(y[rows])
         labeled = move_unchecked(read, rows.start).labeled
     checked = functools.partial(move, checked=True)

@@ -15,11 +15,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
 from backprop_xp.backend.arrays import Array
+from backprop_xp.data.readers.binary import open_expanded
 from backprop_xp.data.readers.cells import MISSING, CleanText, check_values, is_row_numbers
 from backprop_xp.data.readers.frames import read_columnar
 from backprop_xp.data.readers.pandas_csv import NotPlainError, read_plain_columns
@@ -197,19 +198,12 @@ def _check_options(separator: str | None, decimal: str | None, encoding: str | N
 # --- from bytes to records ---
 
 
-def _open_binary(path: Path) -> BinaryIO:
-    """Open a file, decompressing it if it is compressed, whatever its name is."""
-    with open(path, "rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
-    return cast(BinaryIO, gzip.open(path) if compressed else open(path, "rb"))
-
-
 def _text_lines(path: Path, encoding: str, given: bool) -> Iterator[str]:
     """Yield the lines of a file, with their ends, and without a byte order mark."""
     # The codecs for Unicode reject half a surrogate pair, but some others let it through.
     unchecked = not codecs.lookup(encoding).name.startswith(("utf-8", "utf-16", "utf-32"))
     try:
-        with io.TextIOWrapper(_open_binary(path), encoding, newline="") as file:
+        with io.TextIOWrapper(open_expanded(path), encoding, newline="") as file:
             if file.read(1) != "\ufeff":
                 file.seek(0)
             for number, line in enumerate(file, start=1):
@@ -247,7 +241,7 @@ def _text_lines(path: Path, encoding: str, given: bool) -> Iterator[str]:
 
 def _undecodable_line(path: Path, encoding: str) -> int:
     # The file is decoded far ahead of the reader, so the error does not say which line it is.
-    with _open_binary(path) as file:
+    with open_expanded(path) as file:
         content = file.read()
     try:
         content.decode(encoding)
@@ -303,7 +297,7 @@ def _detect_layout(
     given = encoding is not None
     if encoding is None:
         try:
-            with _open_binary(path) as file:
+            with open_expanded(path) as file:
                 start = file.read(5)
         except (EOFError, zlib.error, gzip.BadGzipFile):
             start = b""  # reading the text raises the error for a damaged file
@@ -485,7 +479,7 @@ def _read_large(layout: _Layout, width: int, with_names: bool) -> tuple[list[Arr
     if not first_row:
         return None
     try:
-        with _open_binary(layout.path) as file:
+        with open_expanded(layout.path) as file:
             return read_plain_columns(
                 *(file, size, first_row - 1, text_columns),
                 *(layout.separator, layout.decimal, CleanText()),

@@ -14,10 +14,10 @@ import numpy as np
 
 from backprop_xp.backend.arrays import Array
 from backprop_xp.data import memory_map
+from backprop_xp.data.readers.binary import check_expanded, is_gzip, open_file
 from backprop_xp.errors import DataError
 from backprop_xp.files import unreadable_file
 
-_GZIP = b"\x1f\x8b"
 _UNSIGNED_BYTE = 0x08
 _OTHER_TYPES = {
     0x09: "signed bytes",
@@ -49,12 +49,14 @@ def read_idx(path: os.PathLike[str] | str) -> Array:
     ------
     DataError
         If the file cannot be read, is not an IDX file of unsigned bytes, is cut off, or does
-        not hold the number of bytes that its header promises.
+        not hold the number of bytes that its header promises; or if these are far too many for
+        a compressed file of its size.
 
     Notes
     -----
     The header is not trusted: the memory used grows with the bytes in the file, and at most
-    one byte more than promised is decompressed.
+    one byte more than promised is decompressed, within the bounds of
+    `backprop_xp.data.readers.binary.check_expanded`.
 
     Examples
     --------
@@ -68,10 +70,8 @@ def read_idx(path: os.PathLike[str] | str) -> Array:
     """
     path = Path(path)
     try:
-        with open(path, "rb") as file:
-            compressed = file.read(2) == _GZIP
-            file.seek(0)
-            if not compressed:
+        with open_file(path) as file:
+            if not is_gzip(file):
                 return _parse(path, file)
             with gzip.GzipFile(fileobj=file) as decompressed:
                 return _parse(path, cast(BinaryIO, decompressed))
@@ -84,9 +84,14 @@ def read_idx(path: os.PathLike[str] | str) -> Array:
 def _parse(path: Path, file: BinaryIO) -> Array:
     shape = _read_shape(path, file)
     promised = math.prod(shape)  # an integer of Python, which cannot overflow
-    if promised > memory_map.MAX_LOADED and not isinstance(file, gzip.GzipFile):
+    sizes = " x ".join(map(str, shape))
+    claim = f"{path}: the header promises {promised} bytes ({sizes})"
+    size = os.fstat(file.fileno()).st_size
+    if isinstance(file, gzip.GzipFile):
+        check_expanded(claim, promised, size)
+    elif promised > memory_map.MAX_LOADED:
         start = file.tell()
-        if os.fstat(file.fileno()).st_size == start + promised:
+        if size == start + promised:
             return np.memmap(file, dtype=np.uint8, mode="r", offset=start, shape=shape)
         # A file of a wrong size is reported below.
     # Read one byte more than promised: this shows trailing bytes, and makes gzip compare its
@@ -94,13 +99,8 @@ def _parse(path: Path, file: BinaryIO) -> Array:
     content = bytearray()
     while chunk := file.read(min(_CHUNK, promised + 1 - len(content))):
         content += chunk
-    sizes = " x ".join(map(str, shape))
     if len(content) < promised:
-        raise DataError(
-            f"{path}: the header promises {promised} bytes ({sizes}), but the file holds "
-            f"{len(content)} after it",
-            _DOWNLOAD_AGAIN,
-        )
+        raise DataError(f"{claim}, but the file holds {len(content)} after it", _DOWNLOAD_AGAIN)
     if len(content) > promised:
         raise DataError(
             f"{path}: more bytes follow the {promised} ({sizes}) that the header promises",

@@ -3,18 +3,25 @@ more splits."""
 
 from __future__ import annotations
 
+import io
+import math
 import os
+import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Literal, NamedTuple
 
 import numpy as np
 
 from backprop_xp.backend.arrays import Array
 from backprop_xp.data import memory_map
+from backprop_xp.data.readers.binary import check_expanded, open_file
 from backprop_xp.data.readers.row_files import RowFile, Rows
 from backprop_xp.data.scaling import check_finite
 from backprop_xp.errors import DataError
 from backprop_xp.files import unreadable_file
+from backprop_xp.formatting import abridged
 
 # The suffixes of the array names of each split.
 _SUFFIXES = {
@@ -24,6 +31,10 @@ _SUFFIXES = {
 }
 _AS_STORED = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
 _SAVE_AGAIN = "save it again: np.savez_compressed(path, x=x, y=y)"
+_ARRAY, _ZIP = b"\x93NUMPY", b"PK"
+_LONGEST_HEADER = 10_000  # of NumPy, which evaluates the header
+_PIECE = 1 << 20
+_LAST_CHARACTER = 0x10FFFF
 
 
 def read_npz(path: os.PathLike[str] | str) -> RowFile:
@@ -59,9 +70,9 @@ def read_npz(path: os.PathLike[str] | str) -> RowFile:
     """
     path = Path(path)
     try:
-        with open(path, "rb") as file:
-            archive = _open_archive(path, file)
-            return _read(path, archive.files, lambda name: _load_member(path, archive, name))
+        with open_file(path) as file, _open_archive(path, file) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+            return _read(path, names, lambda name: _load_member(path, archive, name))
     except OSError as error:
         raise unreadable_file(path, error) from error
 
@@ -97,10 +108,7 @@ def read_npy_folder(path: os.PathLike[str] | str) -> RowFile:
     """
     path = Path(path)
     files = {file.stem: file for file in sorted(path.glob("*.npy"))}
-    try:
-        return _read(path, list(files), lambda name: _load_file(files[name], name))
-    except OSError as error:
-        raise unreadable_file(path, error) from error
+    return _read(path, list(files), lambda name: _load_file(files[name], name))
 
 
 def read_arrays(name: str, found: dict[str, Array]) -> RowFile:
@@ -120,13 +128,91 @@ def read_arrays(name: str, found: dict[str, Array]) -> RowFile:
     return _read(Path(name), list(found), found.__getitem__)
 
 
+class _Header(NamedTuple):
+    """What the header of a .npy file says about its array."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    order: Literal["C", "F"]
+    start: int  # of the numbers, in bytes
+
+    @property
+    def size(self) -> int:
+        """The number of bytes that follow the header."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def _read_header(file: IO[bytes], held: int) -> _Header:
+    """Return the header of a .npy file of ``held`` bytes, and compare what it promises with them.
+
+    Raises
+    ------
+    ValueError
+        If this is not a header of numbers or text, or if fewer or more bytes follow than it says.
+    """
+    content = io.BytesIO(file.read(12 + _LONGEST_HEADER))
+    if content.getvalue().startswith(_ZIP):
+        raise ValueError("it is an .npz archive: rename it, or save one array")
+    if not content.getvalue().startswith(_ARRAY):
+        raise ValueError("it does not begin like one")
+    try:
+        version = np.lib.format.read_magic(content)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]  # 3.0 is only for names of columns
+        shape, fortran_order, dtype = read(content, max_header_size=_LONGEST_HEADER)
+    except Exception as error:
+        # NumPy evaluates the header as an expression of Python, which can fail in many ways.
+        raise ValueError("its header is damaged") from error
+    if dtype.hasobject:
+        raise _PickledError
+    if not dtype.itemsize or dtype.kind == "V":
+        raise ValueError(f"its values have the type {abridged(str(dtype))}")
+    if any(type(size) is not int or size < 0 for size in shape):
+        raise ValueError(f"its header gives the shape {abridged(shape)}")
+    header = _Header(dtype, shape, "F" if fortran_order else "C", content.tell())
+    if math.prod(max(1, size) for size in shape) * dtype.itemsize > sys.maxsize:
+        raise ValueError(f"its header gives the shape {abridged(shape)}")
+    follow = held - header.start
+    if follow != header.size:
+        raise ValueError(f"its header promises {header.size:,} bytes, and {follow:,} follow it")
+    return header
+
+
+class _PickledError(ValueError):
+    """An array holds Python objects."""
+
+    def __str__(self) -> str:
+        return "it holds Python objects, which are never loaded"
+
+
+def _as_described(content: Array, header: _Header) -> Array:
+    """Return bytes as the array that the header describes."""
+    if header.dtype.kind == "U":
+        points = content.view(f"{header.dtype.byteorder}u4")
+        if points.max(initial=0) > _LAST_CHARACTER:
+            raise ValueError("it has numbers that are not characters of text")
+    return content.view(header.dtype).reshape(header.shape, order=header.order)
+
+
 def _load_file(path: Path, name: str) -> Array:
     """Load the array of a .npy file; inputs that are too large to be loaded are memory-mapped."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        large = array.size > memory_map.MAX_LOADED and name.lower().startswith("x")
-        return array if large else np.array(array)
-    except (ValueError, EOFError) as error:
+        with open_file(path) as file:
+            header = _read_header(file, os.fstat(file.fileno()).st_size)
+            if math.prod(header.shape) > memory_map.MAX_LOADED and name.lower().startswith("x"):
+                return np.memmap(file, header.dtype, "r", header.start, header.shape, header.order)
+            file.seek(header.start)
+            content = np.fromfile(file, np.uint8, header.size)
+        if content.size < header.size:
+            raise ValueError("it was cut off while it was read")
+        return _as_described(content, header)
+    except DataError:
+        raise
+    except OSError as error:
+        raise unreadable_file(path, error) from error
+    except ValueError as error:
         raise DataError(
             f"{path}: is not a complete .npy file of numbers or text: {error}",
             "save it again: np.save(path, x)",
@@ -162,15 +248,13 @@ def _read(path: Path, names: list[str], load: Callable[[str], Array]) -> RowFile
     )
 
 
-def _open_archive(path: Path, file: object) -> np.lib.npyio.NpzFile:
-    try:
-        archive = np.load(file, allow_pickle=False)  # type: ignore[arg-type]
-    except Exception as error:
-        # NumPy tries to unpickle files of an unknown format, which can fail in many ways.
-        raise DataError(f"{path}: is not an .npz archive", _SAVE_AGAIN) from error
-    if not isinstance(archive, np.lib.npyio.NpzFile):
+def _open_archive(path: Path, file: IO[bytes]) -> zipfile.ZipFile:
+    if file.read(len(_ARRAY)) == _ARRAY:
         raise DataError(f"{path}: holds a single array without a name", _SAVE_AGAIN)
-    return archive
+    try:
+        return zipfile.ZipFile(file)
+    except Exception as error:  # damage shows in many ways
+        raise DataError(f"{path}: is not an .npz archive", _SAVE_AGAIN) from error
 
 
 def _read_split(
@@ -203,21 +287,39 @@ def _find(path: Path, names: list[str], letter: str, split: str) -> str | None:
     return matches[0] if matches else None
 
 
-def _load_member(path: Path, archive: np.lib.npyio.NpzFile, name: str) -> Array:
+def _load_member(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
+    """Load an array of an archive, unless it is far too large for the file."""
+    what = f"{path}: {name!r}"
     try:
-        value = archive[name]
+        member = next(m for m in archive.infolist() if m.filename.removesuffix(".npy") == name)
+        with archive.open(member) as file:
+            header = _read_header(file, member.file_size)
+        size = header.dtype.itemsize
+        size = size if header.dtype in _AS_STORED else max(size, 8)  # of float64
+        size *= math.prod(header.shape)
+        check_expanded(f"{what} takes {size:,} bytes", size, path.stat().st_size)
+        with archive.open(member) as file:
+            file.read(header.start)
+            content = np.empty(header.size, dtype=np.uint8)
+            start = 0
+            # Reading to the end compares the checksum, too.
+            while piece := file.read(_PIECE):
+                content[start : start + len(piece)] = np.frombuffer(piece, dtype=np.uint8)
+                start += len(piece)
+        if start < header.size:
+            raise ValueError("it is cut off")
+        return _as_described(content, header)
+    except DataError:
+        raise
+    except _PickledError as error:
+        raise DataError(
+            f"{what} holds Python objects, which are never loaded: loading them can run arbitrary "
+            "code",
+            "save it as numbers, or as text: y.astype(str)",
+        ) from error
     except Exception as error:
-        if "allow_pickle" in str(error):
-            raise DataError(
-                f"{path}: {name!r} holds Python objects, which are never loaded: loading them "
-                "can run arbitrary code",
-                "save it as numbers, or as text: y.astype(str)",
-            ) from error
-        # Damage shows in many ways: errors of zip, zlib, the header, or memory.
-        raise DataError(f"{path}: {name!r} is damaged: {error}", _SAVE_AGAIN) from error
-    if not isinstance(value, np.ndarray):
-        raise DataError(f"{path}: {name!r} is not an array", _SAVE_AGAIN)
-    return value
+        # Damage shows in many ways: as errors of zip, of a compression or of encryption.
+        raise DataError(f"{what} cannot be read: {error}", _SAVE_AGAIN) from error
 
 
 def _check_inputs(what: str, x: Array) -> Array:
@@ -231,7 +333,7 @@ def _check_inputs(what: str, x: Array) -> Array:
         )
     if x.dtype not in _AS_STORED and not isinstance(x, np.memmap):
         x = x.astype(np.float64)
-    check_finite(_flat(x), what)
+    check_finite(memory_map.as_memory_map(_flat(x)), what)
     return x
 
 
