@@ -75,11 +75,13 @@ def json_safe(value: Any) -> Any:
     >>> json_safe({"losses": (0.5, math.inf, math.nan)})
     {'losses': [0.5, None, None]}
     """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, dict):
         return {key: json_safe(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Sequence) and not isinstance(value, str):
         return [json_safe(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return value
 
 
 def to_json(x: Any) -> Any:
