@@ -22,7 +22,7 @@ from backprop_xp.errors import ConfigurationError, ModelFileError
 from backprop_xp.formatting import abridged
 from backprop_xp.nn.activations import OUTPUTS
 from backprop_xp.nn.losses import LOSSES, Loss, check_pair, get_loss
-from backprop_xp.nn.network import Layer, Network, check_parameters
+from backprop_xp.nn.network import Layer, Network, Parameters, check_parameters
 from backprop_xp.tensor_file import (
     DAMAGED,
     memory_for,
@@ -267,6 +267,7 @@ def _guess_label_type(classes: list[str] | None) -> str:
 def _check_widths(
     *,
     network: Network,
+    parameters: Parameters,
     loss: Loss,
     classes: tuple[str, ...] | None,
     features: tuple[str, ...] | None,
@@ -299,17 +300,20 @@ def _check_widths(
             raise ValueError("it has classes, but target_scaling is for numbers")
     if preprocessing is not None and preprocessing.inputs != features:
         raise ValueError("features has other names than the columns of preprocessing")
-    for key, scaling_, width in (
-        ("scaling", scaling, n_inputs),
-        ("target_scaling", target_scaling, n_outputs),
+    # Inputs are divided in the data type of the weights, targets in float64.
+    for key, scaling_, width, dtype in (
+        ("scaling", scaling, n_inputs, parameters[0].weights.dtype),
+        ("target_scaling", target_scaling, n_outputs, np.float64),
     ):
         if scaling_ is None:
             continue
         offset, divisor = scaling_
         if not (offset.shape == divisor.shape == (width,)):
             raise ValueError(f"{key} does not have {width} offsets and divisors")
-        if not divisor.all():
-            raise ValueError(f"{key}.divisor contains a 0")
+        with np.errstate(over="ignore"):
+            divisor = divisor.astype(dtype)
+        if not (np.isfinite(divisor).all() and divisor.all()):
+            raise ValueError(f"{key}.divisor contains a number that is 0 or too large")
 
 
 def _check_label_type(classes: tuple[str, ...], label_type: str) -> None:

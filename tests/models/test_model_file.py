@@ -585,7 +585,7 @@ def test_a_description_that_is_none_is_refused(model, saved):
     [
         (np.zeros(3), np.ones(3), "does not have 2 offsets and divisors"),
         (np.zeros(2), np.ones(1), "does not have 2 offsets and divisors"),
-        (np.zeros(2), np.zeros(2), "divisor contains a 0"),
+        (np.zeros(2), np.zeros(2), "divisor contains a number that is 0"),
         (np.full(2, np.nan), np.ones(2), "offset contains NaN"),
         (np.zeros(2), np.full(2, np.inf), "divisor contains NaN"),
         (np.zeros(2, np.float32), np.ones(2), "offset has the type float32, not float64"),
@@ -601,6 +601,20 @@ def test_a_scaling_that_cannot_be_applied_is_an_error(offset, divisor, name, fau
         load_model(path)
     with pytest.raises(ConfigurationError, match=f"this model cannot be saved: {name}.*{fault}"):
         save_model(dataclasses.replace(model, **{name: Scaling(offset, divisor)}), path)
+
+
+@pytest.mark.parametrize("number", [1e-200, 1e200])
+def test_a_divisor_must_be_usable_in_the_type_of_the_weights(number, tmp_path):
+    scaling = Scaling(np.zeros(2), np.full(2, number))
+    wrong = small_model((2, 2), scaling=scaling)
+    with pytest.raises(ConfigurationError, match="scaling.divisor contains a number"):
+        save_model(wrong, tmp_path / "m")
+    for right in (
+        small_model((2, 2), scaling=scaling, dtype="float64"),
+        small_model((2, 2), scaling=None, target_scaling=scaling),
+    ):
+        save_model(right, tmp_path / "m")
+        load_model(tmp_path / "m")
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
