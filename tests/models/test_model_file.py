@@ -607,7 +607,7 @@ def test_a_scaling_that_cannot_be_applied_is_an_error(offset, divisor, name, fau
 def test_a_divisor_must_be_usable_in_the_type_of_the_weights(number, tmp_path):
     scaling = Scaling(np.zeros(2), np.full(2, number))
     wrong = small_model((2, 2), scaling=scaling)
-    with pytest.raises(ConfigurationError, match="scaling.divisor contains a number"):
+    with pytest.raises(ConfigurationError, match=r"scaling\.divisor contains a number"):
         save_model(wrong, tmp_path / "m")
     for right in (
         small_model((2, 2), scaling=scaling, dtype="float64"),
