@@ -131,7 +131,7 @@ def _find_files(folder: Path) -> dict[str, Path]:
     for name in FILES:
         for stem in (name, name.replace("-idx", ".idx")):
             for path in (folder / stem, folder / f"{stem}.gz"):
-                if path.is_file():
+                if os.path.isfile(path):
                     paths.setdefault(name, path)
     return paths
 

@@ -417,7 +417,7 @@ def load_model(path: str | os.PathLike[str], placement: Placement | None = None)
         If the file is missing, truncated, changed in a single bit, or not a model of this package.
     """
     path = Path(path)
-    model = Model(**read_model(path / "model.safetensors" if path.is_dir() else path))
+    model = Model(**read_model(path / "model.safetensors" if os.path.isdir(path) else path))
     return model if placement is None else model.to(placement)
 
 

@@ -73,9 +73,9 @@ def read_run(path: str | os.PathLike[str]) -> StoredRun:
         If the folder holds no file of a run.
     """
     folder = Path(path)
-    files = [name for name in (CONFIG, HISTORY, MODEL, OUTCOME) if (folder / name).is_file()]
+    files = [name for name in (CONFIG, HISTORY, MODEL, OUTCOME) if os.path.isfile(folder / name)]
     if not files:
-        fault = "holds no run" if folder.is_dir() else "is not a folder"
+        fault = "holds no run" if os.path.isdir(folder) else "is not a folder"
         raise ConfigurationError(
             f"{folder} {fault}", "give a folder written by 'backprop-xp train --out DIR'"
         )

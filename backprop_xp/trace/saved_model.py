@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def trace_samples(
     rows = Split(found.inputs, targets, found.lines).take(list(samples))
     split = split or ("test" if data in NAMED else None)
     config = Path(path).with_name(CONFIG)
-    settings = RunSettings(**read_settings(config)) if config.is_file() else None
+    settings = RunSettings(**read_settings(config)) if os.path.isfile(config) else None
     rule: str | Optimizer = "sgd" if optimizer is None else optimizer
     if settings is not None and optimizer is None:
         rule = settings.resolve_optimizer()

@@ -1,16 +1,29 @@
-"""Output on consoles and pipes of any encoding, and warnings as lines on stderr."""
+"""Output on consoles and pipes of any encoding, names that a terminal would obey, output that
+cannot be written, and warnings as lines on stderr."""
 
 import io
+import json
 import os
+import re
 import subprocess
 import sys
 import warnings
 from unittest import mock
 
+import numpy as np
 import pytest
-from command_line import done, environment, run, strict_json, written
+from command_line import (
+    done,
+    environment,
+    refused,
+    run,
+    small_model,
+    start,
+    strict_json,
+    written,
+)
 
-from backprop_xp import cli
+from backprop_xp import cli, load_model, save_model
 from backprop_xp.cli.output import accept_any_text, plain_warnings
 from backprop_xp.diagnosis import device_check
 
@@ -132,6 +145,204 @@ def test_a_process_with_another_encoding_ends_as_usual(encoding, kinds):
         )
         assert process.returncode == 0, process.stderr
         assert b"Traceback" not in process.stderr
+
+
+# --- names that a terminal would obey ----------------------------------------------------------
+
+OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal obeys, apart from tabs and the ends of our own lines."""
+
+CLASSES = [
+    "\x1b[31mred\x1b[0m\x07",
+    "\x9b2J\u202egnp\u2066",
+    "two\nerror: lines\r",
+    "[red]:cat: " + "".join(map(chr, [*range(1, 32), *range(127, 161)])),
+]
+COLUMNS = ["\x1b]0;title\x07", "\x9bm\nnote: \x08", "\u202ekind\x7f"]
+
+ON_HOSTILE_NAMES = {
+    "train": "train {table} --label {label} --epochs 1 --doctor --out {run}/again --overwrite",
+    "find-lr": "find-lr {table} --label {label} --steps 12",
+    "evaluate": "evaluate {run} {table} --label {label}",
+    "predict": "predict {run} {table} --outputs",
+    "summary": "summary {run}",
+    "trace": "trace --model {run} --data {table} --label {label}",
+    "report": "report {run} --compare {run}",
+    "devices": "devices {label}",
+    "reproduce": "reproduce {label}",
+    "plot": "plot losses huber --out {run}/plot.png",
+    "check": "check --device {label}",
+}
+"""A call of each command with names that a terminal would obey."""
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """Return names for the calls: a table with hostile names of everything, and a run on it."""
+    folder = tmp_path_factory.mktemp("\x1b[31m\n\x9b\u202e")
+    rows = [f'{n % 4},{-(n % 3)},"{CLASSES[n % 4]}"' for n in range(60)]
+    header = ",".join(f'"{name}"' for name in COLUMNS)
+    places = {"table": folder / "\x07.csv", "run": folder / "run\x9b", "label": COLUMNS[2]}
+    written(places["table"], "\n".join([header, *rows]))
+    options = ("--label", COLUMNS[2], "--epochs", 2, "--seed", 0, "--device", "cpu")
+    done("train", places["table"], *options, "--hidden", 4, "--out", places["run"])
+    return places
+
+
+def test_every_command_is_called_on_hostile_names():
+    assert set(ON_HOSTILE_NAMES) == set(cli._COMMANDS)
+
+
+@pytest.mark.parametrize("name", ON_HOSTILE_NAMES)
+def test_no_name_reaches_a_terminal_as_a_command(name, hostile):
+    args = [word.format(**hostile) for word in ON_HOSTILE_NAMES[name].split()]
+    for options in ([], ["--json"], ["--debug"]):
+        result = run(*args, *options)
+        assert "bug in the program" not in result.err
+        assert not OBEYED.search(result.out + result.err)
+        assert "\nerror: lines" not in result.out + result.err
+        if options == ["--json"]:
+            assert result.json["schema_version"] == 1
+
+
+@pytest.mark.parametrize("name", ["evaluate", "predict", "summary", "trace"])
+def test_json_holds_hostile_names_exactly(name, hostile):
+    args = [word.format(**hostile) for word in ON_HOSTILE_NAMES[name].split()]
+    texts = set()
+
+    def collect(value):
+        if isinstance(value, (dict, list)):
+            for item in value.values() if isinstance(value, dict) else value:
+                collect(item)
+        else:
+            texts.add(value)
+
+    collect(done(*args, "--json").json)
+    assert {one.strip() for one in CLASSES} <= {str(one).strip() for one in texts}
+
+
+def test_a_page_and_a_document_of_hostile_names_hold_no_commands(hostile, tmp_path):
+    args = [word.format(**hostile) for word in ON_HOSTILE_NAMES["trace"].split()]
+    assert not OBEYED.search(done(*args, "--latex").out)
+    done(*args, "--html", tmp_path / "trace.html")
+    report = done("report", hostile["run"], "--json").json
+    for page in (tmp_path / "trace.html", report["report"], *report["traces"]):
+        with open(page, encoding="utf-8") as file:
+            assert not OBEYED.search(file.read())
+
+
+def test_help_shows_values_of_a_file_without_commands(tmp_path):
+    file = written(tmp_path / "c.toml", 'dtype = "\\u001b[31m\\u009b"')
+    assert r"[default: \x1b[31m\x9b]" in done("train", "--config", file, "--help").out
+
+
+def test_the_columns_of_predictions_are_not_moved_by_a_name_with_a_tab(tmp_path):
+    save_model(small_model((2, 2), "softmax", classes=("a\tb", "c\td")), tmp_path / "m")
+    np.savez(tmp_path / "x.npz", x=np.zeros((3, 2)))
+    lines = done("predict", tmp_path / "m", tmp_path / "x.npz", "--outputs").out.splitlines()
+    assert [len(line.split("\t")) for line in lines] == [3, 3, 3]
+
+
+def test_markup_and_emoji_codes_in_names_are_text(tmp_path):
+    classes = ("[red]a[/red]", ":cat:")
+    save_model(small_model((2, 2), "softmax", classes=classes), tmp_path / "m")
+    np.savez(tmp_path / "x.npz", x=np.zeros((4, 2)), y=[*classes, *classes])
+    out = done("evaluate", tmp_path / "m", tmp_path / "x.npz").out
+    assert all(name in out for name in classes)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_path_that_is_not_utf_8_is_valid_json_and_can_be_read_back(tmp_path):
+    path = tmp_path / os.fsdecode(b"\xff\x9b.safetensors")
+    save_model(small_model(), path)
+    process = start("summary", path, "--json")
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert os.fsencode(json.loads(out)["model"]) == os.fsencode(path)
+    assert not OBEYED.search(out)
+
+
+def test_a_message_is_never_a_flood(tmp_path):
+    header = ",".join(f"column {n}" for n in range(100_000))
+    table = written(tmp_path / "t.csv", f"{header}\n{',' * 99_999}\n")
+    message, hint = refused(3, "data", "train", table, "--label", "kind")
+    assert len(message + hint) < 5000
+    file = written(tmp_path / "c.toml", f"{'x' * 100_000} = 1\nlerning_rate = 3")
+    assert len(run("train", "--config", file).err) < 5000
+    message, hint = refused(2, "configuration", "train", "--config", written(file, "epoch = 3"))
+    assert hint == "did you mean 'epochs'? 'backprop-xp train --print-config' shows all of them"
+    result = run("evaluate", "x" * 100_000, "digits")
+    assert (result.code, len(result.err) < 10_000) == (4, True)
+    assert "characters left out" in result.err
+
+
+# --- output that cannot be written -------------------------------------------------------------
+
+TRAINING = ("train", "--hidden", "4", "--device", "cpu", "--seed", "0", "--epochs")
+
+
+def test_a_training_outlives_the_reader_of_its_progress(tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        result = subprocess.run(
+            [sys.executable, "-m", "backprop_xp", *TRAINING, "3", "--out", tmp_path / "run"],
+            **{"stdout": subprocess.PIPE, "stderr": writer, "text": True, "timeout": 30},
+            env=environment({}),
+        )
+    finally:
+        os.close(writer)
+    assert result.returncode == 0
+    assert "accuracy" in result.stdout
+    assert load_model(tmp_path / "run" / "model.safetensors").classes is not None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this is a shell's")
+@pytest.mark.parametrize(
+    ("redirected", "code"),
+    [
+        *(("2>/dev/full", 0), (">/dev/full", 1), (">/dev/full 2>&1", 1), ("2>&-", 0), (">&-", 0)),
+        *(("<&- >&- 2>&-", 0), ("2>&1 | head -1", 0), ("2>&1 | true", 0)),
+    ],
+)
+def test_a_training_outlives_any_fault_of_its_output(redirected, code, tmp_path):
+    if "full" in redirected and not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    args = " ".join(TRAINING)
+    command = f"'{sys.executable}' -m backprop_xp {args} 3 --out run {redirected}"
+    result = subprocess.run(
+        ["sh", "-c", command],
+        **{"capture_output": True, "text": True, "timeout": 30, "cwd": tmp_path},
+        env=environment({"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}),
+    )
+    assert result.returncode == code
+    assert "Traceback" not in result.stderr
+    history = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
+    assert [strict_json(line)["epoch"] for line in history] == [1, 2, 3]
+    assert load_model(tmp_path / "run" / "model.safetensors").classes is not None
+    assert (tmp_path / "run" / "outcome.json").is_file()
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="this system has no pseudo-terminals")
+def test_a_training_outlives_its_terminal(tmp_path):
+    terminal, inside = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "backprop_xp", *TRAINING, "300", "--out", tmp_path / "run"],
+        **{"stdin": inside, "stdout": inside, "stderr": inside, "start_new_session": True},
+        env=environment({"TERM": "xterm"}),
+    )
+    os.close(inside)
+    try:
+        shown = b""
+        while "━".encode() not in shown:  # of the progress bar
+            shown += os.read(terminal, 10_000)
+        os.close(terminal)
+        assert process.wait(timeout=60) == 1  # the result could not be printed
+    finally:
+        process.kill()
+    history = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
+    assert strict_json(history[-1])["epoch"] == 300
+    assert load_model(tmp_path / "run" / "model.safetensors").classes is not None
 
 
 # --- warnings ----------------------------------------------------------------------------------

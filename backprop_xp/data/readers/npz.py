@@ -80,7 +80,7 @@ def read_npz(path: os.PathLike[str] | str) -> RowFile:
 def is_npy_folder(path: os.PathLike[str] | str) -> bool:
     """Return whether a path is a folder with inputs such as ``x.npy`` or ``x_train.npy``."""
     path = Path(path)
-    return path.is_dir() and any(
+    return os.path.isdir(path) and any(
         _find(path, [file.stem for file in path.glob("*.npy")], "x", split) for split in _SUFFIXES
     )
 

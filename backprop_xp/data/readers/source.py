@@ -148,9 +148,9 @@ def _read_path(
         return read_npz(path)
     if is_npy_folder(path):
         return read_npy_folder(path)
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         return read_idx_folder(path)
-    if Path(path).exists():
+    if os.path.exists(path):
         raise DataError(
             f"{path} is not a data set",
             "the name of a table of text ends with .csv, .tsv or .txt, and a spreadsheet can be "
