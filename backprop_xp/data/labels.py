@@ -11,8 +11,9 @@ import numpy as np
 from backprop_xp.backend.arrays import Array
 from backprop_xp.data.preprocessing import as_text, number_name, plain_name, spellings
 from backprop_xp.data.scaling import check_finite
+from backprop_xp.data.table import text_fault
 from backprop_xp.errors import DataError
-from backprop_xp.formatting import listed, pluralize
+from backprop_xp.formatting import abridged, listed, pluralize
 
 LABEL_TYPES = ("text", "integer", "number", "boolean")
 """What the labels of a classification can be; the names of classes are always text."""
@@ -52,7 +53,7 @@ def encode_labels(
     Raises
     ------
     DataError
-        If a label is missing, or not in ``classes``.
+        If a label is missing, or not in ``classes``, or cannot be the name of a class.
 
     Examples
     --------
@@ -70,14 +71,22 @@ def encode_labels(
             f"{where(row)}: the label is missing",
             "fill it in or remove the row; if this text is the name of a class, rename the class",
         )
-    classes = _ordered(sorted({str(name) for name in names})) if classes is None else tuple(classes)
+    if classes is None:
+        for code, name in enumerate(map(str, names)):
+            if fault := text_fault(name):
+                row = int(np.argmax(codes == code))
+                raise DataError(
+                    f"{where(row)}: the label {abridged(name)} {fault}", "correct the label"
+                )
+        classes = _ordered(sorted({str(name) for name in names}))
+    classes = tuple(classes)
     positions = spellings(classes)
     found = [positions.get(str(n), positions.get(plain_name(str(n)), -1)) for n in names]
     unknown = [code for code, position in enumerate(found) if position < 0]
     if unknown:
         row = int(np.argmax(np.isin(codes, unknown)))
         raise DataError(
-            f"{where(row)}: the label {names[int(codes[row])]!r} is not a known class",
+            f"{where(row)}: the label {abridged(names[int(codes[row])])} is not a known class",
             f"the classes are: {listed(classes, _MAX_LISTED)}",
         )
     return np.asarray(found, dtype=np.int64)[codes], classes

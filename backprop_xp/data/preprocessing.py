@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from backprop_xp.backend.arrays import Array
-from backprop_xp.data.table import Table, is_number_column
+from backprop_xp.data.table import Table, is_number_column, text_fault
 from backprop_xp.errors import ConfigurationError, DataError
 from backprop_xp.formatting import abridged, listed, pluralize
 
@@ -387,7 +387,7 @@ def as_numbers(table: Table, name: str, hint: str | None = None) -> Array:
     numbers, texts = parse_numbers(column)
     if texts:
         raise DataError(
-            f"{table.location(texts[0], name)}: {column[texts[0]]!r} is not a number",
+            f"{table.location(texts[0], name)}: {abridged(column[texts[0]])} is not a number",
             hint
             or "correct the cell or leave it empty; to train with this column as text, use "
             f"--categorical {quote(name)}",
@@ -420,7 +420,7 @@ def check_mixture(table: Table, name: str, hint: str | None = None) -> Array | N
     varied = np.unique(numbers[~np.isnan(numbers)]).size > max(_MANY, n_numbers // 2)
     if len(texts) <= 0.05 * n_numbers or (varied and len(texts) < n_numbers):
         raise DataError(
-            f"{table.location(texts[0], name)}: {column[texts[0]]!r} is not a number, and "
+            f"{table.location(texts[0], name)}: {abridged(column[texts[0]])} is not a number, and "
             f"{n_numbers:,} of the {n_numbers + len(texts):,} values of this column are numbers",
             hint
             or "correct the cell or leave it empty; or use the column as text with "
@@ -494,7 +494,9 @@ def check_marked_numbers(table: Table, name: str, hint: str) -> None:
     marked = [row for text, row in distinct.items() if _MARKED_NUMBER.fullmatch(text)]
     if len(marked) > 0.9 * len(distinct):
         row = min(row for row in marked if _number(column[row]) is None)
-        raise DataError(f"{table.location(row, name)}: {column[row]!r} is not a plain number", hint)
+        raise DataError(
+            f"{table.location(row, name)}: {abridged(column[row])} is not a plain number", hint
+        )
 
 
 def as_text(column: Array) -> Array:
@@ -594,7 +596,7 @@ def _category_column(table: Table, name: str, texts: Array, known: bool) -> tupl
         raise _no_values(table, name)
     n, distinct, reason = sum(counts.values()), len(counts), ""
     if distinct == 1 and not n_missing:
-        reason = f"every training row has the value {next(iter(counts))!r}"
+        reason = f"every training row has the value {abridged(next(iter(counts)))}"
     elif all(map(_is_date, islice(counts, _DATES_CHECKED))):
         reason = (
             "it contains dates, which are not used as they are; add columns such as the year, the "
@@ -610,6 +612,14 @@ def _category_column(table: Table, name: str, texts: Array, known: bool) -> tupl
             f"with --categorical {quote(name)}",
         )
     categories = tuple(sorted(counts))
+    if not reason or known:
+        for text in categories:
+            if fault := text_fault(text):
+                row = int(np.argmax(as_text(table.columns[name]) == text))
+                raise DataError(
+                    f"{table.location(row, name)}: the text {abridged(text)} {fault}",
+                    f"correct the cell, or leave the column out with --drop {quote(name)}",
+                )
     fill = max(categories, key=counts.__getitem__)
     return Column(name, categories, fill, n_missing > 0), reason
 

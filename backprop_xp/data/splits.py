@@ -9,7 +9,7 @@ import numpy as np
 
 from backprop_xp.backend.arrays import Array
 from backprop_xp.errors import ConfigurationError, DataError
-from backprop_xp.formatting import pluralize
+from backprop_xp.formatting import abridged, pluralize
 
 
 def stratified_split(
@@ -57,13 +57,15 @@ def stratified_split(
     n_splits = _check_fractions(fractions)
     labels = np.asarray(labels)
     groups = []
-    for value in np.unique(labels):
-        rows = np.flatnonzero(labels == value)
+    # One sort for all classes: there can be as many of them as rows.
+    values, counts = np.unique(labels, return_counts=True)
+    sorted_rows = np.argsort(labels, kind="stable")
+    for value, rows in zip(values, np.split(sorted_rows, np.cumsum(counts)[:-1]), strict=True):
         if rows.size < n_splits:
             name = value if classes is None else classes[int(value)]
             raise DataError(
-                f"{where}the class {str(name)!r} cannot be split: {pluralize(rows.size, 'row')} "
-                f"for {n_splits} splits",
+                f"{where}the class {abridged(str(name))} cannot be split: "
+                f"{pluralize(rows.size, 'row')} for {n_splits} splits",
                 "merge the class with another, remove it, or give a validation file; "
                 "if the labels are numbers to predict, use --task regression",
             )

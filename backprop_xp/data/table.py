@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
@@ -90,3 +91,26 @@ def is_number_column(column: Array) -> bool:
     (True, False)
     """
     return bool(column.dtype != object)
+
+
+_NOT_TEXT = re.compile("[\0\ud800-\udfff]")
+_LONGEST_NAME = 1000
+
+
+def text_fault(text: str) -> str | None:
+    """Return why text cannot be the name of a class, a category or a column; None if it can.
+
+    Arrays of NumPy drop NUL characters at the end of text, so that two classes could become one.
+    Half of a surrogate pair cannot be saved. Very long text is the sign of a missing quote, and
+    NumPy would take its length for every row of an array of classes.
+
+    Examples
+    --------
+    >>> text_fault("cat"), text_fault("cat\\0")
+    (None, 'contains a NUL character')
+    """
+    if found := _NOT_TEXT.search(text):
+        return f"contains {'a NUL character' if found[0] == chr(0) else 'half a surrogate pair'}"
+    if len(text) > _LONGEST_NAME:
+        return f"has {len(text):,} characters: is a quote missing?"
+    return None

@@ -24,9 +24,10 @@ from backprop_xp.data.readers.binary import open_expanded
 from backprop_xp.data.readers.cells import MISSING, CleanText, check_values, is_row_numbers
 from backprop_xp.data.readers.frames import read_columnar
 from backprop_xp.data.readers.pandas_csv import NotPlainError, read_plain_columns
-from backprop_xp.data.table import Table, is_number_column
+from backprop_xp.data.table import Table, is_number_column, text_fault
 from backprop_xp.errors import ConfigurationError, DataError
 from backprop_xp.files import unreadable_file
+from backprop_xp.formatting import abridged, shorten
 
 _SEPARATORS = (",", ";", "\t", "|")
 _SEPARATOR_NAMES = {",": "commas", ";": "';'", "\t": "tabs", "|": "'|'", " ": "spaces"}
@@ -349,8 +350,8 @@ def _detect_layout(
     sentences = [f"{path}: {', '.join(notes)}"] if notes else []
     if ambiguous is not None:
         sentences.append(
-            f"{path}: cells such as {ambiguous!r} are read as text; if they are numbers with "
-            "decimal commas, use --decimal , (in Python, decimal=',')"
+            f"{path}: cells such as {abridged(ambiguous)} are read as text; if they are numbers "
+            "with decimal commas, use --decimal , (in Python, decimal=',')"
         )
     return _Layout(
         *(path, encoding, given, separator, decimal, tuple(sentences)),
@@ -418,6 +419,11 @@ def _column_names(layout: _Layout, header: bool | None) -> list[str]:
         raise _header_error(layout.path, reason)
     first_position: dict[str, int] = {}
     for position, name in enumerate(names, start=1):
+        if fault := text_fault(name):
+            raise DataError(
+                f"{layout.path}: the name of column {position} {fault}",
+                "correct the first line, which names the columns",
+            )
         first = first_position.setdefault(name, position)
         if name and first < position:
             raise DataError(
@@ -441,9 +447,9 @@ def _data_in_header(names: list[str]) -> str | None:
     numbers = [name for name in names if _NUMBER.fullmatch(name)]
     for name, count in Counter(numbers).items():
         if not name.isdigit():
-            return f"it contains the number {name}"
+            return f"it contains the number {shorten(name, 60)}"
         if count > 1:
-            return f"the number {name} repeats"
+            return f"the number {shorten(name, 60)} repeats"
     # pandas writes the header ",0,1,2" for columns that have no names.
     if names == ["", *map(str, range(len(names) - 1))]:
         return None

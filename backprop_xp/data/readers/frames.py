@@ -15,10 +15,12 @@ import numpy as np
 
 from backprop_xp.backend import arrays
 from backprop_xp.backend.arrays import Array
+from backprop_xp.data.readers.binary import check_expanded, open_file
 from backprop_xp.data.readers.cells import CleanText, check_values, is_row_numbers
-from backprop_xp.data.table import Table
+from backprop_xp.data.table import Table, text_fault
 from backprop_xp.errors import DataError
 from backprop_xp.files import unreadable_file
+from backprop_xp.formatting import abridged
 
 
 def is_frame(data: object) -> bool:
@@ -68,6 +70,10 @@ def table_from_frame(frame: Any, name: str = "the data frame", *, check: bool = 
     keys = list(frame) if isinstance(frame, Mapping) else _names(frame)
     titles = [str(key).strip() for key in keys]
     for title, count in Counter(titles).items():
+        if fault := text_fault(title):
+            raise DataError(
+                f"{name}: the name of the column {abridged(title)} {fault}", "rename it"
+            )
         if not title:
             position = titles.index(title) + 1
             raise DataError(f"{name}: column {position} has no name", "give it a name")
@@ -133,16 +139,66 @@ def read_columnar(path: os.PathLike[str] | str, *, check: bool = True) -> Table:
             f"{path}: reading {path.suffix} files needs pyarrow",
             "pip install 'backprop-xp[data]', or save the table as .csv",
         ) from error
-    library = pyarrow.parquet if path.suffix.lower() == ".parquet" else pyarrow.feather
     try:
-        frame = library.read_table(path)
-    except pyarrow.ArrowException as error:
+        files = [path]
+        if path.is_dir():  # a table in several files; pyarrow leaves out names such as _SUCCESS
+            files = [file for file in path.rglob("[!._]*") if not file.is_dir()]
+        if path.suffix.lower() == ".parquet":
+            texts = {name for file in files for name in _parquet_texts(file)}
+            frame = pyarrow.parquet.read_table(path, read_dictionary=sorted(texts))
+        else:
+            texts = set()
+            _check_feather(path)
+            frame = pyarrow.feather.read_table(path)
+        frame.validate(full=True)
+        table = table_from_frame(frame, str(path), check=check)
+    except DataError:
+        raise
+    except OSError as error:
+        raise unreadable_file(path, error) from error
+    except Exception as error:  # damage shows in many ways, not only as errors of pyarrow
         raise DataError(
             f"{path}: is not a valid {path.suffix} file: {error}", "write the file again"
         ) from error
-    except OSError as error:
-        raise unreadable_file(path, error) from error
-    return table_from_frame(frame, str(path), check=check)
+    return table._replace(categorical=table.categorical - texts)
+
+
+def _parquet_texts(path: Path) -> list[str]:
+    """Return the columns of text of a .parquet file, and check the size of its content.
+
+    Text is read as a dictionary: a long one that is repeated in a million rows takes no more
+    memory than in the file. Columns that the file declares as categories are left out.
+    """
+    import pyarrow.parquet
+
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = pyarrow.parquet.ParquetFile(file)
+        stored, schema = content.metadata, content.metadata.schema
+        expanded, texts = 0, []
+        for i in range(stored.num_columns):
+            column = schema.column(i)
+            chunks = [stored.row_group(g).column(i) for g in range(stored.num_row_groups)]
+            width = max(8, column.length or 0)
+            expanded += sum(max(width * c.num_values, c.total_uncompressed_size) for c in chunks)
+            if column.physical_type == "BYTE_ARRAY":
+                texts.append(column.path)
+        check_expanded(f"{path}: takes {expanded:,} bytes", expanded, size)
+        declared = {field.name for field in content.schema_arrow if _has_dictionary(field)}
+        return [name for name in texts if name not in declared]
+
+
+def _check_feather(path: Path) -> None:
+    """Check the size of the content of a .feather file."""
+    import pyarrow.dataset
+
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if file.read(4) == b"FEA1":  # the first version, which is never compressed
+            return
+    content = pyarrow.dataset.dataset(path, format="feather")
+    expanded = 8 * content.count_rows() * len(content.schema)
+    check_expanded(f"{path}: takes {expanded:,} bytes or more", expanded, size)
 
 
 def _names(frame: Any) -> list[Any]:
@@ -153,15 +209,18 @@ def _is_categorical(column: Any) -> bool:
     """Return whether a data frame declares a column as categories."""
     dtype = getattr(column, "dtype", None)  # an instance or a class, depending on the library
     names = {type(dtype).__name__, getattr(dtype, "__name__", "")}
-    of_pyarrow = hasattr(getattr(column, "type", None), "index_type")
-    return of_pyarrow or bool(names & {"CategoricalDtype", "Categorical", "Enum"})
+    return _has_dictionary(column) or bool(names & {"CategoricalDtype", "Categorical", "Enum"})
+
+
+def _has_dictionary(column: Any) -> bool:
+    """Return whether a column, or a field, of pyarrow consists of codes and their values."""
+    return hasattr(getattr(column, "type", None), "index_type")
 
 
 def _column(column: Any, where: str) -> Array:
     """Return a column as float64 or as an object array of str and None."""
-    if hasattr(getattr(column, "type", None), "index_type"):
-        # The to_numpy of a dictionary column of pyarrow gives missing cells the last category.
-        column = column.cast(column.type.value_type)
+    if _has_dictionary(column):
+        column = _without_dictionary(column)
     if hasattr(column, "to_pylist") and not hasattr(column, "chunks"):
         values = column.to_numpy(zero_copy_only=False)  # a column of a record batch of pyarrow
     elif hasattr(column, "to_numpy"):
@@ -185,6 +244,24 @@ def _column(column: Any, where: str) -> Array:
     if kind in "OUT":
         return _objects(values.astype(object), where)
     raise _unreadable_values(where, str(values.dtype))
+
+
+def _without_dictionary(column: Any) -> Any:
+    """Return the values of a dictionary column of pyarrow; equal texts share one string."""
+    # The to_numpy of pyarrow gives missing cells the last category.
+    if str(column.type.value_type).removeprefix("large_") not in ("string", "binary"):
+        return column.cast(column.type.value_type)
+    texts = np.empty(0, dtype=object)
+    parts, known = [texts], None
+    for chunk in getattr(column, "chunks", [column]):
+        dictionary = chunk.dictionary
+        buffers = [buffer and buffer.address for buffer in dictionary.buffers()]
+        if known != (buffers, dictionary.offset, len(dictionary)):  # many chunks can share one
+            known = buffers, dictionary.offset, len(dictionary)
+            texts = np.asarray([*dictionary.to_numpy(zero_copy_only=False), None], dtype=object)
+        codes = chunk.indices.fill_null(len(dictionary)).to_numpy(zero_copy_only=False)
+        parts.append(texts[codes])
+    return np.concatenate(parts)
 
 
 def _dates(values: Array) -> Array:
