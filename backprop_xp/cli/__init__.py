@@ -35,7 +35,7 @@ _COMMANDS = {
     "check": "Check the gradients, and compare a device with NumPy.",
 }
 
-UNEXPECTED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+UNEXPECTED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 class _Commands(click.Group):
@@ -67,17 +67,24 @@ def cli() -> None:
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM; it unwinds the program as Ctrl-C does."""
+    """SIGTERM, or SIGHUP when the terminal is closed; it unwinds the program as Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + number
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated
+    raise Terminated(number)
 
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line, print any error, and exit with its code."""
     args = sys.argv[1:] if args is None else args
-    signal.signal(signal.SIGTERM, _terminate)
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores it
+            signal.signal(number, _terminate)
     accept_any_text()
     sys.exit(_run(args))
 
@@ -99,7 +106,11 @@ def _show_traceback(args: list[str]) -> None:
 
 
 def _call(args: list[str]) -> int:
-    def fail(code: int, kind: str, message: str, hint: str | None = None) -> int:
+    def fail(
+        code: int, kind: str, message: str, hint: str | None, error: BaseException | None = None
+    ) -> int:
+        # The notes of other errors than ours say where a training run was saved.
+        hint = "; ".join([*([hint] if hint else []), *getattr(error, "__notes__", ())]) or None
         print_error(kind, message, hint, as_json="--json" in args)
         sys.stdout.flush()
         return code
@@ -116,8 +127,10 @@ def _call(args: list[str]) -> int:
         return fail(USAGE, "usage", error.format_message(), f"'{where} --help' shows the options")
     except (KeyboardInterrupt, click.Abort, EOFError) as error:
         cause = error.__cause__ or error  # click wraps the error in its own Abort
-        terminated = _is_terminated(cause)
-        code, what = (TERMINATED, "terminated") if terminated else (INTERRUPTED, "interrupted")
+        terminated = _terminated(cause)
+        code, what = INTERRUPTED, "interrupted"
+        if terminated is not None:
+            code, what = terminated.exit_code, "terminated"
         return fail(code, what, str(cause) or what, getattr(cause, "hint", None))
     except BrokenPipeError:
         raise
@@ -128,16 +141,18 @@ def _call(args: list[str]) -> int:
             "system",
             f"the operating system reported an error: {error}",
             "check for a full disk, and for a file or folder that was removed",
+            error,
         )
     except BackpropError as error:
         _show_traceback(args)
         return fail(error.exit_code, error.kind, error.message, error.hint)
-    except MemoryError:
+    except MemoryError as error:
         return fail(
             UNEXPECTED,
             "memory",
             "there is not enough memory for this data, network and batch size",
             "use a smaller batch size, fewer neurons, or --dtype float32",
+            error,
         )
     except Exception as error:
         _show_traceback(args)
@@ -146,12 +161,11 @@ def _call(args: list[str]) -> int:
             "unexpected",
             f"unexpected {type(error).__name__}: {error}",
             "this is a bug in the program; run it again with --debug and report the traceback",
+            error,
         )
 
 
-def _is_terminated(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, Terminated):
-            return True
+def _terminated(error: BaseException | None) -> Terminated | None:
+    while error is not None and not isinstance(error, Terminated):
         error = error.__cause__ or error.__context__
-    return False
+    return error

@@ -31,7 +31,7 @@ _WIDTH = 40  # characters of the loss at the start
 @click.option("--low", type=float, default=LOW, show_default=True, help="First learning rate.")
 @click.option("--high", type=float, default=HIGH, show_default=True, help="Last learning rate.")
 @click.option("--steps", type=int, default=STEPS, show_default=True, help="Steps between them.")
-@settings_options(but=LEARNING_RATE_AND_STOPPING)
+@settings_options(but=(*LEARNING_RATE_AND_STOPPING, "checkpoint_every"))
 @device_options
 @config_option
 @output_options

@@ -179,6 +179,8 @@ _HELP = {
     "diagnostics": "Whether some steps are measured layer by layer: norms of δ, gradient and "
     "update, saturated and dead units.",
     "dtype": "float32 or float64.",
+    "checkpoint_every": "How often a run with --out is saved, so that --resume can continue it: "
+    "30s, 5m, '10 epochs', or never for only the first epoch and the end.",
 }
 """The help of each setting, in the order of ``--help``."""
 

@@ -9,15 +9,30 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backprop_xp.cli.options import device_options, output_options
-from backprop_xp.cli.output import Output
+from backprop_xp.cli.output import Output, say
 from backprop_xp.cli.settings import config_option, settings_options, show_settings
+from backprop_xp.errors import ConfigurationError
 from backprop_xp.runs.settings import RunSettings
 from backprop_xp.version import __version__
 
 if TYPE_CHECKING:
     from backprop_xp.runs.folder import RunFolder
+    from backprop_xp.runs.resume import StoredRun
     from backprop_xp.runs.run import Run
     from backprop_xp.runs.session import Trained
+
+
+def _read_run(ctx: click.Context, param: click.Parameter, path: str | None) -> StoredRun | None:
+    """Read a run to be resumed, and use its settings as defaults."""
+    if path is None:
+        return None
+    from backprop_xp.runs.resume import read_stored_run
+
+    stored = read_stored_run(path)
+    ctx.default_map = {
+        name: value for name, value in vars(stored.settings).items() if value is not None
+    }
+    return stored
 
 
 @click.command(
@@ -34,8 +49,19 @@ if TYPE_CHECKING:
     help="Look for common faults, and suggest fixes. By default findings are notes on stderr; "
     "--doctor makes them a part of the result.",
 )
-@click.option("--out", metavar="DIR", help="Folder for the model, the history and the settings.")
+@click.option(
+    "--out",
+    metavar="DIR",
+    help="Folder for the model, the history, the settings, and a checkpoint to resume from.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in that folder.")
+@click.option(
+    "--resume",
+    metavar="DIR",
+    is_eager=True,
+    callback=_read_run,
+    help="Continue the run in this folder, with its settings; --epochs extends it.",
+)
 @output_options
 @click.pass_context
 def command(
@@ -46,33 +72,49 @@ def command(
     doctor: bool | None,
     out: str | None,
     overwrite: bool,
+    resume: StoredRun | None,
     console: Output,
     **values: Any,
-) -> None:
+) -> int:
     """Train a network on DATA.
 
     DATA is 'digits' (1,797 handwritten digits that come with the package), 'mnist', a table (.csv,
     .tsv, .parquet, .feather; the column to predict is named by --label), a .npz with the arrays x
     and y, or a folder of IDX files or of x.npy and y.npy.
     """
+    for name, given in (("out", out), ("overwrite", overwrite), ("config", config)):
+        if resume is not None and given:
+            raise click.UsageError(f"--resume and --{name} exclude each other")
     settings = RunSettings(**values)
     if print_config:
         show_settings(ctx, settings, console)
-        return
+        return 0
     from backprop_xp.runs.folder import RunFolder
     from backprop_xp.runs.run import prepare_run
     from backprop_xp.runs.session import train_run
 
-    with contextlib.nullcontext() if out is None else RunFolder(out, overwrite=overwrite) as folder:
+    with contextlib.ExitStack() as stack:
+        folder = None
+        if out is not None:
+            folder = stack.enter_context(RunFolder(out, overwrite=overwrite))
+        elif resume is not None:
+            folder = stack.enter_context(RunFolder(resume.folder, resume=True))
+            settings = resume.resumed(values)
         run = prepare_run(settings)
         console.note(run.placement.note)
         console.note(f"seed: {run.settings.seed}")
         for note in run.dataset.notes:
             console.note(note)
+        if resume is not None:
+            console.note(resume.progress(run.settings))
         with console.progress(run.settings.epochs or 0) as on_epoch:
             trained = train_run(run, folder, doctor=doctor is not False, on_epoch=on_epoch)
     _report(run, trained, folder, console)
     _advise(trained, doctor, console)
+    if folder is not None and folder.fault:
+        say(f"error: {folder.fault}")
+        return ConfigurationError.exit_code
+    return 0
 
 
 def _report(run: Run, trained: Trained, folder: RunFolder | None, console: Output) -> None:

@@ -7,12 +7,19 @@ import json
 import os
 import re
 import tomllib
-from pathlib import Path
 from typing import Any
 
 from backprop_xp.errors import ConfigurationError, check_name
+from backprop_xp.formatting import abridged
 from backprop_xp.runs.settings import RunSettings
 from backprop_xp.version import __version__
+
+LARGEST = 1 << 21
+"""The most bytes of a TOML file: 2 MB, which take 2 seconds to parse."""
+
+_KEY_PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+"""
+# The time for a key such as a.a.a.a grows with the square of its parts.
+_LONG_KEY = re.compile(rf"(?<![\w-])(?:{_KEY_PART}\.[ \t]*+){{50}}")
 
 
 def as_toml(settings: RunSettings) -> str:
@@ -42,10 +49,37 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     ConfigurationError
         As in `read_toml`, and for an unknown key or a value of the wrong type.
     """
-    values = read_toml(path, "configuration file")
+    return _checked(read_toml(path, "configuration file"), path)
+
+
+def settings_of(text: str, source: str) -> dict[str, Any]:
+    """Return the settings in the text of a configuration file, as `read_settings` does.
+
+    Parameters
+    ----------
+    text : str
+    source : str
+        Where the text is from, for errors.
+
+    Raises
+    ------
+    ConfigurationError
+        As in `read_settings`.
+
+    Examples
+    --------
+    >>> settings_of("epochs = 3", "a checkpoint")
+    {'epochs': 3}
+    """
+    return _checked(parse_toml(text.encode(), source, "configuration in"), source)
+
+
+def _checked(values: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, Any]:
     types = {field.name: str(field.type) for field in dataclasses.fields(RunSettings)}
     for key in values:
-        check_name(f"key in {path}", key, types)
+        check_name(
+            f"key in {path}", key, types, "'backprop-xp train --print-config' shows all of them"
+        )
         _check_type(key, values[key], types[key], path)
         if types[key].startswith("str"):
             values[key] = str(values[key])  # a column may be called 3, or divided by 255
@@ -54,7 +88,7 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _check_type(key: str, value: Any, kind: str, path: str | os.PathLike[str]) -> None:
     """Reject values that click would silently convert, such as 2.5 epochs to 2."""
-    wanted = re.split(r"\W", kind)[0]
+    wanted, entry = (*re.split(r"\W", kind), "")[:2]
     types, words = {
         "int": ((int,), "a whole number"),
         "float": ((int, float), "a number"),
@@ -63,7 +97,12 @@ def _check_type(key: str, value: Any, kind: str, path: str | os.PathLike[str]) -
         "tuple": ((list, str), 'a list such as [30, 20] or ["age"]'),
     }[wanted]
     if not isinstance(value, types) or (isinstance(value, bool) and wanted != "bool"):
-        raise ConfigurationError(f"{key} in {path} is {value!r}", f"give {words}")
+        raise ConfigurationError(f"{key} in {path} is {abridged(value)}", f"give {words}")
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigurationError(f"{key} in {path} contains a NUL character", "remove it")
+    if isinstance(value, list):
+        for number, item in enumerate(value, start=1):
+            _check_type(f"entry {number} of {key}", item, entry, path)
 
 
 def read_toml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
@@ -81,22 +120,43 @@ def read_toml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
         If it cannot be read or is not valid TOML; the message names the line.
     """
     try:
-        content = Path(path).read_bytes()
-    except OSError as error:
+        with open(path, "rb") as file:  # also a pipe, such as <(...) of a shell
+            content = file.read(LARGEST + 1)
+    except (OSError, ValueError) as error:  # a ValueError for a NUL character
         raise ConfigurationError(
-            f"the {what} {path} cannot be read: {error.strerror or error}",
+            f"the {what} {path} cannot be read: {getattr(error, 'strerror', None) or error}",
             "give the path of a TOML file, such as the config.toml of an earlier run",
         ) from error
+    return parse_toml(content, path, what)
+
+
+def parse_toml(content: bytes, path: str | os.PathLike[str], what: str) -> dict[str, Any]:
+    """Return the values in the content of a TOML file; the parameters are those of `read_toml`."""
+    if len(content) > LARGEST:
+        raise ConfigurationError(
+            f"the {what} {path} has more than {LARGEST:,} bytes", "name a smaller file"
+        )
     try:
-        return tomllib.loads(content.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        text = content.decode()
+        if found := _LONG_KEY.search(text):
+            raise ValueError(f"{_line(text, found.start())} has a key of more than 50 parts")
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
         fault = str(error)
-        if isinstance(error, UnicodeDecodeError):
-            line = content.count(b"\n", 0, error.start) + 1
-            fault = f"line {line} is not encoded as UTF-8"
+        if isinstance(error, RecursionError):
+            fault = "its brackets are nested too deep"
+        elif isinstance(error, UnicodeDecodeError):
+            fault = f"{_line(content, error.start)} is not encoded as UTF-8"
+        elif found := re.search(r"\d{4000,}", text):  # Python reads no number of so many digits
+            fault = f"{_line(text, found.start())} has a number of {len(found[0]):,} digits"
         raise ConfigurationError(
             f"the {what} {path} is not valid TOML: {fault}", "fix that line"
         ) from error
+
+
+def _line(content: Any, position: int) -> str:
+    newline = "\n" if isinstance(content, str) else b"\n"
+    return f"line {content.count(newline, 0, position) + 1}"
 
 
 def toml_value(value: Any) -> str:

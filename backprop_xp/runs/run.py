@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from backprop_xp.models.model import Model, loss_unit, scaled_targets
 from backprop_xp.nn.losses import get_loss
 from backprop_xp.nn.network import Network
 from backprop_xp.runs.settings import RunSettings
+from backprop_xp.training.checkpoint import Checkpoint
 from backprop_xp.training.fit import fit
 from backprop_xp.training.settings import LEARNING_RATE_AND_STOPPING, TrainingSettings
 from backprop_xp.training.state import TrainState
@@ -52,12 +54,18 @@ class Run(NamedTuple):
         """The factor that converts losses to the units of the target."""
         return loss_unit(get_loss(self.settings.loss or ""), self.target_scaling)
 
-    def train(self, on_epoch: Callable[[TrainState], object] | None = None) -> TrainState:
-        """Train, and return the state after the last epoch; `on_epoch` is as in `backprop_xp.fit`.
+    def train(
+        self,
+        on_epoch: Callable[[TrainState], object] | None = None,
+        checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+        *,
+        resume: bool = False,
+    ) -> TrainState:
+        """Train, and return the state after the last epoch; the parameters are those of `fit`.
 
         Raises
         ------
-        DataError, ConfigurationError, DivergenceError, TrainingInterrupted
+        DataError, ConfigurationError, ModelFileError, DivergenceError, TrainingInterrupted
             As `backprop_xp.fit` does.
         """
         return fit(
@@ -67,6 +75,8 @@ class Run(NamedTuple):
             on_epoch=on_epoch,
             image_shape=self.dataset.image_shape,
             loss_unit=self.loss_unit,
+            checkpoint=checkpoint,
+            resume=resume,
             **self._training_settings(),
         )
 

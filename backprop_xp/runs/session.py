@@ -1,17 +1,22 @@
-"""A training session: train a run into its folder, and keep the last good epoch however it ends."""
+"""A training session: train a run into its folder, and keep its state however it ends."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from backprop_xp.diagnosis.doctor import Finding
-from backprop_xp.errors import DivergenceError
+from backprop_xp.errors import ConfigurationError, DivergenceError, HintMixin
 from backprop_xp.models.model import save_model
+from backprop_xp.runs.config_file import as_toml
 from backprop_xp.runs.folder import RunFolder
+from backprop_xp.runs.interruption import interrupted_once
 from backprop_xp.runs.outcome import Measured, measure, outcome_of
 from backprop_xp.runs.run import Run
-from backprop_xp.training.state import TrainingInterrupted, TrainState
+from backprop_xp.training.checkpoint import Checkpoint
+from backprop_xp.training.state import TrainingInterrupted, TrainState, with_best_parameters
 
 
 class Trained(NamedTuple):
@@ -32,6 +37,61 @@ class Trained(NamedTuple):
     findings: list[Finding] | None
 
 
+class RunCheckpoint(Checkpoint):
+    """The checkpoint of a run; with it, its folder always has a model of the same state.
+
+    If the folder can no longer be written to, the run continues in another one.
+    """
+
+    def __init__(self, run: Run, folder: RunFolder) -> None:
+        super().__init__(
+            folder.checkpoint,
+            run.settings.checkpoint_every,
+            overwrite=True,  # the folder allowed it
+            config=as_toml(run.settings),
+        )
+        self._run = run
+        self._folder = folder
+
+    def begin(self, about: dict[str, Any], *, resume: bool) -> TrainState | None:
+        """Return the state to continue from, and make the folder agree with it."""
+        state = super().begin(about, resume=resume)
+        if self.latest is not None:
+            self.write(self.latest)
+        return state
+
+    def record(self, state: TrainState) -> None:
+        """Append the last epoch to the history, or write everything if that is due."""
+        if self._folder.started and not self.is_due(state):
+            try:
+                self._folder.append_history(state.history)
+            except ConfigurationError as error:
+                self.failed(error, state)
+        self.update(state)
+
+    def save(self, state: TrainState) -> None:
+        """Write the state, its model and, the first time, the other files of the folder."""
+        folder, settings = self._folder, self._run.settings
+        folder.check()
+        if folder.started:
+            folder.append_history(state.history, sync=True)
+        self.path = folder.checkpoint
+        super().save(state)
+        ended = state.stopped or state.epoch >= (settings.epochs or 0)
+        model = self._run.model(with_best_parameters(state) if ended else state)
+        save_model(model, folder.model)
+        if not folder.started:
+            folder.start(settings, state.history)
+
+    def failed(self, error: ConfigurationError, state: TrainState) -> None:
+        """Continue the run in another folder; warn if none can be written to either."""
+        for _ in self._folder.move_elsewhere(error):
+            with suppress(ConfigurationError):
+                self.save(state)
+        if not self._folder.fault:
+            super().failed(error, state)
+
+
 def train_run(
     run: Run,
     folder: RunFolder | None = None,
@@ -39,31 +99,38 @@ def train_run(
     doctor: bool = False,
     on_epoch: Callable[[TrainState], object] | None = None,
 ) -> Trained:
-    """Train a run, and record in a folder its history after each epoch, its model and its outcome.
+    """Train a run, and record it in a folder: its history, checkpoints, its model and its outcome.
 
-    If the training run is interrupted or diverges, the folder receives the model of the last good
-    epoch and the outcome, and the hint of the error says where the model is. A run that is
-    interrupted before the end of its first epoch leaves the folder as it was; so does one that
-    diverges there, if the folder holds an earlier run.
+    However the training ends, the folder has the state and the model of the last epoch, and the
+    outcome if it was interrupted or diverged; the hint of the error says where the model is. A run
+    that ends within its first epoch leaves the folder as it was, except for one that diverges
+    there if the folder holds no earlier run.
+
+    A first signal, such as Ctrl-C, interrupts the training; see
+    `backprop_xp.runs.interruption.interrupted_once`.
 
     Parameters
     ----------
     run : Run
         From `backprop_xp.prepare_run`.
     folder : RunFolder, optional
-        Entered by a ``with`` statement. By default nothing is written.
+        Entered by a ``with`` statement. By default nothing is written. If it was opened to resume
+        a run, the training continues from its checkpoint.
     doctor : bool
         Whether to look for common faults; see `backprop_xp.diagnose`. Their remedies also go into
         the hint of a `DivergenceError`.
     on_epoch : callable, optional
         As for `backprop_xp.fit`; called once the epoch is recorded.
 
+    Warns
+    -----
+    UserWarning
+        If the folder can no longer be written to; its ``fault`` says where the run is instead.
+
     Raises
     ------
-    DataError, ConfigurationError, DivergenceError, TrainingInterrupted
+    DataError, ConfigurationError, ModelFileError, DivergenceError, TrainingInterrupted
         As `backprop_xp.fit` does.
-    ConfigurationError
-        If the folder can no longer be written to.
 
     Examples
     --------
@@ -71,31 +138,42 @@ def train_run(
     >>> from backprop_xp.runs.run import prepare_run
     >>> from backprop_xp.runs.settings import RunSettings
     >>> with tempfile.TemporaryDirectory() as path, RunFolder(path) as folder:
-    ...     run = prepare_run(RunSettings(hidden=(20,), epochs=2, seed=0, device="cpu"))
+    ...     run = prepare_run(RunSettings(hidden=(20,), epochs=1, seed=0, device="cpu"))
     ...     state, measured, _ = train_run(run, folder)
     ...     sorted(file.name for file in folder.path.iterdir())
-    ['config.toml', 'history.jsonl', 'model.safetensors', 'outcome.json']
+    ['checkpoint.safetensors', 'config.toml', 'history.jsonl', 'model.safetensors', 'outcome.json']
     >>> state.epoch, measured["test"]["count"]
-    (2, 357)
+    (1, 357)
     """
+    checkpoint = None if folder is None else RunCheckpoint(run, folder)
 
     def record(state: TrainState) -> object:
-        if folder is not None:
-            folder.append_history(run.settings, state.history)
+        if checkpoint is not None:
+            checkpoint.record(state)
         return None if on_epoch is None else on_epoch(state)
 
-    try:
-        state = run.train(record)
-    except (TrainingInterrupted, DivergenceError) as error:
-        _keep(error, run, folder, doctor)
-        raise
-    if folder is not None:
-        folder.append_history(run.settings, state.history)
-        save_model(run.model(state), folder.model)
-    measured = measure(run, state)
-    findings = run.diagnose(state) if doctor else None
-    if folder is not None:
-        folder.write_outcome(outcome_of(run, state, measured, advice=findings))
+    def warned() -> None:
+        if checkpoint is not None:
+            checkpoint.requested = True
+            checkpoint.write_latest()
+
+    with interrupted_once(warned):
+        try:
+            state = run.train(record, checkpoint, resume=folder is not None and folder.resumes)
+        except BaseException as error:
+            _keep(error, run, folder, checkpoint, doctor)
+            raise
+        if checkpoint is not None and folder is not None and not folder.started:
+            checkpoint.write(state)  # of no epochs
+        try:
+            measured = measure(run, state)
+            findings = run.diagnose(state) if doctor else None
+            if folder is not None:
+                folder.write_outcome(outcome_of(run, state, measured, advice=findings))
+        except KeyboardInterrupt as interrupt:
+            interrupted = TrainingInterrupted(state)
+            interrupted.hint = None if folder is None else _kept(state, folder)
+            raise interrupted from interrupt
     return Trained(state, measured, findings)
 
 
@@ -104,22 +182,40 @@ def advice(finding: Finding) -> str:
     return f"doctor: {finding.fault}: {finding.evidence}; fix: {finding.remedy}"
 
 
+def _kept(state: TrainState, folder: RunFolder) -> str:
+    return f"the model of epoch {state.epoch} is in {folder.model}"
+
+
 def _keep(
-    error: TrainingInterrupted | DivergenceError, run: Run, folder: RunFolder | None, doctor: bool
+    error: BaseException,
+    run: Run,
+    folder: RunFolder | None,
+    checkpoint: RunCheckpoint | None,
+    doctor: bool,
 ) -> None:
-    """Write the last good epoch of a training run that did not reach its end."""
-    state: Any = error.state
+    """Write the outcome of a run that did not reach its end; `fit` wrote its last state."""
     diverged = isinstance(error, DivergenceError)
+    state: Any = getattr(error, "state", None) or (checkpoint and checkpoint.latest)
     findings = run.diagnose(state, diverged=True) if doctor and diverged and state else None
-    # An earlier run in the folder is replaced only by one that has an epoch to show.
-    if folder and state and (state.epoch > 0 or (diverged and not folder.held)):
-        status, hint = "diverged" if diverged else "interrupted", error.hint
-        folder.append_history(run.settings, state.history)
-        if state.epoch > 0:
-            save_model(run.model(state), folder.model)
-            kept = f"the model of epoch {state.epoch} is in {folder.model}"
-            error.hint = f"{hint}; {kept}" if hint else kept
-        ending = {"status": status, "message": str(error), "hint": hint}
-        folder.write_outcome(outcome_of(run, state, ending=ending, advice=findings))
-    if findings is not None:
+    if folder is not None and state is not None:
+        hint = getattr(error, "hint", None)
+        if not folder.started and diverged and not folder.held:
+            with suppress(ConfigurationError):
+                folder.start(run.settings, state.history)
+        if folder.started:
+            if state.epoch > 0:
+                kept = _kept(state, folder)
+                if not diverged:
+                    command = shlex.join(["backprop-xp", "train", "--resume", str(folder.path)])
+                    kept += f"; continue with: {command}"
+                if isinstance(error, HintMixin):
+                    error.hint = f"{hint}; {kept}" if hint else kept
+                else:
+                    error.add_note(kept)
+            status = "diverged" if diverged else "interrupted"
+            ending = {"status": status, "message": str(error), "hint": hint}
+            with suppress(ConfigurationError):  # the folder is full: there is no outcome then
+                folder.append_history(state.history)
+                folder.write_outcome(outcome_of(run, state, ending=ending, advice=findings))
+    if findings is not None and isinstance(error, DivergenceError):
         error.hint = "\n".join([error.hint or "", *map(advice, findings)])

@@ -15,7 +15,7 @@ from backprop_xp.errors import check_name
 from backprop_xp.nn.losses import LOSSES, check_learnable
 from backprop_xp.nn.network import Network
 from backprop_xp.nn.regularizers import Penalty
-from backprop_xp.training.settings import TrainingSettings, check_number
+from backprop_xp.training.settings import TrainingSettings, check_number, parse_interval
 
 IN_MEMORY = "(in memory)"
 """The data setting of a run on data frames or arrays."""
@@ -87,6 +87,9 @@ class RunSettings(TrainingSettings):
         patience of `resolve_patience`; 0 never does.
     l2 : float or None
         None takes 1, and 2 for a regression, if there is no other penalty.
+    checkpoint_every : str
+        When a run with a folder writes its state to it, after the first epoch and before the end,
+        as for `backprop_xp.Checkpoint`.
     dropout : tuple of float or None
         None takes 0.2 for each hidden layer of at least 32 neurons, and no dropout for smaller
         ones.
@@ -118,6 +121,7 @@ class RunSettings(TrainingSettings):
     device: str = "auto"
     backend: str | None = None
     dtype: str = "float32"
+    checkpoint_every: str = "30s"
     epochs: int | None = None  # type: ignore[assignment]
     patience: int | None = None
     l2: float | None = None  # type: ignore[assignment]
@@ -137,6 +141,7 @@ class RunSettings(TrainingSettings):
         if self.task is not None:
             check_name("task", self.task, TASKS)
         check_name("missing", self.missing, MISSING)
+        parse_interval(self.checkpoint_every)
         if self.target_scaling is not None:
             check_name("target_scaling", self.target_scaling, TARGET_SCALINGS)
         for name in ("validation_fraction", "test_fraction"):

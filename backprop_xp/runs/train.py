@@ -11,10 +11,11 @@ from typing import Any
 from backprop_xp.errors import ConfigurationError, DataError
 from backprop_xp.models.model import Model
 from backprop_xp.runs.folder import RunFolder
+from backprop_xp.runs.resume import read_stored_run
 from backprop_xp.runs.run import prepare_run
 from backprop_xp.runs.session import train_run
 from backprop_xp.runs.settings import IN_MEMORY, RunSettings
-from backprop_xp.training.state import TrainState
+from backprop_xp.training.state import TrainingInterrupted, TrainState
 
 
 def train(
@@ -24,6 +25,7 @@ def train(
     validation: Any = None,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     on_epoch: Callable[[TrainState], object] | None = None,
     **settings: Any,
 ) -> Model:
@@ -46,9 +48,15 @@ def train(
     validation : as ``data``, optional
         The validation rows. By default 15 % of the rows are held out.
     out : path, optional
-        A folder for the model, the history and the settings, as for ``backprop-xp train --out``.
+        A folder for the model, the history, the settings and a checkpoint, as for
+        ``backprop-xp train --out``.
     overwrite : bool
         Whether an earlier run in this folder is replaced.
+    resume : bool
+        Whether an earlier run in this folder is continued, with its settings. The result is the
+        same, bit for bit, as that of a run that was never interrupted. Of the settings, those in
+        `backprop_xp.runs.resume.MAY_CHANGE` can be others, such as more ``epochs``. If the folder
+        holds no run, a new one starts.
     on_epoch : callable, optional
         As for `backprop_xp.fit`.
     **settings
@@ -73,8 +81,10 @@ def train(
         For settings that are unknown, out of range or contradict each other or the data.
     DeviceError
         If the device cannot be used.
-    DivergenceError, TrainingInterrupted
+    DivergenceError
         As `backprop_xp.fit` does.
+    TrainingInterrupted
+        On Ctrl-C; its ``state`` and its ``model`` are those of the last complete epoch.
 
     Examples
     --------
@@ -99,15 +109,25 @@ def train(
     run_settings = RunSettings.of(given)
     if out is not None:
         _check_plain(run_settings)
-    folder = contextlib.nullcontext() if out is None else RunFolder(out, overwrite=overwrite)
-    with folder as opened:
+    elif resume:
+        raise ConfigurationError("there is no run to resume", "give its folder as out=")
+    with contextlib.ExitStack() as stack:
+        folder = None
+        if out is not None:
+            folder = stack.enter_context(RunFolder(out, overwrite=overwrite, resume=resume))
+            if folder.resumes:
+                run_settings = read_stored_run(folder.path).resumed(given)
         run = prepare_run(run_settings, None if is_path else data, label, validation)
         preprocessing = run.dataset.preprocessing
         if preprocessing is not None and (preprocessing.left_out or preprocessing.notes):
             left_out = (f"left out {name!r}: {why}" for name, why in preprocessing.left_out.items())
             text = "; ".join([*left_out, *preprocessing.notes])
             warnings.warn(f"{run.dataset.name}: {text}", UserWarning, stacklevel=2)
-        return run.model(train_run(run, opened, on_epoch=on_epoch).state)
+        try:
+            return run.model(train_run(run, folder, on_epoch=on_epoch).state)
+        except TrainingInterrupted as interrupt:
+            interrupt.model = run.model(interrupt.state)
+            raise
 
 
 def _check_plain(settings: RunSettings) -> None:

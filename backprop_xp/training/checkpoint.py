@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import re
 import time
 import warnings
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from backprop_xp.formatting import listed
 from backprop_xp.nn.network import Layer, Network, Parameters
 from backprop_xp.tensor_file import DAMAGED, read_tensors, text_tensor, write_tensors
 from backprop_xp.training.history import History
-from backprop_xp.training.settings import TrainingSettings
+from backprop_xp.training.settings import TrainingSettings, parse_interval
 from backprop_xp.training.state import Best, TrainState, WithinEpoch
 from backprop_xp.training.training_data import TrainingData
 from backprop_xp.version import __version__
@@ -41,7 +40,6 @@ MAY_CHANGE = (
 MOST_COST = 0.01
 """The largest part of the time that is spent on checkpoints after the first one."""
 
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _TEXTS = ("epoch", "step", "learning_rate", "loss", "seconds")
 
 
@@ -259,7 +257,7 @@ class Checkpoint:
             self.save(state)
             self._written, self.requested = state, False
         except ConfigurationError as error:
-            self.failed(error)
+            self.failed(error, state)
         finally:
             self._writing = False
             self._time = time.monotonic()
@@ -301,7 +299,7 @@ class Checkpoint:
             previous.unlink(missing_ok=True)
         self._keep = True
 
-    def failed(self, error: ConfigurationError) -> None:
+    def failed(self, error: ConfigurationError, state: TrainState) -> None:
         """Warn of a file that could not be written; the next one may be."""
         warnings.warn(
             f"{error}; the training continues without a checkpoint ({error.hint})",
@@ -385,31 +383,6 @@ def about_run(
     # As it comes back from a file: tuples become lists, and keys become texts.
     plain: dict[str, Any] = json.loads(json.dumps(about))
     return plain
-
-
-def parse_interval(every: str) -> tuple[float, int | None]:
-    """Return the seconds between two checkpoints, or the number of epochs.
-
-    Raises
-    ------
-    ConfigurationError
-        If it is neither a time, a number of epochs nor "never".
-
-    Examples
-    --------
-    >>> parse_interval("5m"), parse_interval("10 epochs"), parse_interval("never")
-    ((300.0, None), (inf, 10), (inf, None))
-    """
-    if every == "never":
-        return float("inf"), None
-    text = str(every).strip()
-    if match := re.fullmatch(r"(\d+(?:\.\d+)?) ?([smh])", text):
-        return float(match[1]) * _UNITS[match[2]], None
-    if (match := re.fullmatch(r"(\d{1,9}) ?epochs?", text)) and int(match[1]):
-        return float("inf"), int(match[1])
-    raise ConfigurationError(
-        f"checkpoint_every is {every!r}", "give a time such as 30s or 5m, '10 epochs', or never"
-    )
 
 
 def _plain(value: Any) -> Any:

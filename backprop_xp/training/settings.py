@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -294,6 +295,31 @@ class TrainingSettings:
         return Penalty(
             self.l1 * factor, self.l2 * factor, self.penalize_biases, self.penalty == "per_batch"
         )
+
+
+def parse_interval(every: str) -> tuple[float, int | None]:
+    """Return the seconds between two checkpoints, or the number of epochs.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is neither a time, a number of epochs nor "never".
+
+    Examples
+    --------
+    >>> parse_interval("5m"), parse_interval("10 epochs"), parse_interval("never")
+    ((300.0, None), (inf, 10), (inf, None))
+    """
+    if every == "never":
+        return float("inf"), None
+    text = str(every).strip()
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?) ?([smh])", text):
+        return float(match[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0}[match[2]], None
+    if (match := re.fullmatch(r"(\d{1,9}) ?epochs?", text)) and int(match[1]):
+        return float("inf"), int(match[1])
+    raise ConfigurationError(
+        f"checkpoint_every is {every!r}", "give a time such as 30s or 5m, '10 epochs', or never"
+    )
 
 
 def check_number(name: str, value: Any, holds: Callable[[Any], bool], wanted: str) -> None:

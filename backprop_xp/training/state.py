@@ -135,7 +135,11 @@ class TrainingInterrupted(HintMixin, KeyboardInterrupt):
     ----------
     state : TrainState
         The state after the last complete epoch.
+    model : Model or None
+        Its model, if `backprop_xp.train` was interrupted.
     """
+
+    model: object = None
 
     def __init__(self, state: TrainState) -> None:
         done = f"after epoch {state.epoch}" if state.epoch else "before the end of the first epoch"

@@ -173,7 +173,7 @@ def test_a_training_that_was_interrupted_says_so(tmp_path):
     prepared = prepare_run(RunSettings(seed=0, device="cpu", hidden=(4,), epochs=3))
     with RunFolder(tmp_path / "run") as folder:
         state = prepared.train(lambda state: state.epoch == 2)
-        folder.append_history(prepared.settings, state.history)
+        folder.start(prepared.settings, state.history)
         told = {"status": "interrupted", "message": "interrupted after epoch 2", "hint": None}
         folder.write_outcome(outcome_of(prepared, state, ending=told))
     page, told = report(tmp_path / "run")

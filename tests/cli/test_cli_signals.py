@@ -15,7 +15,11 @@ LONG = ("train", "--epochs", 1_000_000, "--hidden", 4, "--device", "cpu")
 SLOW = ("train", "--hidden", "2000,2000", "--batch-size", 1, "--device", "cpu")
 """One step an image, each of them slow: the first epoch does not end within a test."""
 
-CUT_OFF = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+CUT_OFF = [
+    (signal.SIGINT, 130, "interrupted"),
+    (signal.SIGTERM, 143, "terminated"),
+    (signal.SIGHUP, 129, "terminated"),
+]
 
 
 def cut_off(number, wait_for, *args):
@@ -49,12 +53,14 @@ def test_a_training_that_is_cut_off_keeps_its_whole_epochs(number, code, kind, t
     assert error == {
         "kind": kind,
         "message": f"interrupted after epoch {len(epochs)}",
-        "hint": f"the model of epoch {len(epochs)} is in {model}",
+        "hint": f"the model of epoch {len(epochs)} is in {model}; continue with: backprop-xp train "
+        f"--resume {tmp_path / 'out'}",
     }
     assert found == code
     assert err.endswith(f"error: {error['message']}\nhint: {error['hint']}\n")
     assert sorted(os.listdir(tmp_path / "out")) == [
-        *("config.toml", "history.jsonl", "model.safetensors", "outcome.json")
+        *("checkpoint.previous.safetensors", "checkpoint.safetensors", "config.toml"),
+        *("history.jsonl", "model.safetensors", "outcome.json"),
     ]
     options = ("--split", "validation", "--device", "cpu", "--json")
     measured = done("evaluate", model, "digits", *options).json

@@ -26,10 +26,11 @@ from backprop_xp import DivergenceError, RunSettings, load_model, prepare_run
 from backprop_xp.cli.output import Output
 from backprop_xp.cli.train import command
 from backprop_xp.data.mnist import FILES
+from backprop_xp.runs import folder as run_folder
 from backprop_xp.training.state import TrainState
 
 SHORT = ("--epochs", 2, "--seed", 0, "--device", "cpu")
-RUN = {"config.toml", "history.jsonl", "model.safetensors", "outcome.json"}
+RUN = {*run_folder.FILES} - {"checkpoint.previous.safetensors"}
 
 # --- what is printed ---
 
@@ -116,7 +117,7 @@ def test_a_target_loss_ends_the_training_early():
 def test_out_keeps_the_settings_the_history_and_the_model(tmp_path):
     told = done("train", *SHORT, "--json", "--out", tmp_path / "a" / "b").json
     folder = tmp_path / "a" / "b"
-    assert {path.name for path in folder.iterdir()} == RUN
+    assert {path.name for path in folder.iterdir()} == {*run_folder.FILES}
     assert told["out"] == str(folder)
     lines = (folder / "history.jsonl").read_text().splitlines()
     assert [strict_json(line) for line in lines] == told["epochs"]
@@ -184,7 +185,8 @@ def test_divergence_names_the_layer_and_the_step():
 def test_divergence_in_the_first_epoch_leaves_an_outcome_but_replaces_no_earlier_run(tmp_path):
     diverging = ("train", "--optimizer", "sgd", "--learning-rate", 1e30, "--device", "cpu")
     assert run(*diverging, "--seed", 0, "--out", tmp_path / "new").code == 5
-    assert {path.name for path in (tmp_path / "new").iterdir()} == RUN - {"model.safetensors"}
+    files = {"config.toml", "history.jsonl", "outcome.json"}
+    assert {path.name for path in (tmp_path / "new").iterdir()} == files
     outcome = strict_json((tmp_path / "new" / "outcome.json").read_text())
     assert (outcome["status"], outcome["epochs"], outcome["measured"]) == ("diverged", 0, {})
     assert outcome["message"].startswith("training diverged: the loss is nan at step 2")
@@ -263,7 +265,7 @@ def test_every_setting_can_come_from_the_environment():
 
 
 def test_settings_and_options_are_the_same_names_with_the_same_defaults():
-    not_settings = {"config", "print_config", "doctor", "out", "overwrite"}
+    not_settings = {"config", "print_config", "doctor", "out", "overwrite", "resume"}
     not_settings |= {"json", "quiet", "debug"}
     options = {option.name for option in command.params} - not_settings
     fields = dataclasses.fields(RunSettings)

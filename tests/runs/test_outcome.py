@@ -206,7 +206,7 @@ def test_what_is_no_number_is_null_in_the_folder(tmp_path):
     )
     state = run.train()
     with RunFolder(tmp_path / "run") as folder:
-        folder.append_history(run.settings, state.history)
+        folder.start(run.settings, state.history)
         folder.write_outcome(outcome_of(run, state))
     kept = strict_json((tmp_path / "run" / "outcome.json").read_text())
     assert kept["measured"]["train"]["loss"] is None
@@ -218,7 +218,7 @@ def test_an_earlier_outcome_gives_way_with_the_first_epoch(tmp_path):
     run = prepare_run(RunSettings(epochs=1, **SHORT))
     with RunFolder(tmp_path, overwrite=True) as folder:
         assert "outcome.json" in folder.held
-        folder.append_history(run.settings, [])
+        folder.start(run.settings, [])
     assert not (tmp_path / "outcome.json").exists()
 
 

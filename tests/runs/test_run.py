@@ -3,6 +3,9 @@
 import json
 import math
 import os
+import signal
+import subprocess
+import sys
 import tomllib
 
 import numpy as np
@@ -169,23 +172,70 @@ def test_a_folder_into_which_somebody_else_wrote_stays(tmp_path):
 def test_the_history_grows_by_the_epochs_that_are_new(tmp_path):
     history = [{"epoch": n, "loss": 1 / n} for n in range(1, 6)]
     with RunFolder(tmp_path) as folder:
-        for n in (0, 1, 2, 2, 5):
-            folder.append_history(RunSettings(), history[:n])
+        folder.start(RunSettings(), history[:1])
+        for n in (1, 2, 2, 5):
+            folder.append_history(history[:n])
             lines = (tmp_path / HISTORY).read_text().splitlines()
             assert [json.loads(line) for line in lines] == history[:n]
 
 
-def test_an_earlier_run_gives_way_with_the_first_record_and_not_before(tmp_path):
+def test_what_was_cut_off_within_a_line_is_written_again(tmp_path):
+    history = [{"epoch": n, "loss": 1 / n} for n in range(1, 4)]
     with RunFolder(tmp_path) as folder:
-        folder.append_history(RunSettings(seed=1), [{"epoch": 1}])
+        folder.start(RunSettings(), history[:1])
+        with open(tmp_path / HISTORY, "a") as file:
+            file.write('{"epoch": 2, "lo')
+        folder.append_history(history)
+    lines = (tmp_path / HISTORY).read_text().splitlines()
+    assert [json.loads(line) for line in lines] == history
+
+
+def test_an_earlier_run_gives_way_when_the_new_one_starts_and_not_before(tmp_path):
+    with RunFolder(tmp_path) as folder:
+        folder.start(RunSettings(seed=1), [{"epoch": 1}])
         save_model(small_model(), folder.model)
     with RunFolder(tmp_path, overwrite=True) as folder:
         assert load_model(folder.model).seed == 0
         assert settings_of((tmp_path / CONFIG).read_text()).seed == 1
-        folder.append_history(RunSettings(seed=2), [])
-        assert not folder.model.exists()
+        folder.start(RunSettings(seed=2), [])
         assert (tmp_path / HISTORY).read_bytes() == b""
         assert settings_of((tmp_path / CONFIG).read_text()).seed == 2
+
+
+def test_only_one_run_at_a_time_writes_to_a_folder(tmp_path):
+    with RunFolder(tmp_path / "run") as folder:
+        for more in ({}, {"overwrite": True}, {"resume": True}):
+            with pytest.raises(ConfigurationError, match="another training run is writing to"):
+                RunFolder(tmp_path / "run", **more)
+        folder.start(RunSettings(), [])
+    with RunFolder(tmp_path / "run", overwrite=True):
+        pass
+
+
+def test_the_lock_ends_with_its_process(tmp_path):
+    code = (
+        "import os, signal; from backprop_xp.runs.folder import RunFolder\n"
+        f"folder = RunFolder({str(tmp_path)!r})\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    with RunFolder(tmp_path):
+        pass
+
+
+def test_a_run_without_a_checkpoint_cannot_be_resumed(tmp_path):
+    written(tmp_path / MODEL, b"mine")
+    with pytest.raises(ConfigurationError, match="a run without a checkpoint"):
+        RunFolder(tmp_path, resume=True)
+    with RunFolder(tmp_path / "new", resume=True) as folder:
+        assert not folder.resumes
+
+
+def test_temporary_files_of_a_killed_run_are_removed(tmp_path):
+    for name in (".model.safetensors.abc.tmp", ".history.jsonl.x.tmp", ".mine.tmp"):
+        written(tmp_path / name, b"")
+    with RunFolder(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [".mine.tmp"]
 
 
 @pytest.mark.parametrize("name", [CONFIG, HISTORY, MODEL])
@@ -198,11 +248,11 @@ def test_any_file_of_a_run_keeps_another_from_taking_the_folder(name, tmp_path):
 
 def test_a_history_that_cannot_be_written_is_a_configuration_error(tmp_path):
     with RunFolder(tmp_path) as folder:
-        folder.append_history(RunSettings(), [])
+        folder.start(RunSettings(), [])
         (tmp_path / HISTORY).unlink()
         (tmp_path / HISTORY).mkdir()
         with pytest.raises(ConfigurationError, match=f"{HISTORY} cannot be written") as failure:
-            folder.append_history(RunSettings(), [{"epoch": 1}])
+            folder.append_history([{"epoch": 1}])
     assert "--out" in failure.value.hint
 
 

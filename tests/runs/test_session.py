@@ -6,12 +6,11 @@ import os
 import pytest
 
 from backprop_xp import DivergenceError, RunSettings, load_model, prepare_run
-from backprop_xp.runs.folder import CONFIG, HISTORY, MODEL, OUTCOME, RunFolder
+from backprop_xp.runs.folder import CONFIG, FILES, HISTORY, MODEL, OUTCOME, RunFolder
 from backprop_xp.runs.session import advice, train_run
 from backprop_xp.training.state import TrainingInterrupted
 
 SHORT = {"seed": 0, "device": "cpu", "hidden": (4,)}
-FILES = sorted((CONFIG, HISTORY, MODEL, OUTCOME))
 
 
 def outcome(path):
@@ -49,7 +48,7 @@ def test_a_run_that_reaches_its_end_fills_its_folder(tmp_path):
     with RunFolder(tmp_path / "run") as folder:
         trained = train_run(run, folder, on_epoch=lambda state: seen.append(epochs(folder.path)))
     assert seen == [[1], [1, 2], [1, 2, 3]]  # an epoch is recorded before it is announced
-    assert sorted(os.listdir(tmp_path / "run")) == FILES
+    assert sorted(os.listdir(tmp_path / "run")) == sorted(FILES)
     assert outcome(tmp_path / "run")["measured"] == json.loads(json.dumps(trained.measured))
     test = run.dataset.test
     measured = load_model(tmp_path / "run" / MODEL).measure(test.inputs, test.targets)
@@ -77,7 +76,10 @@ def test_an_interrupted_run_keeps_its_last_complete_epoch(tmp_path):
     run = prepare_run(RunSettings(epochs=9, **SHORT))
     with pytest.raises(TrainingInterrupted) as failure, RunFolder(tmp_path / "run") as folder:
         train_run(run, folder, on_epoch=interrupt_after(2))
-    assert failure.value.hint == f"the model of epoch 2 is in {folder.model}"
+    assert failure.value.hint == (
+        f"the model of epoch 2 is in {folder.model}; continue with: backprop-xp train --resume "
+        f"{folder.path}"
+    )
     kept = outcome(folder.path)
     assert (kept["status"], kept["epochs"], epochs(folder.path)) == ("interrupted", 2, [1, 2])
     two = prepare_run(RunSettings(epochs=2, **SHORT)).train()

@@ -10,6 +10,7 @@ from helpers import bytes_of
 
 import backprop_xp
 from backprop_xp import ConfigurationError, DataError, load_model
+from backprop_xp.runs.folder import FILES
 from backprop_xp.training.state import TrainingInterrupted
 
 SHORT = {"epochs": 2, "hidden": (4,), "seed": 0, "device": "cpu"}
@@ -83,7 +84,7 @@ def test_the_model_knows_its_history(tmp_path):
 def test_out_keeps_the_run_as_the_command_line_does(tmp_path):
     model = backprop_xp.train(columns(), "kind", out=tmp_path / "run", **SHORT)
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {"config.toml", "history.jsonl", "model.safetensors", "outcome.json"}
+    assert names == set(FILES)
     kept = load_model(tmp_path / "run" / "model.safetensors")
     assert bytes_of(kept.parameters) == bytes_of(model.parameters)
     lines = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
