@@ -279,7 +279,7 @@ def test_a_model_file_that_is_missing_damaged_or_something_else_is_refused(tmp_p
     content = whole.read_bytes()
     for name, held, said in (
         ("gone", None, "cannot be read: No such file"),
-        ("cut", content[:-1], "does not match its SHA-256"),
+        ("cut", content[:-1], "bytes of tensors, but its header describes"),
         ("flipped", content[:-1] + bytes([content[-1] ^ 1]), "does not match its SHA-256"),
         ("text", b"height,width\n", "not a model file of this package"),
     ):

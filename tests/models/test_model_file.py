@@ -475,7 +475,7 @@ def test_a_description_that_does_not_fit_the_weights_is_refused(described, saved
     message = failure.value.message
     assert message.startswith(f"the model file {path} does not describe a model: ")
     (key,) = described
-    about = {"sizes": "sizes|layer 1", "dtype": "dtype|has the type", "bias": "bias", "\x1b": "x1b"}
+    about = {"sizes": "sizes|layer", "dtype": "dtype|has the type", "bias": "bias", "\x1b": "x1b"}
     about = {**about, "loss": "loss", "activations": "activations"}
     assert re.search(about.get(key, key), message)
     assert message.isprintable()
