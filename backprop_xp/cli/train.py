@@ -17,18 +17,18 @@ from backprop_xp.version import __version__
 
 if TYPE_CHECKING:
     from backprop_xp.runs.folder import RunFolder
-    from backprop_xp.runs.resume import StoredRun
+    from backprop_xp.runs.resume import ResumableRun
     from backprop_xp.runs.run import Run
     from backprop_xp.runs.session import Trained
 
 
-def _read_run(ctx: click.Context, param: click.Parameter, path: str | None) -> StoredRun | None:
+def _read_run(ctx: click.Context, param: click.Parameter, path: str | None) -> ResumableRun | None:
     """Read a run to be resumed, and use its settings as defaults."""
     if path is None:
         return None
-    from backprop_xp.runs.resume import read_stored_run
+    from backprop_xp.runs.resume import read_resumable_run
 
-    stored = read_stored_run(path)
+    stored = read_resumable_run(path)
     ctx.default_map = {
         name: value for name, value in vars(stored.settings).items() if value is not None
     }
@@ -72,7 +72,7 @@ def command(
     doctor: bool | None,
     out: str | None,
     overwrite: bool,
-    resume: StoredRun | None,
+    resume: ResumableRun | None,
     console: Output,
     **values: Any,
 ) -> int:

@@ -15,8 +15,12 @@ from typing import Any, NamedTuple
 from backprop_xp.backend import random
 from backprop_xp.backend.arrays import Array, Namespace
 from backprop_xp.errors import ConfigurationError
+from backprop_xp.formatting import abridged
 from backprop_xp.nn.activations import Activation, get_activation
 from backprop_xp.nn.initializers import Initializer, get_initializer, initializer_for
+
+MAX_LAYERS, MAX_NEURONS = 1000, 2**31 - 1
+"""Bounds of a network: a mistake beyond them would run for hours, or for ever."""
 
 
 class Layer(NamedTuple):
@@ -80,11 +84,21 @@ class Network:
                 f"a network of the sizes {sizes} has no layer of weights",
                 "give at least the number of inputs and the number of outputs",
             )
+        if len(sizes) > MAX_LAYERS + 1:
+            raise ConfigurationError(
+                f"a network of {len(sizes) - 1:,} layers is too deep to train",
+                f"give at most {MAX_LAYERS:,} layers",
+            )
         for index, size in enumerate(sizes):
             if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
                 raise ConfigurationError(
-                    f"layer {index} has the size {size!r}",
+                    f"layer {index} has the size {abridged(size)}",
                     "every layer needs at least one neuron",
+                )
+            if size > MAX_NEURONS:
+                raise ConfigurationError(
+                    f"layer {index} has the size {abridged(size)}",
+                    f"give at most {MAX_NEURONS:,} neurons",
                 )
         if isinstance(activations, (str, Activation)):
             activations = [activations] * (len(sizes) - 1)

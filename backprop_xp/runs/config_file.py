@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import sys
 import tomllib
 from typing import Any
 
@@ -52,8 +53,26 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     return _checked(read_toml(path, "configuration file"), path)
 
 
-def settings_of(text: str, source: str) -> dict[str, Any]:
-    """Return the settings in the text of a configuration file, as `read_settings` does.
+def load_settings(path: str | os.PathLike[str]) -> RunSettings:
+    """Return the settings in a configuration file.
+
+    Raises
+    ------
+    ConfigurationError
+        As in `read_settings`, and for a value out of range; the message names the file.
+    """
+    return _settings(read_settings(path), path)
+
+
+def _settings(values: dict[str, Any], path: str | os.PathLike[str]) -> RunSettings:
+    try:
+        return RunSettings(**values)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error.message}", error.hint) from error
+
+
+def settings_of(text: str, source: str) -> RunSettings:
+    """Return the settings in the text of a configuration file, as `load_settings` does.
 
     Parameters
     ----------
@@ -64,14 +83,16 @@ def settings_of(text: str, source: str) -> dict[str, Any]:
     Raises
     ------
     ConfigurationError
-        As in `read_settings`.
+        As in `load_settings`.
 
     Examples
     --------
-    >>> settings_of("epochs = 3", "a checkpoint")
-    {'epochs': 3}
+    >>> settings_of("epochs = 3", "a checkpoint").epochs
+    3
     """
-    return _checked(parse_toml(text.encode(), source, "configuration in"), source)
+    return _settings(
+        _checked(parse_toml(text.encode(), source, "configuration in"), source), source
+    )
 
 
 def _checked(values: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -140,18 +161,36 @@ def parse_toml(content: bytes, path: str | os.PathLike[str], what: str) -> dict[
         text = content.decode()
         if found := _LONG_KEY.search(text):
             raise ValueError(f"{_line(text, found.start())} has a key of more than 50 parts")
-        return tomllib.loads(text)
+        values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         fault = str(error)
         if isinstance(error, RecursionError):
             fault = "its brackets are nested too deep"
         elif isinstance(error, UnicodeDecodeError):
             fault = f"{_line(content, error.start)} is not encoded as UTF-8"
-        elif found := re.search(r"\d{4000,}", text):  # Python reads no number of so many digits
-            fault = f"{_line(text, found.start())} has a number of {len(found[0]):,} digits"
+        elif fault.startswith("Exceeds") and (found := re.search(r"\d{4000}", text)):
+            fault = f"{_line(text, found.start())} has a number that is too large"
         raise ConfigurationError(
             f"the {what} {path} is not valid TOML: {fault}", "fix that line"
         ) from error
+    for key, value in values.items():
+        if _has_huge_integer(value):
+            raise ConfigurationError(
+                f"{key} in the {what} {path} has a number that is too large", "correct it"
+            )
+    return values
+
+
+def _has_huge_integer(value: Any) -> bool:
+    """Return whether a value has an integer that Python can convert neither to float nor to text.
+
+    Hexadecimal numbers are read in any length.
+    """
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return any(map(_has_huge_integer, value))
+    return isinstance(value, int) and abs(value) > sys.float_info.max
 
 
 def _line(content: Any, position: int) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from backprop_xp.errors import BackpropError, ConfigurationError
-from backprop_xp.formatting import abridged, pluralize
+from backprop_xp.formatting import abridged, json_safe, pluralize
 from backprop_xp.models.model import Model, load_model
-from backprop_xp.runs.config_file import read_settings
-from backprop_xp.runs.folder import CONFIG, HISTORY, MODEL, OUTCOME
+from backprop_xp.runs.config_file import load_settings, settings_of
+from backprop_xp.runs.folder import CHECKPOINT, CONFIG, FILES, HISTORY, MODEL, OUTCOME
 from backprop_xp.runs.outcome_file import is_finite, parse_json, read_outcome
 from backprop_xp.runs.settings import RunSettings
+from backprop_xp.training.checkpoint import previous_path, read_checkpoint
 
 Content = TypeVar("Content")
 
@@ -73,7 +76,7 @@ def read_run(path: str | os.PathLike[str]) -> StoredRun:
         If the folder holds no file of a run.
     """
     folder = Path(path)
-    files = [name for name in (CONFIG, HISTORY, MODEL, OUTCOME) if os.path.isfile(folder / name)]
+    files = [name for name in FILES if os.path.isfile(folder / name)]
     if not files:
         fault = "holds no run" if os.path.isdir(folder) else "is not a folder"
         raise ConfigurationError(
@@ -82,9 +85,7 @@ def read_run(path: str | os.PathLike[str]) -> StoredRun:
     problems: list[str] = []
     notes: list[str] = []
 
-    def read(name: str, reader: Callable[[Path], Content], default: Content) -> Content:
-        if name not in files:
-            return default
+    def attempt(name: str, reader: Callable[[Path], Content], default: Content) -> Content:
         try:
             return reader(folder / name)
         except BackpropError as error:
@@ -93,10 +94,33 @@ def read_run(path: str | os.PathLike[str]) -> StoredRun:
             problems.append(f"{folder / name} cannot be read: {error}")
         return default
 
+    def read(name: str, reader: Callable[[Path], Content], default: Content) -> Content:
+        return attempt(name, reader, default) if name in files else default
+
+    has_checkpoint = CHECKPOINT in files or os.path.isfile(previous_path(folder / CHECKPOINT))
+    with warnings.catch_warnings(record=True) as caught:
+        stored = attempt(CHECKPOINT, read_checkpoint, None) if has_checkpoint else None
+    notes += [str(warning.message) for warning in caught]
+    if stored is not None and not _is_config(folder / CONFIG, stored.config):
+        notes.append(
+            f"the run in {folder} was killed while its files were replaced: what is shown is from "
+            "its checkpoint, and 'backprop-xp train --resume' completes them"
+        )
+        config, records = stored.config, stored.state.history
+        return StoredRun(
+            path=folder,
+            name=folder.resolve().name,
+            settings=attempt(CHECKPOINT, lambda file: settings_of(config, str(file)), None),
+            history=attempt(CHECKPOINT, lambda file: _records(records), []),
+            outcome={},
+            model=None,
+            problems=problems,
+            notes=notes,
+        )
     run = StoredRun(
         path=folder,
         name=folder.resolve().name,
-        settings=read(CONFIG, lambda file: RunSettings(**read_settings(file)), None),
+        settings=read(CONFIG, load_settings, None),
         history=read(HISTORY, lambda file: _history(file, problems, notes), []),
         outcome=read(OUTCOME, lambda file: read_outcome(file, problems), {}),
         model=read(MODEL, load_model, None),
@@ -109,6 +133,21 @@ def read_run(path: str | os.PathLike[str]) -> StoredRun:
         elif name not in files and name in (CONFIG, HISTORY):
             problems.append(f"{folder / name} is missing")
     return run
+
+
+def _is_config(path: Path, config: str) -> bool:
+    """Return whether a file has the settings that a checkpoint was written with."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(config.encode()) + 1) == config.encode()
+    except OSError:
+        return False
+
+
+def _records(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the records of a checkpoint as those of a file."""
+    lines = (json.dumps(json_safe(record)).encode() for record in history)
+    return [_record(line, 0) for line in lines]
 
 
 def _history(path: Path, problems: list[str], notes: list[str]) -> list[dict[str, Any]]:

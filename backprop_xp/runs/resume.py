@@ -28,7 +28,7 @@ MAY_CHANGE = (
 its data is now, and where it is computed (which can change the last digits of the numbers)."""
 
 
-class StoredRun(NamedTuple):
+class ResumableRun(NamedTuple):
     """A run as its checkpoint has it.
 
     Attributes
@@ -88,7 +88,7 @@ class StoredRun(NamedTuple):
         return f"the run is finished: it has {pluralize(state.epoch, 'epoch')}{why}"
 
 
-def read_stored_run(path: str | os.PathLike[str]) -> StoredRun:
+def read_resumable_run(path: str | os.PathLike[str]) -> ResumableRun:
     """Read the checkpoint in the folder of a run.
 
     Raises
@@ -104,4 +104,4 @@ def read_stored_run(path: str | os.PathLike[str]) -> StoredRun:
             f"there is no folder {path}", "name the folder of a run, as it was given to --out"
         )
     stored = read_checkpoint(file)
-    return StoredRun(Path(path), stored, RunSettings.of(settings_of(stored.config, str(file))))
+    return ResumableRun(Path(path), stored, settings_of(stored.config, str(file)))

@@ -11,7 +11,7 @@ from typing import Any
 from backprop_xp.errors import ConfigurationError, DataError
 from backprop_xp.models.model import Model
 from backprop_xp.runs.folder import RunFolder
-from backprop_xp.runs.resume import read_stored_run
+from backprop_xp.runs.resume import read_resumable_run
 from backprop_xp.runs.run import prepare_run
 from backprop_xp.runs.session import train_run
 from backprop_xp.runs.settings import IN_MEMORY, RunSettings
@@ -116,7 +116,7 @@ def train(
         if out is not None:
             folder = stack.enter_context(RunFolder(out, overwrite=overwrite, resume=resume))
             if folder.resumes:
-                run_settings = read_stored_run(folder.path).resumed(given)
+                run_settings = read_resumable_run(folder.path).resumed(given)
         run = prepare_run(run_settings, None if is_path else data, label, validation)
         preprocessing = run.dataset.preprocessing
         if preprocessing is not None and (preprocessing.left_out or preprocessing.notes):

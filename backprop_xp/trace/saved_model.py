@@ -13,7 +13,7 @@ from backprop_xp.errors import DataError
 from backprop_xp.models.model import Model
 from backprop_xp.nn.optimizers import Optimizer
 from backprop_xp.nn.regularizers import Penalty
-from backprop_xp.runs.config_file import read_settings
+from backprop_xp.runs.config_file import load_settings
 from backprop_xp.runs.folder import CONFIG, OUTCOME
 from backprop_xp.runs.outcome_file import read_outcome
 from backprop_xp.runs.run import read_dataset
@@ -84,7 +84,7 @@ def trace_samples(
     rows = Split(found.inputs, targets, found.lines).take(list(samples))
     split = split or ("test" if data in NAMED else None)
     config = Path(path).with_name(CONFIG)
-    settings = RunSettings(**read_settings(config)) if os.path.isfile(config) else None
+    settings = load_settings(config) if os.path.isfile(config) else None
     rule: str | Optimizer = "sgd" if optimizer is None else optimizer
     if settings is not None and optimizer is None:
         rule = settings.resolve_optimizer()

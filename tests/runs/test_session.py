@@ -2,11 +2,22 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
+from helpers import bytes_of
 
-from backprop_xp import DivergenceError, RunSettings, load_model, prepare_run
+from backprop_xp import (
+    ConfigurationError,
+    DivergenceError,
+    RunSettings,
+    load_model,
+    prepare_run,
+    train,
+)
 from backprop_xp.runs.folder import CONFIG, FILES, HISTORY, MODEL, OUTCOME, RunFolder
+from backprop_xp.runs.reader import read_run
 from backprop_xp.runs.session import advice, train_run
 from backprop_xp.training.state import TrainingInterrupted
 
@@ -120,3 +131,59 @@ def test_advice_is_one_line_with_the_remedy():
     for finding in findings:
         assert advice(finding).endswith(f"; fix: {finding.remedy}")
         assert "\n" not in advice(finding)
+
+
+# --- a kill while the files of an earlier run are replaced ---
+
+KILLED = """
+import os, sys
+import backprop_xp
+replace, left = os.replace, int(sys.argv[2])
+
+def replace_or_die(*paths):
+    global left
+    if not left:
+        os._exit(9)
+    left -= 1
+    replace(*paths)
+
+os.replace = replace_or_die
+settings = {"epochs": 2, "seed": 2, "hidden": 4, "device": "cpu"}
+backprop_xp.train("digits", out=sys.argv[1], overwrite=True, **settings)
+"""
+
+
+@pytest.mark.parametrize("renamed", range(5))
+def test_a_kill_while_files_are_replaced_leaves_one_run_or_the_other(renamed, tmp_path):
+    """The files are renamed one after the other: checkpoint, model, history, settings."""
+    path = tmp_path / "run"
+    train("digits", out=path, epochs=2, seed=1, hidden=4, device="cpu")
+    earlier = {file.name: file.read_bytes() for file in path.iterdir()}
+    code = subprocess.run([sys.executable, "-c", KILLED, str(path), str(renamed)]).returncode
+    assert code == 9
+    found = read_run(path)
+    assert found.problems == []
+    assert found.settings.seed == (2 if renamed else 1)
+    assert len(found.history) == [2, 1, 1, 1, 2][renamed]
+    assert len(found.notes) == (0 < renamed < 4)
+    assert load_model(path / MODEL).seed == (2 if renamed > 1 else 1)
+    if not renamed:
+        kept = {file.name: file.read_bytes() for file in path.iterdir() if file.suffix != ".tmp"}
+        assert kept == earlier
+        return
+    model = train("digits", out=path, resume=True)
+    whole = train("digits", epochs=2, seed=2, hidden=4, device="cpu")
+    assert bytes_of(model.parameters) == bytes_of(whole.parameters)
+    found = read_run(path)
+    assert (found.settings.seed, found.problems, found.notes) == (2, [], [])
+    assert sorted(os.listdir(path)) == sorted(FILES)
+
+
+def test_resuming_needs_no_settings_and_accepts_only_some(tmp_path):
+    train("digits", out=tmp_path, epochs=1, seed=1, hidden=4, device="cpu")
+    assert len(train("digits", out=tmp_path, resume=True, epochs=3).history) == 3
+    with pytest.raises(ConfigurationError, match="hidden is .5,., was .4,") as caught:
+        train("digits", out=tmp_path, resume=True, hidden=5)
+    assert "epochs" in caught.value.hint
+    with pytest.raises(ConfigurationError, match="no run to resume"):
+        train("digits", resume=True)
