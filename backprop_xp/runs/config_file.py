@@ -60,6 +60,15 @@ def load_settings(path: str | os.PathLike[str]) -> RunSettings:
     ------
     ConfigurationError
         As in `read_settings`, and for a value out of range; the message names the file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile("w") as file:
+    ...     _ = file.write("epochs = 3")
+    ...     file.flush()
+    ...     load_settings(file.name).epochs
+    3
     """
     return _settings(read_settings(path), path)
 
@@ -119,6 +128,8 @@ def _check_type(key: str, value: Any, kind: str, path: str | os.PathLike[str]) -
     }[wanted]
     if not isinstance(value, types) or (isinstance(value, bool) and wanted != "bool"):
         raise ConfigurationError(f"{key} in {path} is {abridged(value)}", f"give {words}")
+    if wanted == "float" and type(value) is int and abs(value) > sys.float_info.max:
+        raise ConfigurationError(f"{key} in {path} is {abridged(value)}", "give a smaller number")
     if isinstance(value, str) and "\0" in value:
         raise ConfigurationError(f"{key} in {path} contains a NUL character", "remove it")
     if isinstance(value, list):
@@ -182,7 +193,7 @@ def parse_toml(content: bytes, path: str | os.PathLike[str], what: str) -> dict[
 
 
 def _has_huge_integer(value: Any) -> bool:
-    """Return whether a value has an integer that Python can convert neither to float nor to text.
+    """Return whether a value has an integer that is too long for Python to write in digits.
 
     Hexadecimal numbers are read in any length.
     """
@@ -190,7 +201,7 @@ def _has_huge_integer(value: Any) -> bool:
         value = list(value.values())
     if isinstance(value, list):
         return any(map(_has_huge_integer, value))
-    return isinstance(value, int) and abs(value) > sys.float_info.max
+    return isinstance(value, int) and value.bit_length() > 14_000  # 4,215 digits
 
 
 def _line(content: Any, position: int) -> str:

@@ -117,7 +117,7 @@ def test_an_unknown_command_is_refused():
         ("learning_rate = '0.1'", "learning_rate in {} is '0.1' | give a number"),
         ("bias = 1", "bias in {} is 1 | give true or false"),
         ("data = ['digits']", "data in {} is ['digits'] | give a text"),
-        ("hidden = [30, 20.5]", "[30, 20.5] is not a list of whole numbers"),
+        ("hidden = [30, 20.5]", "entry 2 of hidden in {} is 20.5 | give a whole number"),
         ("hidden = true", "hidden in {} is True | give a list such as [30, 20]"),
         ("hidden = 30", "hidden in {} is 30 | give a list such as [30, 20]"),
         ("[train]\nepochs = 3", "unknown key"),
