@@ -34,7 +34,7 @@ class ConvergenceMonitor:
         self.validation = validation
         self.state: TrainState | None = None
         self.stopped = False
-        self._order = np.arange(n)
+        self.row_order = np.arange(n)
         if estimator.early_stopping and estimator.validation_scores_ is None:
             estimator.validation_scores_, estimator.best_validation_score_ = [], -np.inf
         elif not estimator.early_stopping and estimator.best_loss_ is None:
@@ -49,8 +49,8 @@ class ConvergenceMonitor:
         """Return the order of the rows in the next epoch: the last order, shuffled."""
         if self.estimator.shuffle:
             # As sklearn.utils.shuffle draws it, whose checks take a tenth of an epoch of 150 rows.
-            self._order = self.rng.permutation(self._order)
-        return self._order
+            self.row_order = self.rng.permutation(self.row_order)
+        return self.row_order
 
     def rates(self, state: TrainState, steps: int) -> list[float]:
         """Return the learning rate of each step of the next epoch."""

@@ -11,6 +11,7 @@ from sklearn.model_selection import train_test_split
 
 from backprop_xp.backend.devices import Placement
 from backprop_xp.errors import DivergenceError
+from backprop_xp.estimators.checkpoint import EstimatorCheckpoint
 from backprop_xp.estimators.convergence import ConvergenceMonitor
 from backprop_xp.estimators.inputs import Rows, device_inputs, take_rows, training_inputs
 from backprop_xp.estimators.lbfgs import minimize_lbfgs
@@ -91,6 +92,11 @@ def optimize(
         if stop:
             return
     monitor = ConvergenceMonitor(estimator, network, rng, n, validation)
+    checkpoint = None
+    if estimator.checkpoint is not None and not incremental:
+        if estimator.warm_start:
+            raise ValueError("checkpoint and warm_start=True exclude each other.")
+        checkpoint = EstimatorCheckpoint(estimator, monitor, placement)
     start = estimator._parameters(data[0])
     if incremental and estimator.early_stopping and estimator.t_:
         with placement.activate():
@@ -108,6 +114,8 @@ def optimize(
             shuffle=monitor.order,
             learning_rates=monitor.rates,
             on_epoch=monitor.epoch_end,
+            checkpoint=checkpoint,
+            resume=checkpoint is not None,
             epochs=state.epoch + epochs,
             **settings,
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any
@@ -63,6 +64,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "max_norm": [POSITIVE, None],
     "dropout": [FRACTION, "array-like"],
     "callback": [callable, None],
+    "checkpoint": [str, os.PathLike, None],
     "device": [str],
     "backend": [str, None],
     "dtype": [StrOptions(set(DTYPES)), None],
@@ -192,6 +194,7 @@ def check_solver(estimator: Any, X_val: Any) -> None:
         "dropout": np.any(estimator.dropout),
         "max_norm": estimator.max_norm is not None,
         "callback": estimator.callback is not None,
+        "checkpoint": estimator.checkpoint is not None,
         "X_val": X_val is not None,
     }
     if names := [name for name, is_used in used.items() if is_used]:

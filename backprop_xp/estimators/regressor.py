@@ -49,6 +49,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Called before the first epoch with ``{"epoch": 0}``, and after each epoch with its number
         and metrics. Training stops if the result is true. An exception is passed on and leaves
         the model of the last epoch.
+    checkpoint : path, optional
+        A file to which ``fit`` writes its state after the first epoch, every 30 seconds, and at
+        the end. If it exists, ``fit`` continues from it, and ends like a fit that was never
+        interrupted; it must be of the same data and parameters, but for ``max_iter``.
     device, backend : str
         Where to compute with host arrays, as for `backprop_xp.select_device`. Arrays of other
         libraries, with scikit-learn's ``array_api_dispatch``, are computed on where they are.
@@ -110,6 +114,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         l1: float = 0.0,
         max_norm: float | None = None,
         callback: Any = None,
+        checkpoint: Any = None,
         device: str = "cpu",
         backend: str | None = None,
         dtype: str | None = None,

@@ -55,12 +55,16 @@ class Stored(NamedTuple):
         The network, the settings, the data and the environment of the run.
     config : str
         The text that was stored with it.
+    extra, tensors : dict
+        What `Checkpoint.extra` returned.
     """
 
     path: Path
     state: TrainState
     about: dict[str, Any]
     config: str
+    extra: dict[str, Any]
+    tensors: dict[str, Any]
 
     def resumed(self, about: dict[str, Any]) -> TrainState:
         """Return the state to continue from, after comparing the run with another one.
@@ -89,14 +93,14 @@ class Stored(NamedTuple):
         for kind, words, hint in (
             ("network", "is of another network", "continue with the same network and data type"),
             (
-                "settings",
-                "was written with other settings",
-                f"give the same ones; {', '.join(MAY_CHANGE)} may change",
-            ),
-            (
                 "data",
                 "is of other data, which differs in",
                 "continue with the same rows in the same order, or start a new run",
+            ),
+            (
+                "settings",
+                "was written with other settings",
+                f"give the same ones; {', '.join(MAY_CHANGE)} may change",
             ),
         ):
             if changed[kind]:
@@ -139,6 +143,8 @@ class Checkpoint:
 
     Attributes
     ----------
+    stored : Stored or None
+        What the run continues from.
     latest : TrainState or None
         The state after the last epoch.
     requested : bool
@@ -171,6 +177,7 @@ class Checkpoint:
         config: str = "",
     ) -> None:
         self.path = Path(path)
+        self.stored: Stored | None = None
         self.latest: TrainState | None = None
         self.requested = False
         self._seconds, self._epochs = parse_interval(every)
@@ -211,7 +218,7 @@ class Checkpoint:
         if not exists:
             return None
         if resume:
-            stored = read_checkpoint(self.path)
+            stored = self.stored = read_checkpoint(self.path)
             state = stored.resumed(about)
             self.latest = self._written = stored.state
             self._keep = stored.path == self.path
@@ -275,9 +282,11 @@ class Checkpoint:
             self._lines = []
         self._lines += [json.dumps(record) for record in state.history[len(self._lines) :]]
         tensors = {"history": text_tensor("\n".join(self._lines))}
-        _add(tensors, "parameters", state.parameters)
+        extra, more = self.extra()
+        tensors |= {f"extra.{name}": tensor for name, tensor in more.items()}
+        tensors |= named_tensors("parameters", state.parameters)
         if state.best is not None and state.best.parameters is not state.parameters:
-            _add(tensors, "best", state.best.parameters)
+            tensors |= named_tensors("best", state.best.parameters)
         for index, kept in enumerate(state.slots):
             for number, slot in enumerate(kept):
                 tensors[f"slots.{index}.{number}"] = arrays.to_numpy(slot)
@@ -291,6 +300,7 @@ class Checkpoint:
             "best": state.best and {"epoch": state.best.epoch, "value": state.best.value},
             "within_epoch": state.within_epoch and state.within_epoch._asdict(),
             "about": self._about,
+            "extra": extra,
         }
         metadata = {"checkpoint": json.dumps(description), "config": self._config}
         previous = previous_path(self.path)
@@ -298,6 +308,10 @@ class Checkpoint:
         if not self._keep:
             previous.unlink(missing_ok=True)
         self._keep = True
+
+    def extra(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what else to store with the state being written: plain data, and tensors."""
+        return {}, {}
 
     def failed(self, error: ConfigurationError, state: TrainState) -> None:
         """Warn of a file that could not be written; the next one may be."""
@@ -372,7 +386,7 @@ def about_run(
             "bias": network.bias,
             "dtype": placement.precision,
         },
-        "settings": {name: _plain(value) for name, value in fields.items()},
+        "settings": {name: plain(value) for name, value in fields.items()},
         "data": data.fingerprint(),
         "environment": {
             "backprop_xp": __version__,
@@ -381,21 +395,21 @@ def about_run(
         },
     }
     # As it comes back from a file: tuples become lists, and keys become texts.
-    plain: dict[str, Any] = json.loads(json.dumps(about))
-    return plain
+    stored: dict[str, Any] = json.loads(json.dumps(about))
+    return stored
 
 
-def _plain(value: Any) -> Any:
-    """Return a setting as plain data; functions and records by their names."""
+def plain(value: Any) -> Any:
+    """Return a setting as plain data, with functions and records by their names."""
     if value is None or isinstance(value, (str, int, float)):
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {name: _plain(item) for name, item in vars(value).items()}
+        return {name: plain(item) for name, item in vars(value).items()}
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): plain(item) for name, item in value.items()}
     name = getattr(value, "name", None) or getattr(value, "__qualname__", None)
     if name is None and isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return str(name or type(value).__name__)
 
 
@@ -412,11 +426,14 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _add(tensors: dict[str, Any], name: str, parameters: Parameters) -> None:
-    for index, layer in enumerate(parameters):
-        for kind, p in zip(Layer._fields, layer, strict=True):
-            if p is not None:
-                tensors[f"{name}.{index}.{kind}"] = arrays.to_numpy(p)
+def named_tensors(name: str, parameters: Parameters) -> dict[str, Any]:
+    """Return the arrays of layers by names that `layers_of` reads: ``name.0.weights`` and so on."""
+    return {
+        f"{name}.{index}.{kind}": arrays.to_numpy(p)
+        for index, layer in enumerate(parameters)
+        for kind, p in zip(Layer._fields, layer, strict=True)
+        if p is not None
+    }
 
 
 def _read(path: Path) -> Stored:
@@ -447,13 +464,13 @@ def _stored(path: Path, description: Any, config: str, tensors: dict[str, Any]) 
     for kind in ("network", "settings", "data", "environment"):
         if not isinstance(about[kind], dict):
             raise ValueError(f"{kind} is not a table")
-    parameters = _layers(tensors, "parameters")
+    parameters = layers_of(tensors, "parameters")
     best = description["best"]
     if best is not None:
         value = best["value"]
         if type(value) is not float:
             raise ValueError("the value of the best epoch is not a number")
-        best = Best(_count(best, "epoch"), value, _layers(tensors, "best") or parameters)
+        best = Best(_count(best, "epoch"), value, layers_of(tensors, "best") or parameters)
     within = description["within_epoch"]
     if within is not None:
         within = WithinEpoch(**within)
@@ -477,7 +494,15 @@ def _stored(path: Path, description: Any, config: str, tensors: dict[str, Any]) 
         stopped=stopped,
         within_epoch=within,
     )
-    return Stored(path, state, about, config)
+    extra = description["extra"]
+    if not isinstance(extra, dict):
+        raise ValueError("extra is not a table")
+    more = {
+        name.removeprefix("extra."): tensor
+        for name, tensor in tensors.items()
+        if name.startswith("extra.")
+    }
+    return Stored(path, state, about, config, extra, more)
 
 
 def _count(table: Any, name: str) -> int:
@@ -487,7 +512,8 @@ def _count(table: Any, name: str) -> int:
     return value
 
 
-def _layers(tensors: dict[str, Any], name: str) -> Parameters:
+def layers_of(tensors: dict[str, Any], name: str) -> Parameters:
+    """Return the layers among named tensors; see `named_tensors`."""
     layers: Parameters = []
     while f"{name}.{len(layers)}.weights" in tensors:
         prefix = f"{name}.{len(layers)}"
