@@ -492,8 +492,9 @@ def check_marked_numbers(table: Table, name: str, hint: str) -> None:
     column = table.columns[name]
     distinct = {value: row for row, value in reversed(list(enumerate(column))) if value is not None}
     marked = [row for text, row in distinct.items() if _MARKED_NUMBER.fullmatch(text)]
-    if len(marked) > 0.9 * len(distinct):
-        row = min(row for row in marked if _number(column[row]) is None)
+    not_plain = [row for row in marked if _number(column[row]) is None]
+    if not_plain and len(marked) > 0.9 * len(distinct):
+        row = min(not_plain)
         raise DataError(
             f"{table.location(row, name)}: {abridged(column[row])} is not a plain number", hint
         )

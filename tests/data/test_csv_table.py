@@ -205,6 +205,7 @@ def test_another_encoding_is_an_error_that_names_the_option(csv_file):
         (b"\xff\xfea\0,\0b\0\n\0001\0,\0\0\xd8\n\0", None, "line 2: is not UTF-16 text"),
         (gzip.compress(b"a,b\n1,2\n" * 50, mtime=0)[:-12], None, "the compressed file is damaged"),
         (b"\x1f\x8b", None, "the compressed file is damaged"),
+        (gzip.compress(b"a\n\xff\n", mtime=0)[:-8] + bytes(8), None, "compressed file is damaged"),
     ],
 )
 def test_content_that_is_not_text_is_an_error(csv_file, content, encoding, message):

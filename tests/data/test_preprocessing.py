@@ -378,3 +378,10 @@ def test_a_column_in_words():
         "kind": "2 categories: cat, dog; missing values become 'dog', and one input marks them",
         "tame": "2 categories: False, True",
     }
+
+
+def test_a_date_among_few_numbers_makes_a_column_of_text():
+    cells = [*(str(row) for row in range(15)), "1979-05-27"]
+    found = fitted(table(a=cells, b=np.arange(16.0)))
+    assert found.names == ("b",)
+    assert "different text" in found.left_out["a"]

@@ -233,17 +233,24 @@ def _text_lines(path: Path, encoding: str, given: bool) -> Iterator[str]:
             "program (in Python, encoding='cp1252'), or save it as UTF-8",
         ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(
-            f"{path}: the compressed file is damaged: {error}", "fetch or compress the file again"
-        ) from error
+        raise _damaged_file(path, error) from error
     except OSError as error:
         raise unreadable_file(path, error) from error
 
 
+def _damaged_file(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path}: the compressed file is damaged: {error}", "fetch or compress the file again"
+    )
+
+
 def _undecodable_line(path: Path, encoding: str) -> int:
     # The file is decoded far ahead of the reader, so the error does not say which line it is.
-    with open_expanded(path) as file:
-        content = file.read()
+    try:
+        with open_expanded(path) as file:
+            content = file.read()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _damaged_file(path, error) from error
     try:
         content.decode(encoding)
     except UnicodeDecodeError as error:
