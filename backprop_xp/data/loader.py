@@ -89,8 +89,16 @@ class DataLoader:
         Raises
         ------
         ConfigurationError
-            If these chunks have another number of rows.
+            If these chunks have another number of rows, or the data is in memory, which is one
+            chunk.
         """
+        if self.in_memory is not None and done[0]:
+            raise ConfigurationError(
+                "the state is from within an epoch of data that stays in its file, and this data "
+                "is in memory",
+                "give the data as a memory-mapped array, or begin with the next epoch: "
+                "state._replace(within_epoch=None)",
+            )
         if self.in_memory is not None:
             yield self.in_memory, self._order(seed, epoch)
             return

@@ -400,3 +400,21 @@ def test_no_warning_without_a_reason(tmp_path):
         warnings.simplefilter("error")
         run(epochs=2, checkpoint=tmp_path / "run.safetensors")
         run(checkpoint=tmp_path / "run.safetensors", resume=True)
+
+
+def test_a_state_within_an_epoch_needs_data_in_its_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(streaming, "CHUNK_BYTES", 11 * 6 * 4)
+    run = runner(NUMPY, "streamed", tmp_path)
+    path = tmp_path / "run.safetensors"
+    with pytest.raises(CutOff):
+        run(checkpoint=Cut(path, 1))
+    state = read_checkpoint(path).state
+    assert (state.epoch, state.within_epoch.chunks, state.first_step) == (0, 1, 0)
+    with pytest.raises(ConfigurationError, match="within an epoch of data") as caught:
+        fit(NETWORK, (X, LABELS), state=state, **SETTINGS)
+    assert "within_epoch=None" in caught.value.hint
+    assert fit(NETWORK, (X, LABELS), state=state._replace(within_epoch=None), **SETTINGS).epoch == 5
+    # Chunks of another size are noticed.
+    monkeypatch.setattr(streaming, "CHUNK_BYTES", 21 * 6 * 4)
+    with pytest.raises(ConfigurationError, match="the epoch was left after 10 rows"):
+        run(checkpoint=path, resume=True)
