@@ -154,3 +154,12 @@ def test_the_validation_set_of_a_folder_is_another_folder_of_arrays(folder, tmp_
     table.write_text("a,b\n1,2\n")
     with pytest.raises(ConfigurationError, match="not of the same kind"):
         load_dataset(rows, validation=table)
+
+
+def test_a_signaling_nan_is_a_missing_label_without_a_warning(tmp_path):
+    y = np.ones(4, dtype=np.float32)
+    y.view(np.uint32)[2] = 0x7F800001  # NumPy warns when it becomes a float64
+    np.save(tmp_path / "x.npy", np.ones((4, 2)))
+    np.save(tmp_path / "y.npy", y)
+    with pytest.raises(DataError, match="row 2 .*the label is missing"):
+        load_dataset(tmp_path, task="classification")

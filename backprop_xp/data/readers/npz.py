@@ -269,7 +269,8 @@ def _read_split(
         return Rows(x, None, str(path))
     y = load(y_name)
     if y.dtype.kind == "f":
-        y = y.astype(np.float64, copy=False)  # the names of classes need a float of Python
+        with np.errstate(invalid="ignore"):  # NumPy warns of some kinds of NaN
+            y = y.astype(np.float64, copy=False)  # the names of classes need a float of Python
     if y.shape[:1] != x.shape[:1]:
         raise DataError(
             f"{path}: {x_name!r} has {x.shape[0]} rows, but {y_name!r} has the shape {y.shape}",
