@@ -161,5 +161,5 @@ def test_a_signaling_nan_is_a_missing_label_without_a_warning(tmp_path):
     y.view(np.uint32)[2] = 0x7F800001  # NumPy warns when it becomes a float64
     np.save(tmp_path / "x.npy", np.ones((4, 2)))
     np.save(tmp_path / "y.npy", y)
-    with pytest.raises(DataError, match="row 2 .*the label is missing"):
+    with pytest.raises(DataError, match=r"row 2 .*the label is missing"):
         load_dataset(tmp_path, task="classification")
