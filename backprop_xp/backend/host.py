@@ -79,11 +79,10 @@ def _set_threads(library: Any, number: int) -> None:
 
 def _after_fork_in_child() -> None:
     """End the contexts of all threads but the one that forked: the child does not have them."""
-    global _LIMITING
-    _LIMITING = threading.Lock()  # the other one is held by the parent
     for _, _, threads in _LIMITED.values():
         threads[:] = [thread for thread in threads if thread == threading.get_ident()]
     _restore()
+    _LIMITING.release()  # the child's copy, which was acquired before the fork
 
 
 if hasattr(os, "register_at_fork"):

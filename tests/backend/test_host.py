@@ -81,6 +81,25 @@ def test_a_thread_that_ended_does_not_keep_the_limit():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only POSIX forks")
+def test_a_forked_process_can_fork_too():
+    run("""
+        def succeeds(call):
+            process = os.fork()
+            if not process:
+                signal.alarm(20)
+                call()
+                os._exit(0)
+            return os.waitpid(process, 0)[1] == 0
+
+        def child():
+            assert succeeds(train)
+            assert succeeds(train)
+
+        assert succeeds(child)
+    """)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only POSIX forks")
 def test_a_process_forked_while_threads_train_trains_too():
     run("""
         def child(inside):
