@@ -616,7 +616,8 @@ def _category_column(table: Table, name: str, texts: Array, known: bool) -> tupl
     if not reason or known:
         for text in categories:
             if fault := text_fault(text):
-                row = int(np.argmax(as_text(table.columns[name]) == text))
+                # NumPy compares text without NUL characters at its end.
+                row = as_text(table.columns[name]).tolist().index(text)
                 raise DataError(
                     f"{table.location(row, name)}: the text {abridged(text)} {fault}",
                     f"correct the cell, or leave the column out with --drop {quote(name)}",

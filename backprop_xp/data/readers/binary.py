@@ -11,9 +11,12 @@ from typing import Any, BinaryIO, cast
 
 from backprop_xp.errors import DataError
 
-EXPANDED_FREELY, MOST_EXPANDED = 1 << 26, 500
-"""Compressed content may take 64 MB, and 500 times the size of its file: gzip reaches 1000 for
-content that is all the same, and hardly 300 for rows that are mostly zeros."""
+EXPANDED_FREELY = 1 << 26
+"""The bytes that the content of a compressed file may take in any case: 64 MB."""
+
+MOST_EXPANDED, MOST_EXPANDED_TEXT = 750, 250
+"""How many times the size of its file more content may be. ZIP and gzip reach 1000 for zeros, 720
+for one-hot rows of 1000 numbers, and 200 for such rows as text."""
 
 _GZIP = b"\x1f\x8b"
 
@@ -49,7 +52,7 @@ def open_file(path: os.PathLike[str] | str) -> BinaryIO:
 
 
 def open_expanded(path: os.PathLike[str] | str) -> BinaryIO:
-    """Open a regular file for reading, decompressing gzip, which its first bytes show.
+    """Open a file of text for reading, decompressing gzip, which its first bytes show.
 
     Raises
     ------
@@ -70,7 +73,7 @@ def is_gzip(file: BinaryIO) -> bool:
     return compressed
 
 
-def check_expanded(claim: str, expanded: int, size: int) -> None:
+def check_expanded(claim: str, expanded: int, size: int, most: int | None = None) -> None:
     """Raise a `DataError` for content that is too large for a compressed file of this size.
 
     Parameters
@@ -81,6 +84,8 @@ def check_expanded(claim: str, expanded: int, size: int) -> None:
         The number of bytes that the content takes.
     size : int
         The number of bytes of the file.
+    most : int, optional
+        How many times the size of the file is allowed; by default `MOST_EXPANDED`.
 
     Examples
     --------
@@ -91,7 +96,7 @@ def check_expanded(claim: str, expanded: int, size: int) -> None:
     ...     print(error)
     rows.npz: takes 500 MB, too much for a compressed file of 1,000 bytes
     """
-    if expanded > EXPANDED_FREELY + MOST_EXPANDED * size:
+    if expanded > EXPANDED_FREELY + (MOST_EXPANDED if most is None else most) * size:
         raise DataError(
             f"{claim}, too much for a compressed file of {size:,} bytes",
             "if the file is not damaged, save it without compression",
@@ -104,7 +109,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 
 class _Expanded(io.RawIOBase):
-    """The content of a file of gzip; reading too much of it is an error."""
+    """The text in a file of gzip; reading too much of it is an error."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self._path = path
@@ -121,7 +126,8 @@ class _Expanded(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         n = self._content.readinto(buffer)
         expanded = self._content.tell()
-        check_expanded(f"{self._path}: takes {expanded:,} bytes or more", expanded, self._size)
+        claim = f"{self._path}: takes {expanded:,} bytes or more"
+        check_expanded(claim, expanded, self._size, MOST_EXPANDED_TEXT)
         return n
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:

@@ -21,7 +21,7 @@ from backprop_xp.data.readers.row_files import RowFile, Rows
 from backprop_xp.data.scaling import check_finite
 from backprop_xp.errors import DataError
 from backprop_xp.files import unreadable_file
-from backprop_xp.formatting import abridged
+from backprop_xp.formatting import abridged, listed
 
 # The suffixes of the array names of each split.
 _SUFFIXES = {
@@ -227,7 +227,7 @@ def _read(path: Path, names: list[str], load: Callable[[str], Array]) -> RowFile
     }
     if not splits:
         raise DataError(
-            f"{path}: it has neither x nor x_train, only: {', '.join(names) or 'nothing'}",
+            f"{path}: it has neither x nor x_train, only: {listed(names, 10) or 'nothing'}",
             _SAVE_AGAIN,
         )
     shapes = {split: rows.inputs.shape[1:] for split, rows in splits.items()}
@@ -284,7 +284,7 @@ def _find(path: Path, names: list[str], letter: str, split: str) -> str | None:
     spellings = {letter + suffix for suffix in _SUFFIXES[split]}
     matches = [name for name in names if name.lower() in spellings]
     if len(matches) > 1:
-        raise DataError(f"{path}: {' and '.join(matches)} mean the same", "remove one of them")
+        raise DataError(f"{path}: {' and '.join(matches[:2])} mean the same", "remove one of them")
     return matches[0] if matches else None
 
 
