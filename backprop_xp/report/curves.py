@@ -33,6 +33,8 @@ class Figure(NamedTuple):
 LAYERS = 64
 """The largest number of layers whose statistics are drawn."""
 
+_MARKED = 500  # points of a line; more of them would cover it, and fill the page
+
 _MEASURES = (("loss", "Loss", number), ("accuracy", "Accuracy", percent))
 
 
@@ -164,13 +166,13 @@ def _figure(
 
     def plot(axes: Any) -> None:
         for line in lines:
-            single = len(line.epochs) == 1
+            single, few = len(line.epochs) == 1, len(line.epochs) <= _MARKED
             axes.plot(
                 line.epochs,
                 line.values,
                 color=color(line.color),
                 linestyle=dash(line.dash),
-                marker="o" if single or of_layers else "",
+                marker="o" if single or (of_layers and few) else "",
                 markersize=(4.0 if single else 2.5) if of_layers else None,
             )
         mark(axes)

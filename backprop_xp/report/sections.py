@@ -172,12 +172,12 @@ def _cards(run: StoredRun) -> list[tuple[str, str, str]]:
 
 def _history(run: StoredRun) -> dict[str, Any]:
     known = [name for name in _FIELDS if any(name in record for record in run.history)]
-    n = len(run.history)
+    n, best = len(run.history), run.best
     chosen = {round(k * (n - 1) / (ROWS - 1)) for k in range(ROWS)} if n > ROWS else set(range(n))
     lines = [
-        ([_FIELDS[name][1](record.get(name)) for name in known], record is run.best)
+        ([_FIELDS[name][1](record.get(name)) for name in known], record is best)
         for index, record in enumerate(run.history)
-        if index in chosen or record is run.best
+        if index in chosen or record is best
     ]
     return {"titles": [_FIELDS[name][0] for name in known], "rows": lines, "epochs": n}
 

@@ -173,7 +173,7 @@ def read_outcome(path: Path, problems: list[str]) -> dict[str, Any]:
 
 
 def parse_json(content: bytes) -> Any:
-    """Return the data in JSON, in which no key is repeated and all numbers are of a usual size.
+    """Return the data in JSON, in which no key may be repeated.
 
     Raises
     ------
@@ -187,22 +187,29 @@ def parse_json(content: bytes) -> Any:
     ValueError: the key 'loss' is repeated
     """
     try:
-        return json.loads(content, parse_int=_integer, object_pairs_hook=_object)
+        return _DECODER.decode(content.decode())
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-
-
-def _integer(digits: str) -> int | float:
-    return int(digits) if len(digits) < 30 else float(digits)  # Python limits those of int()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start + 1:,} is not encoded as UTF-8") from None
+    except json.JSONDecodeError:
+        raise
+    except ValueError as error:
+        if "digits" in str(error):  # Python converts no more than 4,300 digits to an integer
+            raise ValueError("a number has thousands of digits") from None
+        raise
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key {abridged(key)} is repeated")
-        found[key] = value
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen = set[str]()
+        key = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise ValueError(f"the key {abridged(key)} is repeated")
     return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def is_finite(value: object) -> bool:

@@ -20,7 +20,9 @@ from backprop_xp.training.checkpoint import previous_path, read_checkpoint
 
 Content = TypeVar("Content")
 
-_LARGEST_HISTORY = 64 << 20  # bytes; the records take 10 times as much memory
+# What is read of a history at most. Small records need 30 times as much memory as their lines.
+_LARGEST_HISTORY = 32 << 20  # bytes
+_MOST_LINES = 250_000
 _LINES_NAMED = 3  # damaged lines of a history, which may all be
 
 
@@ -101,7 +103,7 @@ def read_run(path: str | os.PathLike[str]) -> StoredRun:
     with warnings.catch_warnings(record=True) as caught:
         stored = attempt(CHECKPOINT, read_checkpoint, None) if has_checkpoint else None
     notes += [str(warning.message) for warning in caught]
-    if stored is not None and not _is_config(folder / CONFIG, stored.config):
+    if stored is not None and _was_replaced(folder, stored.config):
         notes.append(
             f"the run in {folder} was killed while its files were replaced: what is shown is from "
             "its checkpoint, and 'backprop-xp train --resume' completes them"
@@ -135,13 +137,17 @@ def read_run(path: str | os.PathLike[str]) -> StoredRun:
     return run
 
 
-def _is_config(path: Path, config: str) -> bool:
-    """Return whether a file has the settings that a checkpoint was written with."""
+def _was_replaced(folder: Path, config: str) -> bool:
+    """Return whether a folder has the checkpoint of a run, but not yet its settings."""
+    path = folder / CONFIG
+    if not os.path.isfile(path):
+        return not os.path.exists(folder / OUTCOME)  # which is written last
     try:
+        load_settings(path)
         with open(path, "rb") as file:
-            return file.read(len(config.encode()) + 1) == config.encode()
-    except OSError:
-        return False
+            return file.read(len(config.encode()) + 1) not in (b"", config.encode())
+    except (BackpropError, OSError):
+        return False  # the file is damaged, and is reported as such
 
 
 def _records(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -154,14 +160,16 @@ def _history(path: Path, problems: list[str], notes: list[str]) -> list[dict[str
     """Return the records of all readable lines; add a problem for the others."""
     with open(path, "rb") as file:
         content = file.read(_LARGEST_HISTORY)
-        if file.read(1):
-            notes.append(
-                f"{path} is larger than {_LARGEST_HISTORY >> 20} MB, and only its beginning is used"
-            )
-            content = content[: content.rfind(b"\n") + 1]
+        larger = bool(file.read(1))
+    lines = content.split(b"\n", _MOST_LINES)
+    if larger or (len(lines) > _MOST_LINES and lines[-1]):
+        lines[-1] = b""
+        notes.append(
+            f"{path} is larger than {_LARGEST_HISTORY >> 20} MB or {_MOST_LINES:,} lines, and only "
+            "its beginning is used"
+        )
     records: list[dict[str, Any]] = []
     faults: list[str] = []
-    lines = content.split(b"\n")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -198,8 +206,9 @@ def _record(line: bytes, last: int) -> dict[str, Any]:
 def _numbers(record: Any, where: str = "it") -> dict[str, Any]:
     if not isinstance(record, dict):
         raise ValueError(f"{where} is {abridged(record)}, not an object")
-    for name, value in record.items():
-        # A number that was not finite was written as null.
-        if value is not None and not is_finite(value):
-            raise ValueError(f"{name} is {abridged(value)}, not a finite number")
-    return {name: value for name, value in record.items() if value is not None}
+    numbers = {name: value for name, value in record.items() if is_finite(value)}
+    if len(numbers) < len(record):
+        for name, value in record.items():
+            if value is not None and name not in numbers:  # null is a number that is not finite
+                raise ValueError(f"{name} is {abridged(value)}, not a finite number")
+    return numbers
