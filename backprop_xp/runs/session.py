@@ -8,13 +8,14 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from backprop_xp.diagnosis.doctor import Finding
-from backprop_xp.errors import ConfigurationError, DivergenceError, HintMixin
+from backprop_xp.errors import BackpropError, ConfigurationError, DivergenceError, HintMixin
 from backprop_xp.models.model import save_model
 from backprop_xp.runs.config_file import as_toml
 from backprop_xp.runs.folder import RunFolder
 from backprop_xp.runs.interruption import interrupted_once
-from backprop_xp.runs.outcome import Measured, measure, outcome_of
+from backprop_xp.runs.outcome import Measured, measure, model_epoch, outcome_of
 from backprop_xp.runs.run import Run
+from backprop_xp.runs.settings import RunSettings
 from backprop_xp.training.checkpoint import Checkpoint
 from backprop_xp.training.state import TrainingInterrupted, TrainState, with_best_parameters
 
@@ -77,19 +78,30 @@ class RunCheckpoint(Checkpoint):
             folder.append_history(state.history, sync=True)
         self.path = folder.checkpoint
         super().save(state)
-        ended = state.stopped or state.epoch >= (settings.epochs or 0)
-        model = self._run.model(with_best_parameters(state) if ended else state)
-        save_model(model, folder.model)
+        save_model(self._run.model(_of_model(state, settings)), folder.model)
         if not folder.started:
             folder.start(settings, state.history)
 
     def failed(self, error: ConfigurationError, state: TrainState) -> None:
         """Continue the run in another folder; warn if none can be written to either."""
+        moved_before = bool(self._folder.fault)
         for _ in self._folder.move_elsewhere(error):
             with suppress(ConfigurationError):
                 self.save(state)
-        if not self._folder.fault:
+        if moved_before or not self._folder.fault:
             super().failed(error, state)
+
+    def end(self, state: TrainState, outcome: dict[str, Any]) -> None:
+        """Write the outcome beside the last state, which was written, or both elsewhere."""
+        folder = self._folder
+        try:
+            folder.check()
+            folder.append_history(state.history)
+            folder.write_outcome(outcome)
+        except ConfigurationError as error:
+            self.failed(error, self.latest or state)  # with the weights of the last epoch, too
+            with suppress(ConfigurationError):
+                folder.write_outcome(outcome)
 
 
 def train_run(
@@ -163,13 +175,13 @@ def train_run(
         except BaseException as error:
             _keep(error, run, folder, checkpoint, doctor)
             raise
-        if checkpoint is not None and folder is not None and not folder.started:
-            checkpoint.write(state)  # of no epochs
         try:
+            if checkpoint is not None and folder is not None and not folder.started:
+                checkpoint.write(state)  # of no epochs
             measured = measure(run, state)
             findings = run.diagnose(state) if doctor else None
-            if folder is not None:
-                folder.write_outcome(outcome_of(run, state, measured, advice=findings))
+            if checkpoint is not None:
+                checkpoint.end(state, outcome_of(run, state, measured, advice=findings))
         except KeyboardInterrupt as interrupt:
             interrupted = TrainingInterrupted(state)
             interrupted.hint = None if folder is None else _kept(state, folder)
@@ -182,8 +194,14 @@ def advice(finding: Finding) -> str:
     return f"doctor: {finding.fault}: {finding.evidence}; fix: {finding.remedy}"
 
 
+def _of_model(state: TrainState, settings: RunSettings) -> TrainState:
+    """Return the state of the model: once the training has ended, that of the best epoch."""
+    ended = state.stopped or state.epoch >= (settings.epochs or 0)
+    return with_best_parameters(state) if ended else state
+
+
 def _kept(state: TrainState, folder: RunFolder) -> str:
-    return f"the model of epoch {state.epoch} is in {folder.model}"
+    return f"the model of epoch {model_epoch(state)} is in {folder.model}"
 
 
 def _keep(
@@ -202,9 +220,16 @@ def _keep(
         if not folder.started and diverged and not folder.held:
             with suppress(ConfigurationError):
                 folder.start(run.settings, state.history)
-        if folder.started:
+        if checkpoint is not None and folder.started:
+            status = "diverged" if diverged else "interrupted"
+            ending = {"status": status, "message": str(error), "hint": hint}
+            with suppress(
+                BackpropError
+            ):  # the data can no longer be read: there is no outcome then
+                shown = _of_model(state, run.settings)
+                checkpoint.end(state, outcome_of(run, shown, ending=ending, advice=findings))
             if state.epoch > 0:
-                kept = _kept(state, folder)
+                kept = _kept(_of_model(state, run.settings), folder)
                 if not diverged:
                     command = shlex.join(["backprop-xp", "train", "--resume", str(folder.path)])
                     kept += f"; continue with: {command}"
@@ -212,10 +237,5 @@ def _keep(
                     error.hint = f"{hint}; {kept}" if hint else kept
                 else:
                     error.add_note(kept)
-            status = "diverged" if diverged else "interrupted"
-            ending = {"status": status, "message": str(error), "hint": hint}
-            with suppress(ConfigurationError):  # the folder is full: there is no outcome then
-                folder.append_history(state.history)
-                folder.write_outcome(outcome_of(run, state, ending=ending, advice=findings))
     if findings is not None and isinstance(error, DivergenceError):
         error.hint = "\n".join([error.hint or "", *map(advice, findings)])

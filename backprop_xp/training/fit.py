@@ -159,6 +159,8 @@ def fit(
                     state = state._replace(stopped=state.stopped or "on_epoch")
                 if file is not None:
                     file.update(state)
+            if file is not None:
+                file.write_latest()  # here, so that Ctrl-C during it is handled as before it
         except DivergenceError as error:
             error.state = state
             if advice := data.scale().advice(step.loss):
