@@ -11,7 +11,7 @@ import tomllib
 from typing import Any
 
 from backprop_xp.errors import ConfigurationError, check_name
-from backprop_xp.formatting import abridged
+from backprop_xp.formatting import abridged, printable_json
 from backprop_xp.runs.settings import RunSettings
 from backprop_xp.version import __version__
 
@@ -22,9 +22,17 @@ _KEY_PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+"""
 # The time for a key such as a.a.a.a grows with the square of its parts.
 _LONG_KEY = re.compile(rf"(?<![\w-])(?:{_KEY_PART}\.[ \t]*+){{50}}")
 
+_SURROGATE = re.compile("[\ud800-\udfff]")  # Python's name for a byte of a path that is not UTF-8
+
 
 def as_toml(settings: RunSettings) -> str:
     """Return settings as the text of a file that ``backprop-xp train --config`` reads.
+
+    Raises
+    ------
+    ConfigurationError
+        If a setting, such as the path of the data, is not Unicode text, which is all that TOML can
+        hold.
 
     Examples
     --------
@@ -37,8 +45,15 @@ def as_toml(settings: RunSettings) -> str:
     ]
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        if value is not None:
-            lines.append(f"{field.name} = {toml_value(value)}")
+        if value is None:
+            continue
+        if _SURROGATE.search(str(value)):
+            raise ConfigurationError(
+                f"{field.name} is {abridged(value)}, which is not encoded as UTF-8, so the "
+                "settings of the run cannot be stored",
+                "rename that file or folder",
+            )
+        lines.append(f"{field.name} = {toml_value(value)}")
     return "\n".join(lines) + "\n"
 
 
@@ -220,4 +235,4 @@ def toml_value(value: Any) -> str:
     if isinstance(value, (tuple, list)):
         return f"[{', '.join(toml_value(item) for item in value)}]"
     # JSON and TOML write these alike, except that TOML requires DEL to be escaped.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return printable_json(json.dumps(value, ensure_ascii=False))

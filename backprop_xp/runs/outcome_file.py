@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -203,8 +204,7 @@ def parse_json(content: bytes) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        seen = set[str]()
-        key = next(key for key, _ in pairs if key in seen or seen.add(key))
+        key = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"the key {abridged(key)} is repeated")
     return found
 

@@ -13,6 +13,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from command_line import (
+    animals,
     done,
     environment,
     refused,
@@ -260,6 +261,24 @@ def test_a_path_that_is_not_utf_8_is_valid_json_and_can_be_read_back(tmp_path):
     assert process.returncode == 0
     assert os.fsencode(json.loads(out)["model"]) == os.fsencode(path)
     assert not OBEYED.search(out)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_data_whose_path_is_not_utf_8_is_refused_before_training_if_settings_are_kept(tmp_path):
+    table = written(tmp_path / os.fsdecode(b"\xff.csv"), "\n".join(animals()))
+    options = ("--label", "kind", "--epochs", 1, "--device", "cpu", "--quiet")
+    result = run("train", table, *options, "--out", tmp_path / "run")
+    assert result.code == 2
+    assert result.err.startswith(f"error: data is '{tmp_path}/\\udcff.csv', which is not encoded")
+    assert not (tmp_path / "run").exists()
+    done("train", table, *options)
+    done(
+        "train",
+        written(tmp_path / "t.csv", table.read_bytes()),
+        *options,
+        "--out",
+        tmp_path / "run",
+    )
 
 
 def test_a_message_is_never_a_flood(tmp_path):
