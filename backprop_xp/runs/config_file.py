@@ -49,7 +49,7 @@ def as_toml(settings: RunSettings) -> str:
             continue
         if _SURROGATE.search(str(value)):
             raise ConfigurationError(
-                f"{field.name} is {abridged(value)}, which is not encoded as UTF-8, so the "
+                f"{field.name} is {value!r}, which is not encoded as UTF-8, so the "
                 "settings of the run cannot be stored",
                 "rename that file or folder",
             )
