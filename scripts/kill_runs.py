@@ -2,6 +2,8 @@
 
     python scripts/kill_runs.py --runs 1000 --signal KILL --seed 1
     python scripts/kill_runs.py --runs 300 --signal INT --signal TERM --signal HUP --signal USR1
+    python scripts/kill_runs.py --runs 300 --fault removed --fault replaced
+    sudo python scripts/kill_runs.py --runs 300 --fault full --fault read-only
 
 Each run is ``backprop-xp train ... --out DIR`` in a process of its own, forked from this one, which
 has imported everything. One half is cut off at a random time of its life, the other half before a
@@ -16,6 +18,10 @@ the resumed run is cut off, too. Afterwards
   ends with the model and the history of a run that was never interrupted, bit for bit;
 - no temporary files are left.
 
+With ``--fault``, the disk is filled (a small one in memory), or the folder is made read-only,
+removed or replaced by another one, at such a moment. The run must end as if nothing had happened,
+and name the place where it is; ``train --resume PLACE`` then gives the same bits, too.
+
 Faulty folders are kept under ``--out``, and the exit code is then 1.
 """
 
@@ -25,8 +31,10 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -49,6 +57,7 @@ from backprop_xp.runs.reader import read_run
 from backprop_xp.training import checkpoint
 
 SIGNALS = ("KILL", "TERM", "HUP", "INT", "USR1")
+FAULTS = ("full", "read-only", "removed", "replaced")
 
 WRITING = ("files.py", "tensor_file.py", "folder.py", "session.py", "interruption.py", "fit.py")
 WRITING += ("checkpoint.py", "model_file.py")
@@ -96,11 +105,14 @@ EARLIER = "--label kind --hidden 5 --epochs 3 --seed 9 --quiet"
 
 
 class Cut(NamedTuple):
-    """When a process is cut off: seconds after its start, or before a line of `WRITING`."""
+    """When a process is cut off: seconds after its start, or before a line of `WRITING`.
+
+    What is done to it is the number of a signal, or a function.
+    """
 
     at_line: bool
     moments: tuple[float, ...]
-    signals: tuple[int, ...]
+    actions: tuple[object, ...]
 
 
 def write_data(folder):
@@ -115,12 +127,15 @@ def write_data(folder):
     np.save(folder / "stream" / "y.npy", rng.integers(0, 3, 600))
 
 
-def start(args, log, streamed=False, cut=None, count=None):
+def start(args, log, streamed=False, cut=None, count=None, temporary=None):
     """Fork a process that runs the command line; ``count`` receives the lines of `WRITING`."""
     sys.stdout.flush()
     sys.stderr.flush()
+    handled = {signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, handled)  # until the child is as a new process
     process = os.fork()
     if process:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, handled)
         return process
     try:
         os.setsid()
@@ -131,6 +146,8 @@ def start(args, log, streamed=False, cut=None, count=None):
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, handled)
+        tempfile.tempdir = temporary and str(temporary)
         checkpoint.MOST_COST = 1.0  # of so short a run there would be few checkpoints
         if streamed:
             streaming.CHUNK_BYTES = 100 * 6 * 4
@@ -150,13 +167,13 @@ def start(args, log, streamed=False, cut=None, count=None):
 
 def _trace(cut):
     """Count the lines of `WRITING` that are executed, and send the signals of a cut to itself."""
-    lines, due = [0], dict(zip(cut.moments, cut.signals, strict=True)) if cut else {}
+    lines, due = [0], dict(zip(cut.moments, cut.actions, strict=True)) if cut else {}
 
     def on_line(frame, event, argument):
         if event == "line":
             lines[0] += 1
             if lines[0] in due:
-                os.kill(os.getpid(), due[lines[0]])
+                act(due[lines[0]], os.getpid())
         return on_line
 
     def on_call(frame, event, argument):
@@ -167,13 +184,18 @@ def _trace(cut):
     return lines
 
 
+def act(action, process):
+    """Do what a cut has for a process, which exists until `wait` has its exit code."""
+    action() if callable(action) else os.kill(process, action)
+
+
 def wait(process, cut=None):
     """Send the signals of a cut, and return the exit code; None if the process had to be killed."""
     began = time.monotonic()
     if cut is not None and not cut.at_line:
-        for moment, number in zip(cut.moments, cut.signals, strict=True):
+        for moment, action in zip(cut.moments, cut.actions, strict=True):
             time.sleep(max(0.0, moment - (time.monotonic() - began)))
-            os.kill(process, number)  # if it has ended, it is still there: nobody waited for it
+            act(action, process)
     limit = time.monotonic() + CLEAN_UP
     while time.monotonic() < limit:
         ended, status = os.waitpid(process, os.WNOHANG)
@@ -227,10 +249,10 @@ def base_of(kind, every, data, folder):
     return Base(found, seconds, count.value)
 
 
-def random_cut(rng, name, base):
-    """Return a random cut of a run."""
+def random_cut(rng, name, base, at_line=None):
+    """Return a random cut of a run by a signal."""
     first = getattr(signal, f"SIG{name}")
-    at_line = rng.random() < 0.5
+    at_line = rng.random() < 0.5 if at_line is None else at_line
     moment = rng.randint(1, base.lines) if at_line else rng.uniform(0.0, 1.1 * base.seconds)
     if name in ("KILL", "USR1") or rng.random() < 0.6:
         return Cut(at_line, (moment,), (first,))
@@ -315,9 +337,97 @@ def one(rng, name, bases, earlier, data, folder):
     if rest := {path.name for path in out.iterdir()} - {*FILES}:
         faults.append(f"left behind: {sorted(rest)}")
     text = log.read_text()
-    if "Traceback" in text or "unexpected " in text:
+    # Python drops an exception in a callback of its garbage collector, and says so.
+    if "Traceback" in text.partition("Exception ignored in")[0] or "unexpected " in text:
         faults.append("a traceback")
     return faults, seen, "\n".join([*told, "", *faults, "", text])
+
+
+def fill(disk, left):
+    """Fill a disk but for a number of blocks."""
+    with open(disk / "filler", "wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            file.truncate(max(0, file.tell() - 4096 * left))
+
+
+def make_read_only(disk):
+    """Make a disk read-only, between two moments at which a file is open for writing."""
+    command = ["mount", "-o", "remount,ro", disk]
+    for _ in range(100):
+        if not subprocess.run(command, capture_output=True).returncode:
+            return
+
+
+def replace(out):
+    """Replace a folder, if there is one, by an empty one."""
+    if out.is_dir():
+        out.rename(out.with_name("moved"))
+        out.mkdir()
+
+
+def one_fault(rng, name, bases, earlier, data, folder):
+    """Take the disk or the folder from one run, and return its faults and what happened."""
+    kind_name = rng.choice(list(KINDS))
+    kind = KINDS[kind_name]
+    every = rng.choice(kind.every)
+    base = bases[kind_name, every]
+    disk, log, other = folder / "disk", folder / "log", folder / "other"
+    out = disk / "run"
+    disk.mkdir()
+    other.mkdir()
+    action = {
+        "full": lambda: fill(disk, left),
+        "read-only": lambda: make_read_only(disk),
+        "removed": lambda: shutil.rmtree(out, ignore_errors=True),
+        "replaced": lambda: replace(out),
+    }[name]
+    left = rng.randint(0, 12)
+    cut = random_cut(rng, "KILL", base, at_line=False if name == "read-only" else None)
+    cut = cut._replace(actions=(action,))
+    told, faults, more = [f"{kind_name}, every {every}, {cut.at_line}, {cut.moments}"], [], []
+    if mounted := name in ("full", "read-only"):
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=True)
+    try:
+        if rng.random() < 0.5:
+            shutil.copytree(earlier, out)
+            more = ["--overwrite"]
+        args = [*command(kind, every, data, out), *more]
+        code = wait(start(args, log, kind.streamed, cut, temporary=other), cut)
+        text = log.read_text()
+        told.append(f"exit code {code}")
+        errors = re.findall("^error: .*", text, re.MULTILINE)
+        place = re.search("the run is in (.*) instead$", errors[-1]) if errors else None
+        if code == 0:
+            seen = "in time"
+            if errors:
+                faults.append("an error with exit code 0")
+            if name not in ("removed", "replaced") and numbers(out) != base.numbers:
+                faults.append("the run differs from the one without a fault")
+            elif not content(out):
+                seen = "taken after the end"
+        elif place is not None:
+            seen = "moved"
+            place = Path(place[1])
+            if code != 2 or len(errors) != 1:
+                faults.append(f"exit code {code} with {len(errors)} errors")
+            if numbers(place) != base.numbers:
+                faults.append("the run that was moved differs from the one without a fault")
+            code = wait(start(["train", "--resume", place], log, kind.streamed))
+            if code != 0 or numbers(place) != base.numbers:
+                faults.append("the resumed run differs from the one without a fault")
+        else:
+            seen = "rejected"
+            if code != 2 or len(errors) != 1 or "\nepoch 1/" in text:
+                faults.append(f"exit code {code} with {len(errors)} errors and no place")
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", disk], check=True)
+    if "Traceback" in text or "unexpected " in text:
+        faults.append("a traceback")
+    return faults, Counter([seen]), "\n".join([*told, "", *faults, "", text])
 
 
 def work(name, seed, indices, bases, earlier, data, keep):
@@ -328,7 +438,8 @@ def work(name, seed, indices, bases, earlier, data, keep):
         with tempfile.TemporaryDirectory(dir=data.parent) as place:
             folder = Path(place)
             rng = random.Random(f"{seed}-{name}-{index}")
-            faults, seen, text = one(rng, name, bases, earlier, data, folder)
+            call = one if name in SIGNALS else one_fault
+            faults, seen, text = call(rng, name, bases, earlier, data, folder)
             counts.update(seen)
             counts["runs"] += 1
             if faults:
@@ -344,6 +455,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=int, default=100, metavar="N", help="for each signal")
     parser.add_argument("--signal", action="append", choices=SIGNALS, help="by default KILL")
+    parser.add_argument("--fault", action="append", default=[], choices=FAULTS)
     parser.add_argument("--seed", default="0")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", type=int, metavar="I", help="run I alone")
@@ -367,7 +479,7 @@ def main():
         }
         seconds = [base.seconds for base in bases.values()]
         print(f"an uninterrupted run takes {min(seconds):.2f} to {max(seconds):.2f} s", flush=True)
-        for name in options.signal or ["KILL"]:
+        for name in (options.signal or ["KILL"][: not options.fault]) + options.fault:
             began = time.monotonic()
             indices = range(options.runs) if options.only is None else [options.only]
             parts = [indices[job :: options.jobs] for job in range(options.jobs)]
@@ -384,7 +496,7 @@ def main():
                     found, faults = job.result()
                     counts.update(found)
                     faulty += faults
-            print(f"SIG{name}: {counts.pop('runs')} runs in {time.monotonic() - began:.0f} s")
+            print(f"{name}: {counts.pop('runs')} runs in {time.monotonic() - began:.0f} s")
             for what, number in sorted(counts.items()):
                 print(f"  {what:<26}{number:>7,}")
             kinds = Counter(fault.split(": ")[0] for _, faults in faulty for fault in faults)

@@ -49,7 +49,7 @@ class RunFolder:
     resumes : bool
         Whether it holds a run to be continued.
     fault : str
-        Why the run is not in the folder that was given; empty if it is there.
+        Why the run is not in the folder that was given, or not all of it; empty if it is there.
 
     Raises
     ------
@@ -147,7 +147,7 @@ class RunFolder:
             if os.path.islink(self.path / name):
                 with _writing(self.path):
                     (self.path / name).unlink()
-        if self._lock is None:
+        if self._lock is None or self.fault:  # without locks, or in another folder
             return
         found, wanted = None, os.fstat(self._lock)
         with suppress(OSError):

@@ -15,12 +15,15 @@ PATIENCE = 10.0
 
 
 @contextmanager
-def interrupted_once(on_warning: Callable[[], object]) -> Iterator[None]:
+def interrupted_once(on_warning: Callable[[], object]) -> Iterator[Callable[[], None]]:
     """Let a signal interrupt the block once, so that a second one does not cut off its end.
 
     Ctrl-C and the signals that the program handles like it (SIGTERM and SIGHUP on the command
     line) raise their exception at the first signal. Ctrl-C is often pressed twice, and a scheduler
     may send several signals: those of the next ten seconds are ignored.
+
+    Yields a function to call from time to time if the block goes on. It raises the exception again
+    if that was lost: Python drops exceptions in the callbacks of its garbage collector.
 
     SIGUSR1, with which a scheduler can announce the end of a job (Slurm: ``--signal=USR1@60``),
     only calls ``on_warning``. In a thread other than the main one, where Python handles no signals,
@@ -33,23 +36,29 @@ def interrupted_once(on_warning: Callable[[], object]) -> Iterator[None]:
 
     Examples
     --------
-    >>> with interrupted_once(lambda: None):
-    ...     "a training run"
-    'a training run'
+    >>> with interrupted_once(lambda: None) as check:
+    ...     for epoch in range(3):
+    ...         check()
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: None
         return
-    until = 0.0
+    until, received = 0.0, list[tuple[Any, int]]()
 
     def once(handler: Any) -> Any:
         def handle(number: int, frame: FrameType | None) -> None:
             nonlocal until
             if time.monotonic() >= until:
                 until = time.monotonic() + PATIENCE
+                received.append((handler, number))
                 handler(number, frame)
 
         return handle
+
+    def check() -> None:
+        if received:
+            handler, number = received[-1]
+            handler(number, None)
 
     def warned(number: int, frame: FrameType | None) -> None:
         on_warning()
@@ -63,7 +72,7 @@ def interrupted_once(on_warning: Callable[[], object]) -> Iterator[None]:
         if signal.getsignal(number) is signal.SIG_DFL:  # which ends the process
             replaced[number] = signal.signal(number, warned)
     try:
-        yield
+        yield check
     finally:
         for number, handler in replaced.items():
             signal.signal(number, handler)

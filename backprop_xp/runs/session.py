@@ -92,16 +92,26 @@ class RunCheckpoint(Checkpoint):
             super().failed(error, state)
 
     def end(self, state: TrainState, outcome: dict[str, Any]) -> None:
-        """Write the outcome beside the last state, which was written, or both elsewhere."""
-        folder = self._folder
+        """Write the outcome, and before it the last state if this failed; if need be, elsewhere."""
+        folder, last = self._folder, self.latest or state  # with the weights of the last epoch, too
+        failed = self.latest is not None and self._written is not self.latest
         try:
             folder.check()
+            if failed or not folder.started:
+                self.save(last)
+                self._written = last
             folder.append_history(state.history)
             folder.write_outcome(outcome)
         except ConfigurationError as error:
-            self.failed(error, self.latest or state)  # with the weights of the last epoch, too
-            with suppress(ConfigurationError):
-                folder.write_outcome(outcome)
+            self.failed(error, last)
+            if folder.started:
+                with suppress(ConfigurationError):
+                    folder.append_history(state.history)
+                    folder.write_outcome(outcome)
+            if not folder.fault:
+                epoch = 0 if self._written is None else self._written.epoch
+                kept = f"its last checkpoint is of epoch {epoch}" if epoch else "nothing was saved"
+                folder.fault = f"{error}; {kept}"
 
 
 def train_run(
@@ -162,6 +172,7 @@ def train_run(
     def record(state: TrainState) -> object:
         if checkpoint is not None:
             checkpoint.record(state)
+        check()
         return None if on_epoch is None else on_epoch(state)
 
     def warned() -> None:
@@ -169,7 +180,7 @@ def train_run(
             checkpoint.requested = True
             checkpoint.write_latest()
 
-    with interrupted_once(warned):
+    with interrupted_once(warned) as check:
         try:
             state = run.train(record, checkpoint, resume=folder is not None and folder.resumes)
         except BaseException as error:
@@ -177,7 +188,7 @@ def train_run(
             raise
         try:
             if checkpoint is not None and folder is not None and not folder.started:
-                checkpoint.write(state)  # of no epochs
+                checkpoint.write(checkpoint.latest or state)  # of no epochs, or after a failure
             measured = measure(run, state)
             findings = run.diagnose(state) if doctor else None
             if checkpoint is not None:

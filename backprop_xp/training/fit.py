@@ -170,5 +170,7 @@ def fit(
             raise TrainingInterrupted(state) from interrupt
         finally:
             if file is not None:
+                if state.epoch:  # Ctrl-C can come before the epoch is noted above
+                    file.latest = state
                 file.write_latest()
     return with_best_parameters(state)
