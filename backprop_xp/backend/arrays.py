@@ -14,6 +14,8 @@ from typing import Any
 
 import array_api_compat
 
+from backprop_xp.errors import ConfigurationError
+
 Array = Any
 """Any array that follows the Python array API standard (there is no common base class)."""
 
@@ -72,14 +74,26 @@ def namespace(*arrays: Array | None) -> Namespace:
 
     Raises
     ------
+    ConfigurationError
+        If they belong to more than one library.
     TypeError
-        If they are not arrays, or belong to more than one library.
+        If they are not arrays.
     """
     kinds = {type(x) for x in arrays}
     kind = kinds.pop() if len(kinds) == 1 else None
     if kind in _NAMESPACES:  # otherwise it takes 5 µs, ten times in the prediction of one row
         return _NAMESPACES[kind]
-    xp = array_api_compat.array_namespace(*arrays)
+    try:
+        xp = array_api_compat.array_namespace(*arrays)
+    except TypeError:
+        found = (x for x in arrays if x is not None)
+        names = {backend_name(array_api_compat.array_namespace(x)): None for x in found}
+        if len(names) < 2:
+            raise
+        raise ConfigurationError(
+            f"the arrays belong to several libraries: {', '.join(names)}",
+            "convert them to arrays of one library first",
+        ) from None
     if backend_name(xp) == "numpy":
         xp = backend_namespace("numpy")
         _NAMESPACES[type(xp.empty(0))] = xp

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import importlib.util
+import os
 import re
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -13,6 +14,9 @@ from backprop_xp.backend import arrays
 from backprop_xp.backend.arrays import BACKENDS, Array, Namespace
 from backprop_xp.backend.libraries import TITLES, list_gpus, load_library, plain_errors, version_of
 from backprop_xp.errors import ConfigurationError, DeviceError, check_name
+
+_PROBE_KERNELS = 10
+"""More than the number of kernels that CuPy compiles for the test of a GPU."""
 
 DTYPES = ("float32", "float64")
 _CPU_ONLY = ("numpy", "array_api_strict")
@@ -261,7 +265,20 @@ def _on_gpu(backend: str, name: str, why: str = "") -> Placement:
         xp = arrays.backend_namespace(backend)
         placement = Placement(backend, name, xp, device, xp.float32, note)
         _probe(placement)
+    if backend == "cupy" and not _has_cached_kernels():
+        placement = placement._replace(
+            note=f"{note}; CuPy compiles each of its kernels at the first use and keeps them"
+        )
     return placement
+
+
+def _has_cached_kernels() -> bool:
+    """Return whether CuPy compiled kernels before for more than the test of the GPU."""
+    folder = os.environ.get("CUPY_CACHE_DIR", os.path.expanduser("~/.cupy/kernel_cache"))
+    try:
+        return len(os.listdir(folder)) > _PROBE_KERNELS
+    except OSError:
+        return False
 
 
 def _probe(placement: Placement) -> None:
@@ -292,8 +309,8 @@ def placement_of(
     device : str or Placement, optional
         By default the device of ``inputs``, or the CPU for inputs that are not arrays.
     dtype : {"float32", "float64"}, optional
-        By default that of real ``inputs`` that stay on their device; otherwise that of a given
-        `Placement`, or float32.
+        By default that of ``inputs`` of float32 or float64 that stay on their device; otherwise
+        that of a given `Placement`, or float32.
 
     Raises
     ------
@@ -307,8 +324,8 @@ def placement_of(
     """
     if device is None and arrays.is_array(inputs):
         xp, home = arrays.namespace(inputs), arrays.device(inputs)
-        real = xp.isdtype(inputs.dtype, "real floating")
-        own = inputs.dtype if real else xp.float32
+        # Half precision has too few digits for an optimizer's small steps.
+        own = inputs.dtype if inputs.dtype in (xp.float32, xp.float64) else xp.float32
         device = Placement(arrays.backend_name(xp), str(home), xp, home, own)
     if not isinstance(device, Placement):
         return select_device(device or "cpu", dtype=dtype or "float32")

@@ -12,7 +12,7 @@ from backprop_xp.backend.devices import Placement
 from backprop_xp.data.memory_map import MemoryMap, as_memory_map
 from backprop_xp.data.sparse import SparseRows
 from backprop_xp.data.targets import one_hot
-from backprop_xp.errors import DataError
+from backprop_xp.errors import DataError, DeviceError
 
 
 class DeviceData(NamedTuple):
@@ -107,16 +107,41 @@ def inputs_to_device(
             _check_finite(dense, arrays.namespace(dense), f"the inputs of {what}", first + row)
         return inputs
     inputs = as_memory_map(inputs)
+    _check_type(inputs, f"the inputs of {what}")
     if isinstance(inputs, MemoryMap):
         check_width(inputs, n_inputs, what)
         inputs = inputs.read(slice(None), placement.precision)
-    x = placement.asarray(inputs)
+    try:
+        x = placement.asarray(inputs)
+    except MemoryError as error:
+        raise DeviceError(
+            f"the inputs of {what} do not fit into the memory of the device {placement.name}",
+            "leave them in their file, from which they are streamed: a folder with x.npy and "
+            "y.npy, or np.load('x.npy', mmap_mode='r'); or use fewer rows",
+        ) from error
     check_width(x, n_inputs, what)
     if x.shape[0] == 0:
         raise DataError(f"{what} has no rows", "give at least one sample")
     if not checked:
         _check_finite(x, placement.xp, f"the inputs of {what}", first)
     return x
+
+
+def _check_type(values: Any, what: str) -> None:
+    """Raise a `DataError` for values that would lose a part of them, or cannot be converted."""
+    if hasattr(values, "tocsr"):
+        raise DataError(
+            f"{what} are a sparse matrix of SciPy",
+            "convert it with .toarray(), or use MLPClassifier or MLPRegressor, which train on it",
+        )
+    complex_numbers = arrays.is_array(values) and arrays.namespace(values).isdtype(
+        values.dtype, "complex floating"
+    )
+    if complex_numbers:
+        raise DataError(
+            f"{what} are complex numbers ({values.dtype})",
+            "give real numbers, for instance the real and imaginary parts as two columns",
+        )
 
 
 def check_lengths(x: Any, y: Any, what: str) -> None:
@@ -144,6 +169,7 @@ def _targets(
     xp, dtype = placement.xp, placement.dtype
     if not arrays.is_array(targets):  # PyTorch would convert a list of floats to float32
         targets = arrays.backend_namespace("numpy").asarray(targets)
+    _check_type(targets, f"the targets of {what}")
     y = arrays.asarray(targets, xp=xp, device=placement.device)
     if y.ndim == 1 and xp.isdtype(y.dtype, "integral"):
         n_classes = max(n_outputs, 2)  # a single output distinguishes two classes

@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from backprop_xp.backend import arrays, random
 from backprop_xp.backend.arrays import Array
 from backprop_xp.backend.devices import Placement
@@ -105,7 +107,7 @@ class DataLoader:
         assert isinstance(self.data, StreamedData)
         order: Sequence[int] | None = None if self._shuffled else range(self.data.n)
         if self._custom_order is not None:
-            order = self._custom_order(epoch, self.data.n)
+            order = self._custom(epoch)
         chunks = self.data.epoch_chunks(order, self.batch_size, seed, epoch)
         n_rows = sum(rows.shape[0] for rows, _ in itertools.islice(chunks, done[0]))
         if n_rows != done[1]:
@@ -148,8 +150,26 @@ class DataLoader:
     def _order(self, seed: int, epoch: int) -> Array:
         n = self.data.n
         if self._custom_order is not None:
-            return self.placement.index_array(self._custom_order(epoch, n))
+            return self.placement.index_array(self._custom(epoch))
         if self._shuffled:
             return self.placement.index_array(random.permutation(seed, epoch, n))
         xp = self.placement.xp
         return xp.arange(n, dtype=arrays.index_dtype(xp), device=self.placement.device)
+
+    def _custom(self, epoch: int) -> Any:
+        """Return the order that ``shuffle`` gives, checked: some libraries wrap a wrong index."""
+        assert self._custom_order is not None
+        n = self.data.n
+        order: Any = self._custom_order(epoch, n)
+        order = arrays.to_numpy(order) if arrays.is_array(order) else np.asarray(order)
+        fault = ""
+        if order.shape != (n,) or order.dtype.kind not in "iu":
+            fault = f"an array of the shape {order.shape} and the type {order.dtype}"
+        elif n and not 0 <= int(order.min()) <= int(order.max()) < n:
+            fault = f"rows from {order.min()} to {order.max()}"
+        if fault:
+            raise ConfigurationError(
+                f"shuffle returned {fault} for the {n} training rows",
+                f"return {n} row numbers from 0 to {n - 1}",
+            )
+        return order

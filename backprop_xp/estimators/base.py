@@ -31,6 +31,7 @@ from backprop_xp.estimators.inputs import (
     is_on_device,
     placement_for,
     precision_of,
+    where_inputs_are,
     without_zeros,
 )
 from backprop_xp.estimators.parameters import (
@@ -67,6 +68,7 @@ class BaseMLP(BaseEstimator):
     # --- training ---------------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @where_inputs_are
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None
     ) -> Self:
@@ -287,6 +289,7 @@ class BaseMLP(BaseEstimator):
             outputs = predict(network, parameters, X)
         return outputs if is_on_device(X) and self._on_device else arrays.to_numpy(outputs)
 
+    @where_inputs_are
     def activations(self, X: Any) -> list[Array]:
         """Return the activations of each hidden layer: arrays of the shape (n, n_hidden).
 

@@ -22,7 +22,7 @@ from backprop_xp.backend.arrays import Array
 from backprop_xp.backend.devices import Placement
 from backprop_xp.data.labels import from_names
 from backprop_xp.estimators.base import BaseMLP, partial_fit_where_stochastic
-from backprop_xp.estimators.inputs import is_on_device, on_host
+from backprop_xp.estimators.inputs import is_on_device, on_host, where_inputs_are
 from backprop_xp.estimators.parameters import CONSTRAINTS, FRACTION, class_weights
 from backprop_xp.estimators.persistence import label_type
 from backprop_xp.models.model import Model
@@ -142,6 +142,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     @partial_fit_where_stochastic
     @_fit_context(prefer_skip_nested_validation=True)
+    @where_inputs_are
     def partial_fit(
         self,
         X: Any,
@@ -188,6 +189,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 )
             return self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
 
+    @where_inputs_are
     def predict(self, X: Any) -> Array:
         """Return the class of each row, shape (n,), or its labels as 0 and 1, (n, n_labels).
 
@@ -206,6 +208,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return xp.take(self.classes_, indices, axis=0)
         return on_host(self.classes_)[arrays.to_numpy(indices)]
 
+    @where_inputs_are
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class, in the order of ``classes_``.
 
@@ -215,6 +218,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """
         return self._probabilities(X, "predict_proba")
 
+    @where_inputs_are
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithm of `predict_proba`.
 

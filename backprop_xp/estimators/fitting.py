@@ -146,4 +146,4 @@ def optimize(
 
 
 def _warn(text: str, kind: type[Warning] = UserWarning) -> None:
-    warnings.warn(text, kind, stacklevel=6)  # attributed to the line that called fit()
+    warnings.warn(text, kind, stacklevel=7)  # attributed to the line that called fit()

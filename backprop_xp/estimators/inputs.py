@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from scipy import sparse
@@ -15,8 +17,24 @@ from backprop_xp.backend.devices import Placement, placement_of, select_device
 from backprop_xp.data.sparse import SparseRows
 from backprop_xp.errors import ConfigurationError
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
 Rows = tuple[Any, Any, Any]
 """Checked inputs and targets, and sample weights or None."""
+
+
+def where_inputs_are(method: Method) -> Method:
+    """Let a method that takes inputs first enter their device, if that is one of CuPy's.
+
+    CuPy, and scikit-learn with it, would otherwise create arrays on the current GPU.
+    """
+
+    @functools.wraps(method)
+    def entered(self: Any, X: Any, *args: Any, **options: Any) -> Any:
+        with arrays.on_device_of(X):
+            return method(self, X, *args, **options)
+
+    return cast(Method, entered)
 
 
 def check_inputs(estimator: Any, X: Any, *, reset: bool) -> Any:

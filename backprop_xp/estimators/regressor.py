@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_array
 from backprop_xp.backend import arrays
 from backprop_xp.backend.arrays import Array
 from backprop_xp.estimators.base import BaseMLP, partial_fit_where_stochastic
+from backprop_xp.estimators.inputs import where_inputs_are
 from backprop_xp.estimators.parameters import CONSTRAINTS
 from backprop_xp.models.model import Model
 from backprop_xp.nn.losses import LOSSES, Loss
@@ -123,6 +124,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     @partial_fit_where_stochastic
     @_fit_context(prefer_skip_nested_validation=True)
+    @where_inputs_are
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None
     ) -> Self:
@@ -145,6 +147,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         with self._restored_on_error():
             return self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
 
+    @where_inputs_are
     def predict(self, X: Any) -> Array:
         """Return the prediction for each row, shape (n,) or (n, n_outputs).
 

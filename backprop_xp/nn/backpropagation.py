@@ -89,7 +89,10 @@ def forward(
     >>> tape.a[-1]
     array([[7.]])
     """
-    xp = arrays.namespace(x) if xp is None else xp
+    if xp is None:
+        with arrays.on_device_of(x):
+            xp = _namespace(parameters, x)
+            return forward(network, parameters, x, dropout_masks=dropout_masks, xp=xp)
     masks = [None] * len(parameters) if dropout_masks is None else list(dropout_masks)
     tape = Tape(z=[], a=[x], dropout_masks=masks, inputs=[])
     for layer, activation, mask in zip(parameters, network.activations, masks, strict=True):
@@ -149,7 +152,9 @@ def backward(
     >>> backward(network, parameters, tape, np.asarray([[0.5]])).layers
     [Layer(weights=array([[1.5]]), bias=array([0.5]))]
     """
-    xp = arrays.namespace(delta) if xp is None else xp
+    if xp is None:
+        with arrays.on_device_of(delta):
+            return backward(network, parameters, tape, delta, xp=_namespace(parameters, delta))
     layers: Parameters = []
     deltas: list[Array] = []
     for index in reversed(range(len(parameters))):
@@ -219,7 +224,19 @@ def loss_and_gradients(
     >>> step.loss, step.gradients.layers[0].weights
     (np.float64(0.5), array([[3.]]))
     """
-    xp = arrays.namespace(x) if xp is None else xp
+    if xp is None:
+        with arrays.on_device_of(x):
+            return loss_and_gradients(
+                network,
+                loss,
+                parameters,
+                x,
+                y,
+                sample_weight=sample_weight,
+                dropout_masks=dropout_masks,
+                loss_scale=loss_scale,
+                xp=_namespace(parameters, x, y, sample_weight),
+            )
     tape = forward(network, parameters, x, dropout_masks=dropout_masks, xp=xp)
     value, delta = loss_and_delta(
         loss,
@@ -232,3 +249,8 @@ def loss_and_gradients(
         xp=xp,
     )
     return StepResult(value, tape, backward(network, parameters, tape, delta, xp=xp))
+
+
+def _namespace(parameters: Parameters, *others: Array | None) -> Namespace:
+    """Return the common namespace of parameters and other arrays."""
+    return arrays.namespace(*(p for layer in parameters for p in layer), *others)

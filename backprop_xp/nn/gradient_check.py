@@ -108,40 +108,45 @@ def check_gradients(
         )
         return float(mean) + float(penalty_value(penalty, changed, xp=xp) if penalty else 0.0)
 
-    gradients = loss_and_gradients(
-        network,
-        loss,
-        parameters,
-        x,
-        y,
-        sample_weight=sample_weight,
-        dropout_masks=dropout_masks,
-        xp=xp,
-    ).gradients.layers
-    if penalty:
-        gradients = add_penalty(penalty, gradients, parameters, xp=xp)
-    worst = GradientCheck(0.0, "", 0.0, 0.0)
-    for index, layer in enumerate(parameters):
-        for kind, p, gradient in zip(Layer._fields, layer, gradients[index], strict=True):
-            if p is None:
-                continue
-            flat = arrays.to_numpy(gradient).reshape(-1).tolist()
-            scale = max(1.0, *(abs(entry) for entry in flat))
-            for entry, analytic in enumerate(flat):
-                # A sum, because not every library can assign to an entry.
-                change = _unit(p, entry) * step
-                above, below = (
-                    value(
-                        [*parameters[:index], layer._replace(**{kind: q}), *parameters[index + 1 :]]
+    with arrays.on_device_of(x):
+        gradients = loss_and_gradients(
+            network,
+            loss,
+            parameters,
+            x,
+            y,
+            sample_weight=sample_weight,
+            dropout_masks=dropout_masks,
+            xp=xp,
+        ).gradients.layers
+        if penalty:
+            gradients = add_penalty(penalty, gradients, parameters, xp=xp)
+        worst = GradientCheck(0.0, "", 0.0, 0.0)
+        for index, layer in enumerate(parameters):
+            for kind, p, gradient in zip(Layer._fields, layer, gradients[index], strict=True):
+                if p is None:
+                    continue
+                flat = arrays.to_numpy(gradient).reshape(-1).tolist()
+                scale = max(1.0, *(abs(entry) for entry in flat))
+                for entry, analytic in enumerate(flat):
+                    # A sum, because not every library can assign to an entry.
+                    change = _unit(p, entry) * step
+                    above, below = (
+                        value(
+                            [
+                                *parameters[:index],
+                                layer._replace(**{kind: q}),
+                                *parameters[index + 1 :],
+                            ]
+                        )
+                        for q in (p + change, p - change)
                     )
-                    for q in (p + change, p - change)
-                )
-                numeric = (above - below) / (2.0 * step)
-                error = abs(analytic - numeric) / scale
-                if not error <= worst.error:  # so that NaN counts as the worst
-                    where = f"layer {index + 1} {kind}{_index(entry, p.shape)}"
-                    worst = GradientCheck(error, where, analytic, numeric)
-    return worst
+                    numeric = (above - below) / (2.0 * step)
+                    error = abs(analytic - numeric) / scale
+                    if not error <= worst.error:  # so that NaN counts as the worst
+                        where = f"layer {index + 1} {kind}{_index(entry, p.shape)}"
+                        worst = GradientCheck(error, where, analytic, numeric)
+        return worst
 
 
 def _unit(p: Array, entry: int) -> Array:

@@ -106,15 +106,16 @@ def evaluate(
     xp = fast_namespace(xp)
     n, outputs_of = x.shape[0], _outputs_of(network, xp)
     total, hits = 0.0, 0
-    for rows in row_slices(network, x):
-        targets = y[rows, ...]
-        z, a = outputs_of(parameters, x[rows, ...])
-        if outputs is not None:
-            outputs.append(a)
-        value, _ = loss_and_delta(loss, network.activations[-1], z, a, targets, xp=xp)
-        # Sums stay on the device until all chunks are done.
-        total = value * (targets.shape[0] / n) + total
-        hits = correct(a, targets, xp=xp) + hits
+    with arrays.on_device_of(parameters[0].weights):
+        for rows in row_slices(network, x):
+            targets = y[rows, ...]
+            z, a = outputs_of(parameters, x[rows, ...])
+            if outputs is not None:
+                outputs.append(a)
+            value, _ = loss_and_delta(loss, network.activations[-1], z, a, targets, xp=xp)
+            # Sums stay on the device until all chunks are done.
+            total = value * (targets.shape[0] / n) + total
+            hits = correct(a, targets, xp=xp) + hits
     return {
         "loss": float(total),
         "accuracy": int(hits) / n,

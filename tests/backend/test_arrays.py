@@ -5,6 +5,7 @@ import pytest
 
 from backprop_xp.backend import arrays
 from backprop_xp.backend.fast_numpy import fast_namespace
+from backprop_xp.errors import ConfigurationError
 
 
 def test_numbers_survive_the_way_to_a_device_and_back(backend, dtype):
@@ -57,8 +58,9 @@ def test_arrays_of_two_libraries_share_no_namespace(backend):
     if backend.placement.backend == "numpy":
         assert arrays.namespace(backend.array([1.0]), np.ones(1)) is backend.xp
         return
-    with pytest.raises(TypeError):
+    with pytest.raises(ConfigurationError, match=r"several libraries: \w+, numpy") as caught:
         arrays.namespace(backend.array([1.0]), np.ones(1))
+    assert "convert" in caught.value.hint
 
 
 def test_a_copy_has_memory_of_its_own(backend):

@@ -9,7 +9,7 @@ from command_line import small_model
 from backprop_xp.backend import arrays
 from backprop_xp.backend.devices import placement_of
 from backprop_xp.data.device_data import check_width, inputs_to_device, to_device
-from backprop_xp.errors import DataError
+from backprop_xp.errors import DataError, DeviceError
 from backprop_xp.nn.losses import LOSSES, check_targets
 from backprop_xp.nn.network import Network
 from backprop_xp.training.fit import fit
@@ -161,3 +161,45 @@ def test_the_users_arrays_are_not_changed(library):
     moved(library, x, y)
     assert library.numpy(x).tobytes() == X.tobytes()
     assert library.numpy(y).tolist() == np.eye(4)[:, :2].tolist()
+
+
+@pytest.mark.parametrize("where", ["inputs", "targets"])
+def test_complex_numbers_are_an_error(library, where):
+    if library.placement.backend == "array_api_strict":
+        numbers = library.xp.asarray(X.astype(complex), device=library.placement.device)
+    else:
+        numbers = library.xp.asarray(X.astype(complex))
+    inputs, targets = (numbers, X) if where == "inputs" else (X, numbers)
+    with pytest.raises(DataError, match=f"the {where} of the training data are complex") as caught:
+        moved(library, inputs, targets, n_outputs=3)
+    assert "real" in caught.value.hint
+
+
+def test_a_sparse_matrix_is_an_error_that_names_what_takes_it():
+    sparse = pytest.importorskip("scipy.sparse")
+    with pytest.raises(DataError, match="the inputs of the training data are a sparse") as caught:
+        fit(Network((3, 2), "softmax"), (sparse.csr_matrix(X), [0, 1, 0, 1]))
+    assert ".toarray()" in caught.value.hint
+    assert "MLPClassifier" in caught.value.hint
+
+
+def test_data_too_large_for_the_device_is_an_error_that_names_streaming():
+    class Small:
+        name = "cuda:0"
+
+        def asarray(self, x):
+            raise MemoryError
+
+    with pytest.raises(DeviceError, match="do not fit into the memory of the device cuda:0") as e:
+        inputs_to_device(X, 3, Small(), what="the training data")
+    assert "streamed" in e.value.hint
+
+
+def test_half_precision_is_trained_in_single_precision():
+    data = X.astype(np.float16), np.asarray([0, 1, 0, 1])
+    state = fit(Network((3, 2), "softmax"), data, epochs=3, seed=0)
+    assert state.parameters[0].weights.dtype == np.float32
+    single = fit(
+        Network((3, 2), "softmax"), (data[0].astype(np.float32), data[1]), epochs=3, seed=0
+    )
+    assert state.parameters[0].weights.tobytes() == single.parameters[0].weights.tobytes()

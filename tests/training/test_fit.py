@@ -126,6 +126,23 @@ def test_without_shuffling_the_rows_come_as_they_are():
     assert bytes_of(one.parameters) != bytes_of(shuffled.parameters)
 
 
+@pytest.mark.parametrize(
+    ("order", "fault"),
+    [
+        (lambda n: range(n - 1), r"shape \(24,\)"),
+        (lambda n: range(1, n + 1), "rows from 1 to 25"),
+        (lambda n: range(-1, n - 1), "rows from -1 to 23"),
+        (lambda n: [0.5] * n, "type float64"),
+        (lambda n: None, r"shape \(\)"),
+    ],
+)
+def test_an_order_of_other_rows_is_an_error(library, order, fault):
+    data = library.array(X), library.array(LABELS, "index")
+    with pytest.raises(ConfigurationError, match=f"shuffle returned .*{fault}") as caught:
+        fit(NETWORK, data, shuffle=lambda epoch, n: order(n), **SETTINGS)
+    assert "from 0 to 24" in caught.value.hint
+
+
 @given(n=st.integers(1, 30), batch_size=st.integers(1, 30), own_order=st.booleans())
 def test_every_row_is_used_once_in_each_epoch(n, batch_size, own_order):
     seen, asked = [], []
