@@ -94,12 +94,12 @@ class RunCheckpoint(Checkpoint):
     def end(self, state: TrainState, outcome: dict[str, Any]) -> None:
         """Write the outcome, and before it the last state if this failed; if need be, elsewhere."""
         folder, last = self._folder, self.latest or state  # with the weights of the last epoch, too
-        failed = self.latest is not None and self._written is not self.latest
+        failed = self.latest is not None and not self.is_written(self.latest)
         try:
             folder.check()
             if failed or not folder.started:
                 self.save(last)
-                self._written = last
+                self.written(last)
             folder.append_history(state.history)
             folder.write_outcome(outcome)
         except ConfigurationError as error:
@@ -109,8 +109,8 @@ class RunCheckpoint(Checkpoint):
                     folder.append_history(state.history)
                     folder.write_outcome(outcome)
             if not folder.fault:
-                epoch = 0 if self._written is None else self._written.epoch
-                kept = f"its last checkpoint is of epoch {epoch}" if epoch else "nothing was saved"
+                kept = f"what was saved before is in {folder.path}"
+                kept = kept if folder.started else "nothing was saved"
                 folder.fault = f"{error}; {kept}"
 
 
