@@ -40,7 +40,7 @@ MAY_CHANGE = (
 MOST_COST = 0.01
 """The largest part of the time that is spent on checkpoints after the first one."""
 
-_TEXTS = ("epoch", "step", "learning_rate", "loss", "seconds")
+_NUMBERS = ("epoch", "step", "learning_rate", "loss", "seconds")
 
 
 class Stored(NamedTuple):
@@ -185,7 +185,8 @@ class Checkpoint:
         self._config = config
         self._about: dict[str, Any] = {}
         self._lines: list[str] = []
-        self._written: TrainState | None = None
+        self._written: tuple[int, int, str] | None = None  # step, epoch and why it stopped
+        self._tried = False
         self._keep = False  # the file may be damaged, or belong to another run
         self._writing = False
         self._time, self._cost = time.monotonic(), 0.0
@@ -208,19 +209,26 @@ class Checkpoint:
         Raises
         ------
         ConfigurationError
-            If the file is of another run, or exists although it is neither to be continued nor
-            replaced.
+            If the file is of another run, exists although it is neither to be continued nor
+            replaced, or its folder cannot be written to.
         ModelFileError
             If the file and the one before it are damaged.
         """
         self._about = about
+        if not os.access(self.path.parent, os.W_OK | os.X_OK):
+            raise ConfigurationError(
+                f"the checkpoint {self.path} cannot be written: there is no such folder, or no "
+                "permission to write to it",
+                "make the folder first, or name another one",
+            )
         exists = os.path.lexists(self.path) or os.path.lexists(previous_path(self.path))
         if not exists:
             return None
         if resume:
             stored = self.stored = read_checkpoint(self.path)
             state = stored.resumed(about)
-            self.latest = self._written = stored.state
+            self.latest, self._written = stored.state, _moment(stored.state)
+            self._tried = True
             self._keep = stored.path == self.path
             return state
         if not self._overwrite:
@@ -234,11 +242,10 @@ class Checkpoint:
         """Return whether to write a state that follows from ``state``, which has whole epochs."""
         if self.requested:
             return True
-        if self._written is None and state.epoch:
+        if state.epoch and not self._tried:
             return True
         if self._epochs is not None:
-            last = 0 if self._written is None else self._written.epoch
-            return state.epoch - last >= self._epochs
+            return state.epoch - (self._written or (0, 0))[1] >= self._epochs
         return time.monotonic() - self._time >= max(self._seconds, self._cost / MOST_COST)
 
     def update(self, state: TrainState) -> None:
@@ -249,20 +256,19 @@ class Checkpoint:
 
     def write_latest(self) -> None:
         """Write the state after the last epoch, unless it or a later one was written."""
-        state, written = self.latest, self._written
-        if state is None or self._writing:
-            return
-        if written is None or (state.step, state.epoch, state.stopped) > (
-            *(written.step, written.epoch, written.stopped),
-        ):
-            self.write(state)
+        if self.latest is not None and not self._writing and not self.is_written(self.latest):
+            self.write(self.latest)
+
+    def is_written(self, state: TrainState) -> bool:
+        """Return whether a state, or a later one, was written."""
+        return self._written is not None and _moment(state) <= self._written
 
     def write(self, state: TrainState) -> None:
         """Write a state; where that fails, warn and continue."""
-        started, self._writing = time.monotonic(), True
+        started, self._writing, self._tried = time.monotonic(), True, True
         try:
             self.save(state)
-            self._written, self.requested = state, False
+            self.written(state)
         except ConfigurationError as error:
             self.failed(error, state)
         finally:
@@ -309,6 +315,10 @@ class Checkpoint:
             previous.unlink(missing_ok=True)
         self._keep = True
 
+    def written(self, state: TrainState) -> None:
+        """Take note that a state was written completely."""
+        self._written, self.requested = _moment(state), False
+
     def extra(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what else to store with the state being written: plain data, and tensors."""
         return {}, {}
@@ -320,6 +330,10 @@ class Checkpoint:
             UserWarning,
             stacklevel=2,
         )
+
+
+def _moment(state: TrainState) -> tuple[int, int, str]:
+    return state.step, state.epoch, state.stopped
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Stored:
@@ -481,7 +495,7 @@ def _stored(path: Path, description: Any, config: str, tensors: dict[str, Any]) 
             raise ValueError("the loss or the time within the epoch is not a number")
     records = [json.loads(line) for line in tensors["history"].tobytes().splitlines()]
     for number, record in enumerate(records, start=1):
-        if not all(type(record[name]) in (int, float) for name in _TEXTS):
+        if not all(type(record[name]) in (int, float) for name in _NUMBERS):
             raise ValueError(f"record {number} of the history is not one of numbers")
     state = TrainState(
         parameters=parameters,

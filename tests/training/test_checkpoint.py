@@ -418,3 +418,9 @@ def test_a_state_within_an_epoch_needs_data_in_its_file(tmp_path, monkeypatch):
     monkeypatch.setattr(streaming, "CHUNK_BYTES", 21 * 6 * 4)
     with pytest.raises(ConfigurationError, match="the epoch was left after 10 rows"):
         run(checkpoint=path, resume=True)
+
+
+def test_a_folder_that_cannot_be_written_to_is_an_error_before_the_training(tmp_path):
+    run = runner(NUMPY, "momentum", tmp_path)
+    with pytest.raises(ConfigurationError, match="cannot be written: there is no such folder"):
+        run(checkpoint=tmp_path / "gone" / "run.safetensors")
