@@ -13,7 +13,7 @@ from backprop_xp.runs.config_file import settings_of
 from backprop_xp.runs.folder import CHECKPOINT
 from backprop_xp.runs.settings import IN_MEMORY, RunSettings
 from backprop_xp.training import checkpoint
-from backprop_xp.training.checkpoint import Stored, read_checkpoint
+from backprop_xp.training.checkpoint import Stored, previous_path, read_checkpoint
 
 MAY_CHANGE = (
     *checkpoint.MAY_CHANGE,
@@ -94,14 +94,15 @@ def read_resumable_run(path: str | os.PathLike[str]) -> ResumableRun:
     Raises
     ------
     ConfigurationError
-        If there is no such folder.
+        If there is no such folder, or it has no checkpoint.
     ModelFileError
-        If it has no checkpoint, or its checkpoint is damaged, and so is the one before it.
+        If its checkpoint is damaged, and so is the one before it.
     """
     file = Path(path) / CHECKPOINT
+    hint = "name the folder of a run, as it was given to --out"
     if not Path(path).is_dir():
-        raise ConfigurationError(
-            f"there is no folder {path}", "name the folder of a run, as it was given to --out"
-        )
+        raise ConfigurationError(f"there is no folder {path}", hint)
+    if not os.path.lexists(file) and not os.path.lexists(previous_path(file)):
+        raise ConfigurationError(f"the folder {path} has no checkpoint to resume from", hint)
     stored = read_checkpoint(file)
     return ResumableRun(Path(path), stored, settings_of(stored.config, str(file)))
