@@ -253,7 +253,7 @@ def random_cut(rng, name, base, at_line=None):
     """Return a random cut of a run by a signal."""
     first = getattr(signal, f"SIG{name}")
     at_line = rng.random() < 0.5 if at_line is None else at_line
-    moment = rng.randint(1, base.lines) if at_line else rng.uniform(0.0, 1.1 * base.seconds)
+    moment = rng.randint(1, base.lines) if at_line else rng.uniform(0.01, 1.1 * base.seconds)
     if name in ("KILL", "USR1") or rng.random() < 0.6:
         return Cut(at_line, (moment,), (first,))
     gap = rng.randint(1, 200) if at_line else rng.uniform(0.001, 0.05)

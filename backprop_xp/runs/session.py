@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -56,7 +57,10 @@ class RunCheckpoint(Checkpoint):
 
     def begin(self, about: dict[str, Any], *, resume: bool) -> TrainState | None:
         """Return the state to continue from, and make the folder agree with it."""
-        state = super().begin(about, resume=resume)
+        with warnings.catch_warnings():
+            # The settings were read from the same file before, with the same warning.
+            warnings.filterwarnings("ignore", ".*; the one before it is used", UserWarning)
+            state = super().begin(about, resume=resume)
         if self.latest is not None:
             self.write(self.latest)
         return state
