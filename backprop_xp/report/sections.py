@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+
 from backprop_xp.formatting import pluralize, shorten
 from backprop_xp.models.metrics import figures_by_class
 from backprop_xp.nn.network import Network
@@ -52,6 +54,14 @@ COMMONEST = 12
 
 _FIGURES = ("precision", "recall", "f1")
 
+_TITLES = {
+    "layer_curves": "the statistics of the layers",
+    "review": "the error analysis",
+    "plane": "the decision boundary",
+    "weights": "the weights of the first layer",
+}
+"""The names of sections in messages, where they are not those of their data."""
+
 _RESIDUALS = {
     "root_mean_square": "root mean square",
     "mean_absolute": "mean absolute",
@@ -80,6 +90,8 @@ def sections(run: StoredRun, traces: Mapping[int, str]) -> dict[str, Any]:
     """
     shape = network(run)
     shown: dict[str, tuple[Callable[[], Any], Any]] = {
+        "advice": (lambda: _advice(run), None),
+        "environment": (lambda: _environment(run), []),
         "data": (lambda: data_name(run), "unknown data"),
         "sentence": (lambda: sentence(run), ""),
         "rows": (lambda: rows(run), ""),
@@ -100,24 +112,25 @@ def sections(run: StoredRun, traces: Mapping[int, str]) -> dict[str, Any]:
         "status": status(run),
         "problems": run.problems,
         "remarks": run.notes,
-        "advice": _advice(run),
         "parameters": number(shape.get("parameters")),
         "notes": (run.outcome.get("data") or {}).get("notes") or [],
-        "environment": _environment(run),
         "again": shlex.join(["backprop-xp", "train", "--config", str(run.path / CONFIG)]),
-        **{name: attempt(run, name, build, default) for name, (build, default) in shown.items()},
+        **{
+            name: attempt(run, _TITLES.get(name, name), build, default)
+            for name, (build, default) in shown.items()
+        },
     }
 
 
 def attempt(run: StoredRun, name: str, build: Callable[[], Shown], default: Shown) -> Shown:
     """Return what ``build`` returns; if it raises an error, add a problem to the run instead."""
     try:
-        return build()
+        with np.errstate(all="ignore"):  # a number from a file may be close to the largest one
+            return build()
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         fault = shorten(f"{type(error).__name__}: {error}", 200)
         run.problems.append(
-            f"the files in {run.path} do not fit together: {name.replace('_', ' ')} cannot be "
-            f"shown ({fault})"
+            f"the files in {run.path} do not fit together: {name} cannot be shown ({fault})"
         )
         return default
 
@@ -359,5 +372,5 @@ def _environment(run: StoredRun) -> list[tuple[str, str]]:
         ("array library", f"{known['library']} {known['library_version']}"),
         ("device", known["note"] or known["device"]),
         ("system", known["platform"]),
-        ("ended", str(run.outcome["ended"]).replace("T", " ")),
+        ("ended", (run.outcome.get("ended") or "–").replace("T", " ")),
     ]

@@ -10,6 +10,7 @@ import numpy as np
 
 from backprop_xp.errors import BackpropError
 from backprop_xp.files import atomic_write
+from backprop_xp.formatting import abridged
 from backprop_xp.report.text import data_name, row_name, titled
 from backprop_xp.runs.folder import MODEL, OUTCOME
 from backprop_xp.runs.reader import StoredRun
@@ -78,6 +79,8 @@ def _trace(run: StoredRun, row: dict[str, Any], part: str) -> str:
     assert model is not None
     if model.classes is None:
         targets = np.asarray([row["target"]], dtype=np.float64)
+    elif row["target"] not in model.classes:
+        raise ValueError(f"it has no class {abridged(row['target'])}")
     else:
         targets = np.asarray([model.classes.index(row["target"])])
     options: dict[str, Any] = {}

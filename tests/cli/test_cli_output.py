@@ -163,7 +163,7 @@ COLUMNS = ["\x1b]0;title\x07", "\x9bm\nnote: \x08", "\u202ekind\x7f"]
 
 ON_HOSTILE_NAMES = {
     "train": "train {table} --label {label} --epochs 1 --doctor --out {run}/again --overwrite",
-    "find-lr": "find-lr {table} --label {label} --steps 12",
+    "find-lr": "find-lr {table} --label {label} --steps 20",
     "evaluate": "evaluate {run} {table} --label {label}",
     "predict": "predict {run} {table} --outputs",
     "summary": "summary {run}",
