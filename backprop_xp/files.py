@@ -34,7 +34,13 @@ def atomic_write(
     ConfigurationError
         If the file cannot be written.
     """
-    target = Path(os.path.realpath(path))  # a link is kept, and the file that it names is replaced
+    try:
+        target = Path(os.path.realpath(path))  # of a link, the file that it names is replaced
+    except ValueError as error:  # a zero byte, or half of a surrogate pair
+        raise ConfigurationError(
+            f"{os.fspath(path)!r} cannot be written: it cannot be the name of a file",
+            "give another name",
+        ) from error
     temporary = ""
     try:
         if target.exists() and not target.is_file():

@@ -281,6 +281,12 @@ def test_data_whose_path_is_not_utf_8_is_refused_before_training_if_settings_are
     )
 
 
+@pytest.mark.parametrize("name", ["a\0.png", "\ud800.png"])
+def test_a_name_that_no_file_can_have_is_refused(name, tmp_path):
+    message, _ = refused(2, "configuration", "plot", "losses", "huber", "--out", tmp_path / name)
+    assert message.endswith("cannot be written: it cannot be the name of a file")
+
+
 def test_a_message_is_never_a_flood(tmp_path):
     header = ",".join(f"column {n}" for n in range(100_000))
     table = written(tmp_path / "t.csv", f"{header}\n{',' * 99_999}\n")
