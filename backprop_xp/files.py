@@ -67,7 +67,8 @@ def atomic_write(
         ) from error
     finally:
         if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
+            with suppress(OSError):  # the disk has become read-only
+                os.unlink(temporary)
 
 
 def unreadable_file(path: str | os.PathLike[str], error: OSError) -> DataError:

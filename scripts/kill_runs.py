@@ -146,7 +146,10 @@ def start(args, log, streamed=False, cut=None, count=None, temporary=None):
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, handled)
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, handled)
+        except KeyboardInterrupt:
+            os._exit(130)
         tempfile.tempdir = temporary and str(temporary)
         checkpoint.MOST_COST = 1.0  # of so short a run there would be few checkpoints
         if streamed:

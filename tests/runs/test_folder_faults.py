@@ -113,6 +113,27 @@ def test_a_disk_that_is_full_at_any_file_costs_nothing(every, tmp_path, other, m
         assert str(path) in folder.fault
 
 
+def test_a_disk_that_becomes_read_only_while_a_file_is_written(tmp_path, other, monkeypatch):
+    def read_only(inside):
+        def call(path, *more, **options):
+            if str(path).startswith(str(tmp_path / "run")):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+            return inside(path, *more, **options)
+
+        return call
+
+    def take(state):
+        if state.epoch == 1:
+            for name in ("replace", "unlink"):
+                monkeypatch.setattr(os, name, read_only(getattr(os, name)))
+
+    trained, folder, said = lost(tmp_path / "run", take)
+    monkeypatch.undo()
+    check_moved(folder, trained, other)
+    assert said == [folder.fault]
+    assert "Read-only file system" in folder.fault
+
+
 def test_a_history_that_cannot_be_written_moves_the_run(tmp_path, other):
     def take(state):
         if state.epoch == 2:
