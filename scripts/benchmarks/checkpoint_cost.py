@@ -112,7 +112,7 @@ def train(case: Case, epochs: int, saved: bool, memory: bool = False) -> dict[st
             trained = train_run(run, on_epoch=on_epoch)
         seconds = time.perf_counter() - started
         size = sum(path.stat().st_size for path in Path(place).rglob("checkpoint*"))
-    epoch = statistics.median(record["seconds"] for record in trained.state.history)
+    epoch = min(record["seconds"] for record in trained.state.history)
     return {"seconds": seconds, "epoch": epoch, "bytes": size, "watched": watched, **spent}
 
 
@@ -173,7 +173,7 @@ def growth(watched: list[tuple[float, int]]) -> tuple[float, float, float, float
 def cost(name: str, seconds: float, rounds: int) -> tuple[str, bool]:
     """Return a line of the table for a case, and whether it is above its bound."""
     case = CASES[name]
-    epochs = max(3, math.ceil(seconds / apart(train, case, 5, False)["epoch"]))
+    epochs = max(3, math.ceil(seconds / apart(train, case, 8, False)["epoch"]))
     parts, lines, ratios, size, took = [], [], [], 0, 0.0
     for turn in range(rounds):
         found = {}
