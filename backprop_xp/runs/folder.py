@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 
@@ -70,6 +72,7 @@ class RunFolder:
         self.fault = ""
         self._created = [p for p in (self.path, *self.path.parents) if not os.path.exists(p)]
         self._written: tuple[int, int] | None = None  # epochs and bytes of the history
+        self._history: FileIO | None = None
         self._lock: int | None = None
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -106,6 +109,7 @@ class RunFolder:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._close_history()
         if self._written is None:
             self._remove_created_folders()
         self._unlock()
@@ -165,6 +169,7 @@ class RunFolder:
         `backprop_xp.runs.reader` takes the settings and the history from the checkpoint.
         """
         content = "".join(map(_json, history)).encode()
+        self._close_history()
         with _writing(self.path):
             (self.path / OUTCOME).unlink(missing_ok=True)
         config = as_toml(settings).encode()
@@ -180,15 +185,24 @@ class RunFolder:
         assert self._written is not None
         epochs, size = self._written
         content = "".join(map(_json, history[epochs:])).encode()
-        with _writing(self.path / HISTORY), open(self.path / HISTORY, "r+b") as file:
+        with _writing(self.path / HISTORY):
+            if self._history is not None and not os.fstat(self._history.fileno()).st_nlink:
+                self._close_history()  # the file was removed or replaced
+            if self._history is None:  # opening it takes as long as all the rest
+                self._history = open(self.path / HISTORY, "r+b", buffering=0)  # noqa: SIM115
             # What a signal or a full disk cut off before is written again in its place.
-            file.seek(size)
-            file.truncate()
-            file.write(content)
+            self._history.seek(size)
+            if self._history.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if sync:
-                file.flush()
-                os.fsync(file.fileno())
+                os.fsync(self._history.fileno())
         self._written = len(history), size + len(content)
+
+    def _close_history(self) -> None:
+        if self._history is not None:
+            with suppress(OSError):
+                self._history.close()
+            self._history = None
 
     def write_outcome(self, outcome: dict[str, Any]) -> None:
         """Write the outcome, from `backprop_xp.runs.outcome.outcome_of`."""
@@ -205,6 +219,7 @@ class RunFolder:
         given, written = self.path, self._written
         if self.fault:  # it was moved before
             return
+        self._close_history()
         for place in dict.fromkeys((tempfile.gettempdir(), str(Path.home()), os.getcwd())):
             try:
                 self.path = Path(tempfile.mkdtemp(prefix="backprop-xp-", dir=place))
@@ -217,6 +232,7 @@ class RunFolder:
                 self._unlock()
                 warnings.warn(self.fault, UserWarning, stacklevel=2)
                 return
+            self._close_history()
             with suppress(OSError):
                 for file in self.path.iterdir():
                     file.unlink()

@@ -38,7 +38,7 @@ MAY_CHANGE = (
 """The settings that may be others when a run is continued: when it ends, and what is measured."""
 
 MOST_COST = 0.01
-"""The largest part of the time that is spent on checkpoints after the first one."""
+"""The largest part of the time that is spent on checkpoints, but for the first and the last."""
 
 _NUMBERS = ("epoch", "step", "learning_rate", "loss", "seconds")
 
@@ -134,8 +134,8 @@ class Checkpoint:
     path : path
     every : str
         ``"30s"``, ``"5m"``, ``"1h"``, ``"10 epochs"``, or ``"never"`` for only the first epoch
-        and the end. A time also applies within an epoch of data that stays in its file. Where a
-        large state takes long to write, it is written less often, for one hundredth of the time.
+        and the end. A time also applies within an epoch of data that stays in its file. A large
+        state is written less often, so that this takes at most one hundredth of the time.
     overwrite : bool
         Whether a checkpoint of another run may be replaced.
     config : str
@@ -189,7 +189,8 @@ class Checkpoint:
         self._tried = False
         self._keep = False  # the file may be damaged, or belong to another run
         self._writing = False
-        self._time, self._cost = time.monotonic(), 0.0
+        self._began = self._time = time.monotonic()
+        self._cost = self._spent = 0.0  # of the last one, and of all
 
     @classmethod
     def of(cls, checkpoint: str | os.PathLike[str] | Checkpoint) -> Checkpoint:
@@ -246,7 +247,9 @@ class Checkpoint:
             return True
         if self._epochs is not None:
             return state.epoch - (self._written or (0, 0))[1] >= self._epochs
-        return time.monotonic() - self._time >= max(self._seconds, self._cost / MOST_COST)
+        now = time.monotonic()
+        affordable = self._spent + self._cost <= MOST_COST * (now - self._began)
+        return now - self._time >= self._seconds and affordable
 
     def update(self, state: TrainState) -> None:
         """Take note of the state after an epoch, and write it if it is due."""
@@ -275,6 +278,7 @@ class Checkpoint:
             self._writing = False
             self._time = time.monotonic()
             self._cost = self._time - started
+            self._spent += self._cost
 
     def save(self, state: TrainState) -> None:
         """Write the file.
