@@ -184,7 +184,8 @@ class Checkpoint:
         self._overwrite = overwrite
         self._config = config
         self._about: dict[str, Any] = {}
-        self._lines: list[str] = []
+        self._lines: list[str] = []  # the history as JSON, one list for each checkpoint
+        self._encoded = 0  # epochs in it
         self._written: tuple[int, int, str] | None = None  # step, epoch and why it stopped
         self._tried = False
         self._keep = False  # the file may be damaged, or belong to another run
@@ -215,7 +216,7 @@ class Checkpoint:
         ModelFileError
             If the file and the one before it are damaged.
         """
-        self._about = about
+        self._about, self._lines, self._encoded = about, [], 0
         if not os.access(self.path.parent, os.W_OK | os.X_OK):
             raise ConfigurationError(
                 f"the checkpoint {self.path} cannot be written: there is no such folder, or no "
@@ -288,9 +289,9 @@ class Checkpoint:
         ConfigurationError
             If it cannot be written.
         """
-        if len(state.history) < len(self._lines):
-            self._lines = []
-        self._lines += [json.dumps(record) for record in state.history[len(self._lines) :]]
+        if records := state.history[self._encoded :]:  # together they take half the time
+            self._lines.append(json.dumps(records))
+            self._encoded = len(state.history)
         tensors = {"history": text_tensor("\n".join(self._lines))}
         extra, more = self.extra()
         tensors |= {f"extra.{name}": tensor for name, tensor in more.items()}
@@ -497,7 +498,8 @@ def _stored(path: Path, description: Any, config: str, tensors: dict[str, Any]) 
                 raise ValueError(f"{name} within the epoch is 0")
         if type(within.loss) is not float or type(within.seconds) is not float:
             raise ValueError("the loss or the time within the epoch is not a number")
-    records = [json.loads(line) for line in tensors["history"].tobytes().splitlines()]
+    lines = tensors["history"].tobytes().splitlines()
+    records = [record for line in lines for record in json.loads(line)]
     for number, record in enumerate(records, start=1):
         if not all(type(record[name]) in (int, float) for name in _NUMBERS):
             raise ValueError(f"record {number} of the history is not one of numbers")
