@@ -154,6 +154,13 @@ def test_auto_takes_a_gpu_that_works(machine):
     assert placement.with_dtype("float64").dtype == "<f8"
 
 
+def test_the_first_use_says_that_kernels_are_compiled(machine):
+    machine(kernels=0)
+    note = devices.select_device("cuda").note
+    assert note.startswith("device: cuda:0 (CuPy, NVIDIA Imaginary); requested; ")
+    assert "compiles each of its kernels at the first use" in note
+
+
 def test_a_gpu_that_works_is_looked_at_once_and_a_broken_one_again(machine):
     machine(driver=OSError("libcuda.so.1"))
     assert devices.select_device().backend == "numpy"

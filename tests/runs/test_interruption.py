@@ -22,6 +22,14 @@ EPOCHS = 4
 SETTINGS = {"epochs": EPOCHS, "hidden": (4,), "patience": 2, "seed": 0, "device": "cpu"}
 
 
+@pytest.fixture(autouse=True)
+def hears_ctrl_c():
+    """Handle SIGINT as in the foreground: a shell's background job ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def press_ctrl_c(times=1):
     for _ in range(times):
         signal.raise_signal(signal.SIGINT)

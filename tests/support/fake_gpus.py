@@ -111,6 +111,7 @@ def machine(monkeypatch, tmp_path):
         import_failure="",
         gpus=1,
         count=None,
+        kernels=100,
         **failures,
     ):
         real_version, real_library = importlib.metadata.version, ctypes.CDLL
@@ -136,6 +137,11 @@ def machine(monkeypatch, tmp_path):
             return gpus
 
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        cache = tmp_path / f"{kernels} kernels"
+        cache.mkdir(exist_ok=True)
+        for number in range(kernels):
+            (cache / f"{number}.cubin").touch()
+        monkeypatch.setenv("CUPY_CACHE_DIR", str(cache))
         monkeypatch.setattr(importlib.metadata, "version", version)
         monkeypatch.setattr(ctypes, "CDLL", library)
         monkeypatch.setattr(FakeCudaDevice, "entered", [])
