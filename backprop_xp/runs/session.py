@@ -238,9 +238,7 @@ def _keep(
         if checkpoint is not None and folder.started:
             status = "diverged" if diverged else "interrupted"
             ending = {"status": status, "message": str(error), "hint": hint}
-            with suppress(
-                BackpropError
-            ):  # the data can no longer be read: there is no outcome then
+            with suppress(BackpropError):  # without the data there is no outcome
                 shown = _of_model(state, run.settings)
                 checkpoint.end(state, outcome_of(run, shown, ending=ending, advice=findings))
             if state.epoch > 0:

@@ -82,6 +82,16 @@ def bytes_of(parameters: Parameters) -> list[bytes]:
     return [p.tobytes() for p in numpy_of(parameters)]
 
 
+def numbers_of(library, state):
+    """Return everything in a state except the time that its epochs took."""
+    layers = [state.parameters, state.last_parameters or [], state.best and state.best.parameters]
+    slots = [[library.numpy(s).tobytes() for s in arrays] for arrays in state.slots]
+    history = [{**record, "seconds": 0.0} for record in state.history]
+    weights = [bytes_of(parameters) for parameters in layers if parameters is not None]
+    counters = state.epoch, state.step, state.seed, state.stopped
+    return weights, slots, history, counters, state.best and state.best[:2]
+
+
 def error(got: Any, wanted: Any, size: float | None = None) -> float:
     """Return the largest difference relative to a size, by default that of the largest wanted
     entry; NaN if there is one."""

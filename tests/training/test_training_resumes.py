@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import Backend, bytes_of
+from helpers import Backend, bytes_of, numbers_of
 
 from backprop_xp.backend.devices import select_device
 from backprop_xp.data import streaming
@@ -32,16 +32,6 @@ NUMPY = Backend("numpy", select_device("cpu"))
 def train(backend, **settings):
     data = backend.array(X), backend.array(LABELS, "index")
     return fit(NETWORK, data, **{**SETTINGS, **settings})
-
-
-def numbers_of(library, state):
-    """Return everything in a state except the time that its epochs took."""
-    layers = [state.parameters, state.last_parameters or [], state.best and state.best.parameters]
-    slots = [[library.numpy(s).tobytes() for s in arrays] for arrays in state.slots]
-    history = [{**record, "seconds": 0.0} for record in state.history]
-    weights = [bytes_of(parameters) for parameters in layers if parameters is not None]
-    counters = state.epoch, state.step, state.seed, state.stopped
-    return weights, slots, history, counters, state.best and state.best[:2]
 
 
 def check_going_on(library, cut):
