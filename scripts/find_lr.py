@@ -70,6 +70,7 @@ def trained_loss(problem: Problem, rate: float, seed: int, **settings: Any) -> f
             epochs=problem.epochs,
             learning_rate=rate,
             seed=seed,
+            evaluate_training=True,
             **{**problem.settings, **settings},
         )
     except DivergenceError:

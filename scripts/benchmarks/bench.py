@@ -8,11 +8,12 @@
 FOLDER contains the four files of MNIST; missing ones are downloaded into it.
 
 Measurement: each peer trains in its own process (`bench_peers.py`), so that thread pools do not
-interfere. The processes take turns, epoch by epoch, so that other work on the machine affects all
-of them. (It slows down threads that wait for each other far more than single ones: use
-``--threads 1`` on a busy machine.) The result of a peer is the median over the rounds of the ratio
-of its seconds to those of the reference (`ours-numpy`) in the same round; above 1 it is slower. The
-first epoch is not counted; its additional time, mostly compilation, is reported separately.
+interfere. The processes take turns, epoch by epoch and in a new order in each round, so that other
+work on the machine affects all of them. (It slows down threads that wait for each other far more
+than single ones: use ``--threads 1`` on a busy machine.) The result of a peer is the median over
+the rounds of the ratio of its seconds to those of the reference (`ours-numpy`) in the same round;
+above 1 it is slower. The first epoch is not counted; its additional time, mostly compilation, is
+reported separately.
 
 Fairness: all peers start from the same weights and data, and use the rows in the same order. The
 loss on the training rows and the accuracy on the test set are computed by the same code for all,
@@ -21,6 +22,11 @@ accuracy after the last differs too much from the reference. (The loss after the
 shown: float32 rounding errors grow, and after some ten thousand steps of workload A the losses of
 two libraries differ by several percent, though every step is the same.) scikit-learn has its own
 loss and shuffles, so only its accuracy is compared.
+
+The peers ``ours-*`` call `backprop_xp.fit` with its default settings. The second table of a
+workload compares them with everything optional turned off (``ours-*-bare``). The summary at the end
+gives the seconds of ours relative to those of the best other peer, again as the median over the
+rounds.
 """
 
 from __future__ import annotations
@@ -31,6 +37,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import random
 import statistics
 import subprocess
 import sys
@@ -64,6 +71,12 @@ THREAD_VARIABLES = (
 STEERING = ("OPENBLAS_", "OMP_", "MKL_", "KMP_", "GOMP_", "XLA_", "JAX_", "MALLOC_")
 """Prefixes of environment variables that change how the libraries work; they are reported."""
 
+UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+"""Variables that make OpenBLAS take another processor for this one; no peer runs with them."""
+
+ONE_THREAD = {"torch-eager-1"}
+"""Peers that run with one thread on the CPU, whatever ``--threads`` is."""
+
 PACKAGES = ("backprop-xp", "numpy", "scipy", "jax", "jaxlib", "torch", "scikit-learn", "cupy")
 
 
@@ -84,6 +97,8 @@ class Worker:
         self.memory = 0
         self.trouble = ""
         environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(job.threads))
+        for name in UNSET:
+            environment.pop(name, None)
         environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # several share the GPU
         if job.device == "cpu":
             environment["JAX_PLATFORMS"] = "cpu"
@@ -149,12 +164,11 @@ def train_all(
     workers: list[Worker] = []
     try:
         for peer in peers:
-            epochs = options.rounds + 1
-            job = Job(peer, name, options.device, options.threads, epochs, str(folder))
+            threads = 1 if peer in ONE_THREAD else options.threads
+            job = Job(peer, name, options.device, threads, options.rounds + 1, str(folder))
             workers.append(Worker(job))
         for epoch in range(options.rounds + 1):
-            shift = epoch % len(workers)  # so that neighbors vary
-            for worker in workers[shift:] + workers[:shift]:
+            for worker in random.Random(epoch).sample(workers, len(workers)):
                 if not worker.trouble:
                     time.sleep(options.pause)  # until the threads of the previous one sleep
                     worker.epoch()
@@ -215,10 +229,89 @@ def compare(
             difference = f"{key} {record[key]:.5g}, not {reference[key]:.5g}"
             record["trouble"] = f"did not learn the same: {difference}"
             return
-    pairs = zip(record["seconds"][1:], reference["seconds"][1:], strict=True)
-    ratios = [mine / other for mine, other in pairs]
+    ratios = ratios_of(record, reference)
     record["ratio"] = statistics.median(ratios)
     record["ratio_lowest"], record["ratio_highest"] = min(ratios), max(ratios)
+
+
+def ratios_of(record: dict[str, Any], other: dict[str, Any]) -> list[float]:
+    """Return the ratio of the seconds of two peers in each round that is counted."""
+    pairs = zip(record["seconds"][1:], other["seconds"][1:], strict=True)
+    return [mine / others for mine, others in pairs]
+
+
+def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return ours relative to the best other peer, and the default settings relative to bare.
+
+    The latter is given for the median round and for the sum of all: diagnostics are not measured in
+    every epoch, and the median may leave them out.
+    """
+    found = {record["peer"]: record for record in records if "ratio" in record}
+    others = [record for peer, record in found.items() if not peer.startswith("ours-")]
+    ours = [peer for peer in found if peer.startswith("ours-") and not peer.endswith("-bare")]
+    result: dict[str, Any] = {}
+    if others:
+        best = min(others, key=lambda record: record["ratio"])
+        relative = {peer: statistics.median(ratios_of(found[peer], best)) for peer in ours}
+        backend = min(relative, key=lambda peer: relative[peer])
+        result = {"best_peer": best["peer"], "to_best_peer": relative, "best_of_ours": backend}
+    result["to_bare"] = {}
+    for peer in ours:
+        if f"{peer}-bare" in found:
+            bare = found[f"{peer}-bare"]
+            ratios = ratios_of(found[peer], bare)
+            total = sum(found[peer]["seconds"][1:]) / sum(bare["seconds"][1:])
+            result["to_bare"][peer] = {
+                "median": statistics.median(ratios),
+                "lowest": min(ratios),
+                "highest": max(ratios),
+                "total": total,
+            }
+    return result
+
+
+def markdown(lines: list[list[str]]) -> str:
+    """Return a Markdown table; the first line is the header."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    rows = [lines[0], ["-" * width for width in widths], *lines[1:]]
+    return "\n".join(
+        f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |"
+        for row in rows
+    )
+
+
+def bare_table(records: list[dict[str, Any]], to_bare: dict[str, Any]) -> str:
+    """Return ours with everything optional turned off, and the cost of the default settings."""
+    found = {record["peer"]: record for record in records}
+    lines = [
+        ["peer", "default", "bare", "default / bare", "lowest to highest", "sum of all epochs"]
+    ]
+    for peer, ratio in to_bare.items():
+        lines.append(
+            [
+                found[peer]["title"],
+                f"{found[peer]['seconds_median']:.3f} s",
+                f"{found[f'{peer}-bare']['seconds_median']:.3f} s",
+                f"{ratio['median']:.3f}",
+                f"{ratio['lowest']:.3f} to {ratio['highest']:.3f}",
+                f"{ratio['total']:.3f}",
+            ]
+        )
+    return f"Default settings, and everything optional turned off (bare):\n\n{markdown(lines)}"
+
+
+def summary_table(summaries: dict[str, dict[str, Any]]) -> str:
+    """Return the summaries of all workloads, one per line."""
+    found = [name for one in summaries.values() for name in one.get("to_best_peer", {})]
+    ours = list(dict.fromkeys(found))
+    lines = [["workload", "best peer", *ours, "best of ours"]]
+    for workload, one in summaries.items():
+        if "best_peer" in one:
+            relative = one["to_best_peer"]
+            cells = [f"{relative[peer]:.2f}" if peer in relative else "–" for peer in ours]
+            best = f"{one['best_of_ours']} {relative[one['best_of_ours']]:.2f}"
+            lines.append([workload, one["best_peer"], *cells, best])
+    return f"### Summary: seconds divided by those of the best peer\n\n{markdown(lines)}"
 
 
 def table(name: str, records: list[dict[str, Any]], *, memory: bool, data_bytes: int) -> str:
@@ -227,7 +320,7 @@ def table(name: str, records: list[dict[str, Any]], *, memory: bool, data_bytes:
     head += ["last loss", "test accuracy"]
     lines = [[*head, *(["memory", "of the data"] if memory else [])]]
     for record in sorted(records, key=lambda record: record.get("ratio", float("inf"))):
-        if "ratio" not in record:
+        if "ratio" not in record or record["peer"].endswith("-bare"):
             continue
         losses = [record.get(f"train_loss_{when}") for when in ("first", "last")]
         cells = [
@@ -243,14 +336,9 @@ def table(name: str, records: list[dict[str, Any]], *, memory: bool, data_bytes:
             size = record["memory_bytes"]
             cells += [f"{size / 1e6:.0f} MB", f"{size / data_bytes:.2f}"]
         lines.append(cells)
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    lines.insert(1, ["-" * width for width in widths])
-    text = [f"### {name}: {WORKLOADS[name]}", ""]
-    for line in lines:
-        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
-        text.append(f"| {' | '.join(cells)} |")
-    troubled = [record for record in records if "ratio" not in record]
-    text += ["", *(f"- {record['title']}: {record['trouble']}" for record in troubled)]
+    text = [f"### {name}: {WORKLOADS[name]}", "", markdown(lines)]
+    if troubled := [record for record in records if "ratio" not in record]:
+        text += ["", *(f"- {record['title']}: {record['trouble']}" for record in troubled)]
     return "\n".join(text)
 
 
@@ -303,7 +391,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--workloads", type=chosen_from(list(WORKLOADS)), default=list(WORKLOADS), metavar="A,B,..")
     add("--peers", type=chosen_from(list(PEERS)), default=list(PEERS), metavar="NAME,..")
-    add("--rounds", type=int, default=7, help="number of epochs that are counted")
+    add("--rounds", type=int, default=9, help="number of epochs that are counted")
     add("--device", choices=("cpu", "cuda"), default="cpu")
     add(
         "--threads",
@@ -326,8 +414,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     options = parse()
     peers = [REFERENCE, *(peer for peer in options.peers if peer != REFERENCE)]
-    if options.device == "cpu" and "ours-cupy" in peers:
-        peers.remove("ours-cupy")  # it has no CPU mode
+    # CuPy has no CPU mode, and the threads of the CPU do not matter to a GPU.
+    useless = "ours-cupy" if options.device == "cpu" else "torch-eager-1"
+    peers = [peer for peer in peers if not peer.startswith(useless)]
     mnist = load_mnist(options.data_dir)
     assert mnist.test is not None
     train, test = (
@@ -353,6 +442,9 @@ def main() -> None:
     )
     if (described["load_before"] or 0.0) > 0.5:
         print(f"note: this machine is busy (load {described['load_before']:.1f})")
+    for name in UNSET:
+        if described["variables"].pop(name, None) is not None:
+            print(f"warning: {name} is set; the peers run without it", file=sys.stderr)
     for name, value in described["variables"].items():
         print(f"note: {name}={value} is set, which may change the speed of a library")
     with tempfile.TemporaryDirectory() as folder:
@@ -365,15 +457,22 @@ def main() -> None:
                 if not record["trouble"]:
                     compare(record, reference, options.loss_limit, options.accuracy_limit)
             data_bytes = WORKLOADS[name].samples * train.x.shape[1] * train.x.itemsize
+            found = summary(records)
             text = table(name, records, memory=options.memory, data_bytes=data_bytes)
             print(f"\n{text}", flush=True)
+            if found["to_bare"]:
+                print(f"\n{bare_table(records, found['to_bare'])}", flush=True)
             report["workloads"][name] = {
                 **asdict(WORKLOADS[name]),
                 "data_bytes": data_bytes,
                 "records": records,
+                "summary": found,
             }
-    if options.json is not None:
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+            if options.json is not None:  # after each workload, in case the next one is stopped
+                text = json.dumps(report, indent=1) + "\n"
+                options.json.write_text(text, encoding="utf-8")
+    summaries = {name: workload["summary"] for name, workload in report["workloads"].items()}
+    print(f"\n{summary_table(summaries)}")
 
 
 if __name__ == "__main__":

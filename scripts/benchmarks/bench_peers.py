@@ -20,12 +20,27 @@ from bench_job import SEED, Job, Turns, Weights
 # --- ours ------------------------------------------------------------------------------------
 
 
+VARIANTS: dict[str, dict[str, Any]] = {
+    "bare": {"evaluate_training": False, "diagnostics": False},
+    "graph": {"cuda_graph": True},
+}
+"""Settings of `backprop_xp.fit` beside those of the workload, by the last part of a peer's name."""
+
+
 def ours(job: Job, turns: Turns) -> None:
-    """Train with `backprop_xp.fit`: one call for all epochs that waits between them."""
+    """Train with `backprop_xp.fit`: one call for all epochs that waits between them.
+
+    Without a variant, only what defines the workload is passed, so it has the default settings.
+    """
     from backprop_xp import Layer, Network, TrainState, fit, select_device
     from backprop_xp.backend.arrays import to_numpy
+    from backprop_xp.training.settings import TrainingSettings
 
-    backend = job.peer.removeprefix("ours-")
+    _, backend, *variant = job.peer.split("-")
+    settings = VARIANTS[variant[0]] if variant else {}
+    for name in settings:
+        if not hasattr(TrainingSettings, name):
+            raise NotImplementedError(f"{name} is not available in this version")
     placement = select_device("cpu" if backend == "numpy" else job.device, backend)
     turns.imported()
     data, work = job.load(), job.work
@@ -54,7 +69,7 @@ def ours(job: Job, turns: Turns) -> None:
         batch_size=work.batch,
         epochs=job.epochs,
         seed=SEED,
-        evaluate_training=False,
+        **settings,
     )
 
 
@@ -276,8 +291,13 @@ PEERS: dict[str, tuple[str, Callable[[Job, Turns], None]]] = {
     "ours-jax": ("backprop_xp, JAX", ours),
     "ours-torch": ("backprop_xp, PyTorch", ours),
     "ours-cupy": ("backprop_xp, CuPy", ours),
+    "ours-cupy-graph": ("backprop_xp, CuPy, CUDA graph", ours),
+    "ours-numpy-bare": ("backprop_xp, NumPy, bare", ours),
+    "ours-jax-bare": ("backprop_xp, JAX, bare", ours),
+    "ours-cupy-bare": ("backprop_xp, CuPy, bare", ours),
     "jax-scan": ("JAX, jitted scan", jax_scan),
     "torch-eager": ("PyTorch, eager", torch_peer),
+    "torch-eager-1": ("PyTorch, eager, 1 thread", torch_peer),
     "torch-compile": ("PyTorch, torch.compile", torch_peer),
     "sklearn": ("scikit-learn MLPClassifier", sklearn_mlp),
     "nielsen": ("NumPy, one sample at a time", nielsen),
