@@ -25,6 +25,11 @@ if TYPE_CHECKING:  # "import X as X" marks X as public for type checkers
     from backprop_xp.errors import DeviceError as DeviceError
     from backprop_xp.errors import DivergenceError as DivergenceError
     from backprop_xp.errors import ModelFileError as ModelFileError
+    from backprop_xp.exchange.export import export_model as export_model
+    from backprop_xp.exchange.numpy_arrays import to_numpy_arrays as to_numpy_arrays
+    from backprop_xp.exchange.onnx_model import to_onnx as to_onnx
+    from backprop_xp.exchange.torch_state import from_torch_state as from_torch_state
+    from backprop_xp.exchange.torch_state import to_torch_state as to_torch_state
     from backprop_xp.models.model import Model as Model
     from backprop_xp.models.model import load_model as load_model
     from backprop_xp.models.model import save_model as save_model
@@ -70,9 +75,11 @@ _HOMES = {
     "diagnose": "diagnosis.doctor",
     "elementwise": "nn.activations",
     "evaluate": "training.evaluation",
+    "export_model": "exchange.export",
     "find_learning_rate": "diagnosis.learning_rate_finder",
     "fit": "training.fit",
     "forward": "nn.backpropagation",
+    "from_torch_state": "exchange.torch_state",
     "get_loss": "nn.losses",
     "get_optimizer": "nn.optimizers",
     "huber": "nn.losses",
@@ -89,6 +96,9 @@ _HOMES = {
     "read_checkpoint": "training.checkpoint",
     "save_model": "models.model",
     "select_device": "backend.devices",
+    "to_numpy_arrays": "exchange.numpy_arrays",
+    "to_onnx": "exchange.onnx_model",
+    "to_torch_state": "exchange.torch_state",
     "train": "runs.train",
 }
 

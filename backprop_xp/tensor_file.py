@@ -25,6 +25,19 @@ from backprop_xp.formatting import abridged
 DAMAGED = "take another copy of the file, or train the model again"
 """The hint for a file whose content is not as it was written."""
 
+_OUR_FILE = (
+    "give the path of a file that 'backprop-xp train --out DIR' wrote: DIR/model.safetensors"
+)
+_SAFETENSORS = (
+    "give a safetensors file; from PyTorch, safetensors.torch.save_file(net.state_dict(), path) "
+    "writes one. Files of torch.save are not read: they can contain code"
+)
+_TYPES_READ = "save its tensors again, as float32 (in PyTorch, tensor.float())"
+_WEIGHTS = (
+    "if it holds the weights of nn.Linear layers from PyTorch, load it in Python with "
+    "backprop_xp.from_torch_state(path, activations)"
+)
+
 _NO_HASH = b"0" * 64
 _HASH_KEY = b'"sha256": "'  # within a text of JSON, the quotes would have backslashes
 
@@ -116,7 +129,7 @@ def text_tensor(text: str) -> Any:
 
 
 def read_tensors(
-    path: str | os.PathLike[str], file_format: str, what: str = "model file"
+    path: str | os.PathLike[str], file_format: str | None, what: str = "model file"
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Read the tensors and the metadata of a file, and check every bit of it.
 
@@ -126,8 +139,9 @@ def read_tensors(
     Parameters
     ----------
     path : path
-    file_format : str
-        The format that was given to `write_tensors`.
+    file_format : str or None
+        The format that was given to `write_tensors`. None reads a safetensors file of any program;
+        its SHA-256 is checked if it has one.
     what : str
         The name of the kind of file in errors.
 
@@ -152,8 +166,7 @@ def read_tensors(
                 raise
             raise ModelFileError(
                 f"the {what} {path} cannot be read: {getattr(error, 'strerror', None) or error}",
-                "give the path of a file that 'backprop-xp train --out DIR' wrote: "
-                "DIR/model.safetensors",
+                "check the path" if file_format is None else _OUR_FILE,
             ) from error
 
 
@@ -236,9 +249,9 @@ def _open(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def _read(
-    path: str | os.PathLike[str], file: BinaryIO, file_format: str, what: str
+    path: str | os.PathLike[str], file: BinaryIO, file_format: str | None, what: str
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    damaged = f"the {what} {path} is damaged"
+    damaged = f"the {what} {path} {'is damaged' if file_format else 'cannot be used'}"
     size = os.fstat(file.fileno()).st_size
     try:
         start = file.read(8)
@@ -251,40 +264,42 @@ def _read(
         found = str(metadata.get("format", ""))
         well_formed = all(entry.keys() == _ENTRY for entry in header.values())
     except (ValueError, AttributeError, TypeError, RecursionError, struct.error) as error:
+        fault = f"{path} is not a {what} of this package, or it is damaged"
+        if file_format is None:
+            fault = f"{path} is not a safetensors file, or it is damaged"
         raise ModelFileError(
-            f"{path} is not a {what} of this package, or it is damaged: its header cannot be read",
-            DAMAGED,
+            f"{fault}: its header cannot be read", _SAFETENSORS if file_format is None else DAMAGED
         ) from error
-    if found != file_format:
+    if file_format is not None and found != file_format:
         fault = f"is not a {what} of this package, or it is damaged"
         if well_formed:
             fault = f"is a safetensors file, but not a {what} of this package"
         raise ModelFileError(
             f"{path} {fault}" + (found and f": its format is {abridged(found)}"),
-            "give the path of a file that 'backprop-xp train --out DIR' wrote: "
-            "DIR/model.safetensors",
+            _WEIGHTS if any(name.endswith("weight") for name in header) else _OUR_FILE,
         )
+    hashed = file_format is not None or "sha256" in metadata
     try:
         stored = str(metadata.pop("sha256", "")).encode()
         if not well_formed:
             raise ValueError("its header does not describe tensors")
-        if len(stored) != 64 or content.count(_HASH_KEY + stored + b'"') != 1:
+        if hashed and (len(stored) != 64 or content.count(_HASH_KEY + stored + b'"') != 1):
             raise ValueError("its header has no SHA-256")
         for key, text in metadata.items():
             if type(text) is not str:
                 raise ValueError(f"{abridged(key)} in its header is {abridged(text)}, not a text")
         layout = _layout(header, size - 8 - length)
     except ValueError as error:
-        raise ModelFileError(f"{damaged}: {error}", DAMAGED) from error
+        raise ModelFileError(f"{damaged}: {error}", DAMAGED if hashed else _TYPES_READ) from error
     data = bytearray(size - 8 - length)
     if file.readinto(data) != len(data):  # type: ignore[attr-defined]
         raise ModelFileError(f"{damaged}: it became shorter while it was read", DAMAGED)
     digest = hashlib.sha256(start)
     digest.update(content.replace(_HASH_KEY + stored, _HASH_KEY + _NO_HASH))
     digest.update(data)
-    if digest.hexdigest().encode() != stored:
+    if hashed and digest.hexdigest().encode() != stored:
         raise ModelFileError(f"{damaged}: its content does not match its SHA-256", DAMAGED)
-    del metadata["format"]
+    metadata.pop("format", None)
     tensors = {}
     for name, (dtype, shape, begin) in layout.items():
         tensors[name] = np.frombuffer(data, dtype, math.prod(shape), begin).reshape(shape)

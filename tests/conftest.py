@@ -23,7 +23,10 @@ TESTS = Path(__file__).parent
 SUBSET = "BACKPROP_XP_TEST_BACKENDS"
 """Environment variable: the backends to test, or backends on devices, separated by commas."""
 
-ORACLES = {"nn/test_torch_oracle.py": ("torch", "pip install 'backprop-xp[torch]'")}
+ORACLES = {
+    "exchange/test_onnx_model.py": ("onnxruntime", "pip install 'backprop-xp[onnx]' onnxruntime"),
+    "nn/test_torch_oracle.py": ("torch", "pip install 'backprop-xp[torch]'"),
+}
 """Test files that compare with an optional library, and the command that installs it."""
 
 collect_ignore = [
@@ -46,6 +49,7 @@ SLOW = (
     "estimators/test_estimators_checks",
     "estimators/test_estimators_ecosystem",
     "estimators/test_estimators_oracle",
+    "exchange/test_onnx_model.py::test_every_activation",
     "experiments/test_experiments.py::test_a_record",
     "experiments/test_experiments.py::test_an_experiment_without_mnist",
     "nn/test_regularized_gradients",
@@ -112,12 +116,12 @@ def pytest_addoption(parser):
 
 
 def is_quick(item):
-    """Return whether a test runs on NumPy alone, in float64 where it has a choice, needs no browser
-    or download, and is not slow."""
+    """Return whether a test runs on NumPy alone, or on backends that the environment asks for, in
+    float64 where it has a choice, needs no browser or download, and is not slow."""
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     backends = {value.id for value in parameters.values() if isinstance(value, Backend)}
     return (
-        backends <= {"numpy"}
+        (backends <= {"numpy"} or bool(os.environ.get(SUBSET)))
         and parameters.get("dtype") != "float32"
         and not {"browser", "real_mnist"} & set(item.fixturenames)
         and not item.nodeid.removeprefix("tests/").startswith(SLOW)

@@ -23,16 +23,17 @@ MAY_IMPORT = {
     "diagnosis": "backend nn data training models",
     "runs": "backend nn data training models diagnosis",
     "estimators": "backend nn data training models",
+    "exchange": "backend nn data models",
     "trace": "backend nn data training models runs",
     "report": "backend nn models runs trace",
     "experiments": "backend nn data training trace",
-    "cli": "backend nn data training models diagnosis runs trace report experiments",
+    "cli": "backend nn data training models diagnosis runs exchange trace report experiments",
 }
 """The subpackages that each one may import, besides itself and `SHARED`."""
 
 OPTIONAL = {
     *("cupy", "cupyx", "jax", "torch", "pooch", "sklearn", "array_api_strict", "matplotlib"),
-    *("jinja2", "markupsafe", "pandas", "polars", "pyarrow"),
+    *("jinja2", "markupsafe", "onnx", "pandas", "polars", "pyarrow"),
 }
 
 TOP_LEVEL = (ast.Import, ast.ImportFrom, ast.If, ast.Try, ast.With)

@@ -26,6 +26,7 @@ _COMMANDS = {
     "find-lr": "Suggest a learning rate, by a range test.",
     "evaluate": "Measure a trained model on a data set.",
     "predict": "Predict with a trained model.",
+    "export": "Write a trained model for ONNX, PyTorch or NumPy.",
     "summary": "Show a trained model layer by layer.",
     "trace": "Show every number of one training step.",
     "report": "Make a web page about a training run, from its folder.",

@@ -46,14 +46,7 @@ def write_model(path: str | os.PathLike[str], model: Any) -> None:
         finite, or `read_model` would reject the model for another reason; or if the file cannot be
         written.
     """
-    tensors = {}
-    for index, layer in enumerate(model.parameters):
-        for kind, p in zip(Layer._fields, layer, strict=True):
-            if p is not None:
-                tensors[f"layers.{index}.{kind}"] = arrays.to_numpy(p)
-    for name in _SCALINGS:
-        if (scaling := getattr(model, name)) is not None:
-            tensors[f"{name}.offset"], tensors[f"{name}.divisor"] = scaling
+    tensors = tensors_of(model)
     description = json.dumps(_describe(model), ensure_ascii=False, sort_keys=True)
     try:
         _fields(json.loads(description), tensors)
@@ -63,6 +56,23 @@ def write_model(path: str | os.PathLike[str], model: Any) -> None:
             "correct the model; if weights are not finite, train again with a lower learning rate",
         ) from error
     write_tensors(path, FORMAT, tensors, {"model": description})
+
+
+def tensors_of(model: Any) -> dict[str, Any]:
+    """Return the weights, biases and scalings of a `backprop_xp.Model` by their names in its file.
+
+    These are ``layers.0.weights``, ``layers.0.bias`` and so on, and the ``offset`` and ``divisor``
+    of ``scaling`` and ``target_scaling``, all as NumPy arrays.
+    """
+    tensors: dict[str, Any] = {}
+    for index, layer in enumerate(model.parameters):
+        for kind, p in zip(Layer._fields, layer, strict=True):
+            if p is not None:
+                tensors[f"layers.{index}.{kind}"] = arrays.to_numpy(p)
+    for name in _SCALINGS:
+        if (scaling := getattr(model, name)) is not None:
+            tensors[f"{name}.offset"], tensors[f"{name}.divisor"] = scaling
+    return tensors
 
 
 def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:

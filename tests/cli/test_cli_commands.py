@@ -14,8 +14,8 @@ from backprop_xp.diagnosis.device_check import gradient_rows
 from backprop_xp.nn.optimizers import OPTIMIZERS
 
 COMMANDS = (
-    *("train", "find-lr", "evaluate", "predict", "summary", "trace", "report", "devices"),
-    *("reproduce", "plot"),
+    *("train", "find-lr", "evaluate", "predict", "export", "summary", "trace", "report"),
+    *("devices", "reproduce", "plot"),
     "check",
 )
 
