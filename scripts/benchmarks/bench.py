@@ -26,7 +26,7 @@ loss and shuffles, so only its accuracy is compared.
 The peers ``ours-*`` call `backprop_xp.fit` with its default settings. The second table of a
 workload compares them with everything optional turned off (``ours-*-bare``). The summary at the end
 gives the seconds of ours relative to those of the best other peer, again as the median over the
-rounds.
+rounds. The exit code is 1 if one of ours failed or did not learn the same.
 """
 
 from __future__ import annotations
@@ -109,18 +109,20 @@ class Worker:
             env=environment,
             text=True,
         )
-        self.ask(asdict(job))
+        self.send(asdict(job))
+
+    def send(self, message: Any) -> None:
+        """Send a message, unless the process has ended."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps(message), file=self.process.stdin, flush=True)
 
     def ask(self, message: Any = None) -> dict[str, Any]:
         """Send a message, if any, and wait for the next reply; record errors."""
-        assert self.process.stdin is not None
+        if message is not None:
+            self.send(message)
         assert self.process.stdout is not None
-        line = ""
-        with contextlib.suppress(BrokenPipeError):
-            if message is not None:
-                print(json.dumps(message), file=self.process.stdin, flush=True)
-            line = self.process.stdout.readline()
-        if line:
+        if line := self.process.stdout.readline():
             reply: dict[str, Any] = json.loads(line)
         else:
             reply = {"error": f"the process ended with exit code {self.process.wait()}"}
@@ -167,6 +169,8 @@ def train_all(
             threads = 1 if peer in ONE_THREAD else options.threads
             job = Job(peer, name, options.device, threads, options.rounds + 1, str(folder))
             workers.append(Worker(job))
+        for worker in workers:  # they start side by side
+            worker.ask()
         for epoch in range(options.rounds + 1):
             for worker in random.Random(epoch).sample(workers, len(workers)):
                 if not worker.trouble:
@@ -447,6 +451,7 @@ def main() -> None:
             print(f"warning: {name} is set; the peers run without it", file=sys.stderr)
     for name, value in described["variables"].items():
         print(f"note: {name}={value} is set, which may change the speed of a library")
+    failed = False
     with tempfile.TemporaryDirectory() as folder:
         for name in options.workloads:
             records = train_all(name, peers, options, Path(folder), train, test)
@@ -456,6 +461,8 @@ def main() -> None:
             for record in records:
                 if not record["trouble"]:
                     compare(record, reference, options.loss_limit, options.accuracy_limit)
+                ours = record["peer"].startswith("ours-")
+                failed |= ours and record["trouble"].startswith(("error", "did not"))
             data_bytes = WORKLOADS[name].samples * train.x.shape[1] * train.x.itemsize
             found = summary(records)
             text = table(name, records, memory=options.memory, data_bytes=data_bytes)
@@ -472,7 +479,9 @@ def main() -> None:
                 text = json.dumps(report, indent=1) + "\n"
                 options.json.write_text(text, encoding="utf-8")
     summaries = {name: workload["summary"] for name, workload in report["workloads"].items()}
-    print(f"\n{summary_table(summaries)}")
+    if any("best_peer" in one for one in summaries.values()):
+        print(f"\n{summary_table(summaries)}")
+    raise SystemExit(int(failed))
 
 
 if __name__ == "__main__":
