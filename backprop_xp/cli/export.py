@@ -68,4 +68,4 @@ def command(model: str, file_format: str, out: str, console: Output) -> None:
 
 
 def _shape(shape: list[int | None]) -> str:
-    return f"({', '.join('N' if size is None else str(size) for size in shape)})"
+    return str(tuple("N" if size is None else size for size in shape)).replace("'N'", "N")

@@ -143,7 +143,7 @@ def write_onnx(path: str | os.PathLike[str], model: Model) -> dict[str, Any]:
     atomic_write(path, lambda file: file.write(content))
     notes = []
     if any(column.categories is not None for column in _columns(model)):
-        notes.append("text must be spelled as in training; other text counts as a new category")
+        notes.append("text must be spelled as in training; other text is an unknown category")
     return {
         "opset": OPSET,
         "ml_opset": ML_OPSET,

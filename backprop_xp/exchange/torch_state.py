@@ -59,7 +59,8 @@ def to_torch_state(model: Model) -> dict[str, Array]:
     -------
     dict of numpy.ndarray
         ``0.weight`` of shape (n_out, n_in), ``0.bias`` of shape (n_out,), ``2.weight`` and so on;
-        no biases for a network without them.
+        no biases for a network without them. PyTorch takes them as tensors:
+        ``{name: torch.from_numpy(array) for name, array in state.items()}``.
 
     Examples
     --------
@@ -199,7 +200,10 @@ def not_included(model: Model) -> list[str]:
     if (scaling := model.scaling) is not None and (
         scaling.offset.any() or (scaling.divisor != 1.0).any()
     ):
-        missing.append("the scaling of the inputs, (x - offset) / divisor")
+        formula = "(x - offset) / divisor"
+        if not scaling.offset.any() and (scaling.divisor == scaling.divisor[0]).all():
+            formula = f"x / {scaling.divisor[0]:g}"
+        missing.append(f"the scaling of the inputs, {formula}")
     if model.target_scaling is not None:
         missing.append("the conversion of the outputs to the units of the targets")
     return missing

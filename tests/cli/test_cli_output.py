@@ -166,6 +166,7 @@ ON_HOSTILE_NAMES = {
     "find-lr": "find-lr {table} --label {label} --steps 20",
     "evaluate": "evaluate {run} {table} --label {label}",
     "predict": "predict {run} {table} --outputs",
+    "export": "export {run} --format torch --out {run}/m.safetensors",
     "summary": "summary {run}",
     "trace": "trace --model {run} --data {table} --label {label}",
     "report": "report {run} --compare {run}",

@@ -114,7 +114,7 @@ def test_every_activation_with_every_output(hidden, output, dtype):
         small_model((5, 4, 1), (hidden, output), dtype=dtype, classes=("no", "yes")),
     ):
         for n in ROWS:
-            compare(model, 3.0 * normal(n, 5, seed=n))
+            compare(model, normal(n, 5, seed=n))
 
 
 def test_the_activations_of_the_package_are_written():
@@ -300,6 +300,19 @@ def test_the_command_writes_what_onnx_runtime_reads(tables, tmp_path):
     before = file.read_bytes()
     done("export", run, "--format", "onnx", "-o", file, "--quiet")
     assert file.read_bytes() == before
+
+
+def test_names_that_a_terminal_would_obey(tmp_path):
+    lines = ['"\x1b[31ma","\u202eb",t', *(f"{n % 7},\x9b{n % 3},\x07{n % 2}" for n in range(60))]
+    table = written(tmp_path / "t.csv", "\n".join(lines))
+    done("train", table, "--label", "t", "--epochs", 1, "--seed", 0, "--out", tmp_path / "run")
+    asked = ("export", tmp_path / "run", "--format", "onnx", "-o", tmp_path / "m.onnx")
+    result, told = done(*asked), done(*asked, "--json").json
+    assert not {"\x1b", "\u202e", "\x9b", "\x07"} & set(result.out + result.err)
+    assert [one["name"] for one in told["inputs"]] == ["\x1b[31ma", "\u202eb"]
+    model = load_model(tmp_path / "run")
+    rows = {"\x1b[31ma": [1.0, 2.0], "\u202eb": ["\x9b0", "\x9b2"]}
+    assert set(compare(model, rows)["label"]) <= {"\x070", "\x071"}
 
 
 def test_a_model_that_cannot_be_written_is_one_error(tmp_path, monkeypatch):
