@@ -143,7 +143,7 @@ else
     if [ -z "${missing[MNIST]:-}" ] || [ -n "$short" ]; then
         # Before the limit there are 30 seconds to load the data, for the last epoch, and for the test.
         left=$((deadline - SECONDS))
-        step record "$left" "$python" scripts/gpu_record.py --record "$record" --device cuda \
+        step record "$left" "$python" scripts/benchmarks/record.py --record "$record" --device cuda \
             --seconds "$((left - 30))" --data-dir "$mnist" --json "$results/gpu_record.json"
     fi
 fi

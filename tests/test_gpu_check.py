@@ -75,7 +75,7 @@ def test_a_step_that_fails_is_listed_at_the_end_and_the_others_run(call, tmp_pat
 
 
 def test_a_part_ends_in_time_and_keeps_what_a_stopped_step_wrote(call, tmp_path):
-    python = 'case "$*" in *gpu_record*) echo epoch 1; exec sleep 50;; esac'
+    python = 'case "$*" in *benchmarks/record*) echo epoch 1; exec sleep 50;; esac'
     done = call("2", "mnist", "results", python=python, GPU_CHECK_SECONDS="3")
     assert done.returncode == 1
     assert "- record: stopped after " in done.stdout

@@ -1,6 +1,6 @@
 """Run a record of `backprop-xp reproduce` until it ends or the time is up.
 
-    python scripts/gpu_record.py --seconds 300 --data-dir FOLDER --json record.json
+    python scripts/benchmarks/record.py --seconds 300 --data-dir FOLDER --json record.json
 
 Training stops after the epoch in which the time is up, and what it has learned is tested. The file
 is also written about every ten seconds before that. The exit code is 1 only if a complete run does
@@ -14,6 +14,8 @@ import json
 import time
 from pathlib import Path
 from typing import Any
+
+from bench import machine
 
 from backprop_xp import TrainState, select_device
 from backprop_xp.experiments.experiment import experiments, get_experiment
@@ -34,7 +36,8 @@ def main() -> None:
     record = get_experiment(options.record)
     where = select_device(options.device, options.backend, dtype="float32")
     print(f"{record.name} on {where.name} ({where.backend}): {record.settings}", flush=True)
-    result: dict[str, Any] = {"record": record.name, "device": where.name, "epochs": record.epochs}
+    result: dict[str, Any] = {"machine": machine(options), "device": where.name}
+    result |= {"record": record.name, "epochs": record.epochs}
     written = started
 
     def write(**found: Any) -> None:
