@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -137,6 +137,24 @@ def to_numpy(x: Array) -> Any:
         xp = namespace(x)  # only arrays on its CPU_DEVICE can be converted
         x = x.to_device(xp.Device("CPU_DEVICE"))
     return np.asarray(x)
+
+
+def read_numbers(numbers: Sequence[Any], *, xp: Namespace) -> list[float]:
+    """Return numbers, some of them in arrays of shape (), as floats.
+
+    From a GPU they are copied together, since the host waits for the GPU at every copy.
+
+    Examples
+    --------
+    >>> xp = backend_namespace("numpy")
+    >>> read_numbers([xp.asarray(0.5), 2, xp.asarray(True)], xp=xp)
+    [0.5, 2.0, 1.0]
+    """
+    if backend_name(xp) not in _WRAPPED:
+        return [float(number) for number in numbers]
+    together = [xp.astype(number, xp.float64) for number in numbers if is_array(number)]
+    read = iter(to_numpy(xp.stack(together)).tolist() if together else [])
+    return [next(read) if is_array(number) else float(number) for number in numbers]
 
 
 def asarray(

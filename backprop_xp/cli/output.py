@@ -238,9 +238,11 @@ def say(text: str) -> None:
 def _describe(state: TrainState) -> str:
     record = state.history[-1]
     parts = [f"loss {record['loss']:.4g}"]
-    for name in ("train", "validation"):
+    if "accuracy" in record:
+        parts.append(f"accuracy {record['accuracy']:.2%}")
+    for name, words in (("train", "training set"), ("validation", "validation")):
         if f"{name}_accuracy" in record:
-            parts.append(f"{name} accuracy {record[f'{name}_accuracy']:.2%}")
+            parts.append(f"{words} accuracy {record[f'{name}_accuracy']:.2%}")
         elif f"{name}_loss" in record:
-            parts.append(f"{name} loss {record[f'{name}_loss']:.4g}")
+            parts.append(f"{words} loss {record[f'{name}_loss']:.4g}")
     return "  ".join(parts)

@@ -221,7 +221,6 @@ def _training_rows(placement: Placement) -> Iterator[Row]:
                 batch_size=10,
                 epochs=1,
                 seed=0,
-                evaluate_training=False,
             )
         )
     one, other = ([p for layer in run.parameters for p in layer] for run in runs)

@@ -167,8 +167,8 @@ def _rate_too_high(e: Evidence, found: list[str]) -> tuple[str, str] | None:
         later > max(2.0 * e.baseline, first) or first > 20.0 * max(e.baseline, _uniform_loss(e))
     ):
         evidence = (
-            f"the loss of an epoch was {max(e.losses):.3g}; that of a constant prediction is "
-            f"{e.baseline:.3g}"
+            f"the training loss during an epoch was {max(e.losses):.3g}; that of a constant "
+            f"prediction is {e.baseline:.3g}"
         )
     elif e.updates and e.updates[0] > 0.6:
         evidence = f"the first step changes the weights by {e.updates[0]:.0%} of their size"
@@ -197,15 +197,16 @@ def _rate_too_low(e: Evidence, found: list[str]) -> tuple[str, str] | None:
 def _labels(e: Evidence, found: list[str]) -> tuple[str, str] | None:
     if found or not e.losses or not e.baseline or e.steps < _FEW_STEPS:
         return None
-    explained, name = e.explained_validation_loss, "validation"
+    explained, validated = e.explained_validation_loss, e.explained_validation_loss is not None
     if explained is None:
-        explained, name = e.explained_loss, "training"
+        explained = e.explained_loss
     if explained >= 0.03 or e.still_falls:
         return None
     below = "below" if explained < 0.0005 else f"more than {explained:.1%} below"
-    memorized = name == "validation" and e.best_explained_loss >= 0.5
+    name = "validation loss was never" if validated else "loss on the training set is not"
+    memorized = validated and e.best_explained_loss >= 0.5
     return (
-        f"the {name} loss was never {below} that of a constant prediction",
+        f"the {name} {below} that of a constant prediction",
         "check that each row of inputs has its own label; otherwise the inputs do not predict the "
         "labels, or "
         + (
@@ -240,7 +241,7 @@ def _overfitting(e: Evidence, found: list[str]) -> tuple[str, str] | None:
         return None
     return (
         f"the validation loss was {best:.3g} after epoch {epoch} and is {last:.3g} now, while the "
-        f"training loss is {e.loss:.3g}",
+        f"loss on the training set, measured after the last epoch, is {e.loss:.3g}",
         "stop early (--patience), use more data or --augment, or use --dropout or --l2",
     )
 

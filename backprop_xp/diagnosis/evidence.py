@@ -18,7 +18,7 @@ from backprop_xp.nn.losses import Loss
 from backprop_xp.nn.metrics import classes_of
 from backprop_xp.nn.network import Network
 from backprop_xp.training.data_scale import DataScale
-from backprop_xp.training.evaluation import evaluate, predict
+from backprop_xp.training.evaluation import evaluate
 from backprop_xp.training.layer_statistics import SAMPLE, describe, measure
 from backprop_xp.training.state import TrainState
 
@@ -42,11 +42,13 @@ class Evidence(NamedTuple):
     baseline : float
         The training loss of the best constant prediction, the mean of the targets.
     loss : float
-        The training loss of the current weights.
+        The training loss of the current weights, without dropout and augmentation.
     validation_baseline : float or None
         The loss of the same constant on the validation set.
     losses, validation_losses : list of float
-        After each epoch: the running training loss, and the validation loss.
+        The training loss during each epoch, with dropout and augmentation and each batch before
+        its update, and the validation loss after it. The first ones are not compared with the
+        others: in the first epochs, and with dropout in all of them, they are higher.
     counts, predicted : list of int
         Training samples of each class, and how many are predicted as it; empty for regression.
     layers : list of dict
@@ -118,8 +120,8 @@ class Evidence(NamedTuple):
 
     @property
     def best_explained_loss(self) -> float:
-        """The largest `explained_loss` after any epoch, also if its weights were not kept."""
-        return _share(min(self.losses, default=self.loss), self.baseline)
+        """The largest `explained_loss`, also during an epoch whose weights were not kept."""
+        return _share(min(self.loss, *self.losses), self.baseline)
 
     def worst(self, name: str) -> tuple[float, int]:
         """Return the largest share of dead or saturated units, and its hidden layer from 1."""
@@ -152,6 +154,8 @@ def collect(
         scale = DataScale.of(known.x, known.y)
         x, y = known.x[:SAMPLE, ...], known.y[:SAMPLE, ...]
         step = loss_and_gradients(network, loss, parameters, x, y, xp=xp)
+        outputs: list[Array] = []
+        measured = evaluate(network, loss, parameters, known.x, known.y, xp=xp, outputs=outputs)
         others = None if validation is None else placed(validation).y
         floor = _smallest_loss(loss, known.y, xp)
         validation_floor = 0.0 if others is None else _smallest_loss(loss, others, xp)
@@ -162,7 +166,7 @@ def collect(
             scale=scale,
             unscaled_targets=scale.unscaled_targets(loss),
             baseline=_constant_loss(loss, constant, known.y, xp) - floor,
-            loss=evaluate(network, loss, parameters, known.x, known.y, xp=xp)["loss"] - floor,
+            loss=measured["loss"] - floor,
             validation_baseline=(
                 None
                 if others is None
@@ -175,7 +179,7 @@ def collect(
                 if "validation_loss" in record
             ],
             counts=_counts(known.y, xp) if known.labeled else [],
-            predicted=_counts(predict(network, parameters, known.x), xp) if known.labeled else [],
+            predicted=_counts(xp.concat(outputs), xp) if known.labeled else [],
             layers=describe(measure(network, step, parameters, [0.0] * len(parameters), xp=xp)),
             measured_steps=[record["layers"] for record in state.history if "layers" in record],
         )

@@ -181,7 +181,6 @@ def settings_of(estimator: Any, network: Network, n: int) -> dict[str, Any]:
         "penalty": "per_batch",
         "dropout": tuple(rates) if np.ndim(rates) else ((float(rates),) if rates else ()),
         "max_norm": None if estimator.max_norm is None else float(estimator.max_norm),
-        "evaluate_training": False,
         "diagnostics": False,
     }
 

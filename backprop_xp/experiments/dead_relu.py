@@ -49,7 +49,6 @@ def _run(data_dir: str | None) -> Outcome:
                 batch_size=10,
                 epochs=15,
                 seed=seed,
-                evaluate_training=False,
             )
             dead = np.all(forward(_NETWORK, state.parameters, x).a[1] == 0.0, axis=0)
             shares[name].append(float(np.mean(dead)))

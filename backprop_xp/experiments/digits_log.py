@@ -39,7 +39,6 @@ def _run(data_dir: str | None) -> Outcome:
             batch_size=10,
             epochs=30,
             seed=seed,
-            evaluate_training=False,
         )
         histories[f"seed {seed}"] = list(state.history)
         counts.append([right(record, "validation", n) for record in state.history])

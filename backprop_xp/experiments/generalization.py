@@ -34,7 +34,6 @@ def _early_stopping(data_dir: str | None) -> Outcome:
             "batch_size": 10,
             "learning_rate": 0.003,
             "seed": seed,
-            "evaluate_training": False,
         }
         train = first(digits.train, 100)
         late = fit(_STOPPING, train, digits.validation, **settings)
@@ -73,7 +72,7 @@ def _compare(
     train, test = (x.astype("float32"), labels), (digits.test[0].astype("float32"), digits.test[1])
     accuracies: dict[str, list[float]] = {}
     histories: dict[str, Any] = {}
-    shared: dict[str, Any] = {"batch_size": 50, "epochs": epochs, "evaluate_training": False}
+    shared: dict[str, Any] = {"batch_size": 50, "epochs": epochs}
     for name, settings in {"without": shared, f"with {remedy}": shared | options}.items():
         accuracies[name], histories[name] = [], []
         for seed in range(_SEEDS):

@@ -39,7 +39,6 @@ def _run(data_dir: str | None) -> Outcome:
                 learning_rate=rate * unit,
                 batch_size=0,
                 epochs=_EPOCHS,
-                evaluate_training=False,
             )
         except DivergenceError as error:
             last_good: Any = error.state

@@ -39,6 +39,7 @@ def _run(data_dir: str | None) -> Outcome:
             epochs=1000,
             learning_rate=0.01,
             seed=0,
+            evaluate_training=True,
         )
         losses[name], histories[name] = state.history[-1]["train_loss"], list(state.history)
         if network is deep:

@@ -58,7 +58,13 @@ def _xor(data_dir: str | None) -> Outcome:
     counts: dict[str, list[int]] = {name: [] for name in networks}
     for (name, network), seed in itertools.product(networks.items(), range(_SEEDS)):
         state = fit(
-            network, (_INPUTS, _XOR), epochs=400, batch_size=4, learning_rate=0.05, seed=seed
+            network,
+            (_INPUTS, _XOR),
+            epochs=400,
+            batch_size=4,
+            learning_rate=0.05,
+            seed=seed,
+            evaluate_training=True,
         )
         histories[name].append(list(state.history))
         counts[name].append(max(round(4 * record["train_accuracy"]) for record in state.history))

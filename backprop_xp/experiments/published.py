@@ -68,7 +68,6 @@ class PublishedRuns:
             "optimizer": "sgd",
             "batch_size": 10,
             "seed": SEED,
-            "evaluate_training": False,
         }
         return fit(
             self.network,

@@ -76,7 +76,6 @@ def train(
             batch_size=recipe.batch_size,
             epochs=recipe.epochs,
             seed=0,
-            evaluate_training=False,
             on_epoch=on_epoch,
         )
         test = placement.with_dtype("float32").asarray(scaling.apply(data.test.inputs, "float32"))

@@ -32,6 +32,7 @@ def one_step(
         batch_size=0,
         epochs=1,
         seed=0,
+        evaluate_training=True,
     )
 
 

@@ -16,8 +16,19 @@ def correct(outputs: Array, targets: Array, *, xp: Namespace) -> Array:
     >>> int(correct(np.asarray([[0.1, 0.9], [0.7, 0.3]]), np.asarray([[0, 1], [0, 1]]), xp=np))
     1
     """
-    hits = classes_of(outputs, xp=xp) == classes_of(targets, xp=xp)
-    return xp.sum(xp.astype(hits, xp.int32))
+    return count_equal(classes_of(outputs, xp=xp), classes_of(targets, xp=xp), xp=xp)
+
+
+def count_equal(classes: Array, others: Array, *, xp: Namespace) -> Array:
+    """Return the number of rows with equal classes, an integer array of shape ().
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> int(count_equal(np.asarray([0, 1, 2]), np.asarray([0, 2, 2]), xp=np))
+    2
+    """
+    return xp.sum(xp.astype(classes == others, xp.int32))
 
 
 def classes_of(outputs: Array, *, xp: Namespace) -> Array:
@@ -33,5 +44,5 @@ def classes_of(outputs: Array, *, xp: Namespace) -> Array:
     [1, 0]
     """
     if outputs.shape[-1] == 1:
-        return xp.astype(outputs[:, 0] >= 0.5, xp.int32)
+        return xp.astype(outputs[..., 0] >= 0.5, xp.int32)
     return xp.argmax(outputs, axis=-1)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from backprop_xp.report.charts import INK, color, dash, draw
-from backprop_xp.report.text import number, percent
+from backprop_xp.report.text import number, percent, training_figures
 from backprop_xp.runs.reader import StoredRun
 
 
@@ -42,14 +42,14 @@ def training_curves(run: StoredRun) -> list[Figure]:
     """Return charts of loss, accuracy and learning rate, as far as the history has them."""
     history, figures = run.history, []
     for key, title, shown in _MEASURES:
-        trained, validation = f"train_{key}", f"validation_{key}"
-        if key == "loss" and not any(trained in record for record in history):
-            trained = "loss"
-        lines = _line("training", 0, 1, history, trained)
+        validation = f"validation_{key}"
+        complete = any(f"train_{key}" in record for record in history)
+        lines = _line("training", 0, 1, history, f"train_{key}" if complete else key)
+        note = f"training: {training_figures(run, complete=complete)}" if lines else ""
         lines += _line("validation", 1, 0, history, validation)
         best = run.best if run.best is not None and validation in run.best else None
         if lines:
-            figures.append(_by_epoch(title, key, lines, shown, best))
+            figures.append(_by_epoch(title, key, lines, shown, best, note))
     rates = _line("learning rate", 2, 0, history, "learning_rate")
     if rates and len(set(rates[0].values)) > 1:
         figures.append(_by_epoch("Learning rate", "rate", rates, number, None))
@@ -62,13 +62,14 @@ def _by_epoch(
     lines: list[Line],
     shown: Callable[[float], str],
     best: dict[str, Any] | None,
+    note: str = "",
 ) -> Figure:
     described = [
         f"{name} {shown(values[0])} at epoch {epochs[0]}, {shown(values[-1])} at epoch {epochs[-1]}"
         for name, _, _, epochs, values in lines
     ]
     if best is None:
-        return _figure(title, key, lines, shown, described)
+        return _figure(title, key, lines, shown, described, note)
     epoch, value = best["epoch"], best[f"validation_{key}"]
     described.append(f"best epoch on the validation set {epoch}")
 
@@ -87,7 +88,7 @@ def _by_epoch(
             ha="left" if early else "right",
         )
 
-    return _figure(title, key, lines, shown, described, mark=mark)
+    return _figure(title, key, lines, shown, described, note, mark)
 
 
 def layer_curves(run: StoredRun) -> list[Figure]:
@@ -124,12 +125,16 @@ def compared_curves(runs: Sequence[StoredRun], names: Sequence[str]) -> list[Fig
     """Return charts of loss and accuracy with a curve for each run: on the validation set, or on
     the training set for a run without one."""
     figures = []
-    words = {"validation": "on the validation set", "train": "on the training set"}
+    words = {
+        "validation_": "on the validation set",
+        "train_": "on the complete training set",
+        "": "on the training set during the epoch",
+    }
     for key, title, shown in _MEASURES:
         lines, parts = [], set()
         for index, (run, name) in enumerate(zip(runs, names, strict=True)):
             for part in words:
-                if line := _line(name, index, index, run.history, f"{part}_{key}"):
+                if line := _line(name, index, index, run.history, f"{part}{key}"):
                     lines += line
                     parts.add(part)
                     break

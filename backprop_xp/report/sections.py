@@ -73,10 +73,11 @@ _RESIDUALS = {
 _FIELDS = {
     "epoch": ("epoch", number),
     "learning_rate": ("learning rate", number),
-    "loss": ("loss in the epoch", number),
-    "train_loss": ("training loss", number),
+    "loss": ("training loss (during the epoch)", number),
+    "train_loss": ("loss (complete training set)", number),
     "validation_loss": ("validation loss", number),
-    "train_accuracy": ("training accuracy", percent),
+    "accuracy": ("training accuracy (during the epoch)", percent),
+    "train_accuracy": ("accuracy (complete training set)", percent),
     "validation_accuracy": ("validation accuracy", percent),
     "seconds": ("seconds", number),
 }

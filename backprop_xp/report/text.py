@@ -94,11 +94,12 @@ def result(run: StoredRun) -> tuple[str, str] | None:
     if known.get("loss") is not None:
         return number(known["loss"]), f"{titled(part)} loss on {pluralize(known['count'], 'row')}"
     for record in reversed(run.history):
-        for name in ("validation_accuracy", "train_accuracy", "validation_loss", "train_loss"):
-            if name in record:
-                shown = percent if name.endswith("accuracy") else number
-                part, _, what = name.partition("_")
-                return shown(record[name]), f"{titled(part)} {what} after epoch {record['epoch']}"
+        for what, shown in (("accuracy", percent), ("loss", number)):
+            for part, when in (("validation", "after"), ("train", "after"), ("", "during")):
+                name = f"{part}_{what}" if part else what
+                if name in record:
+                    described = f"{titled(part or 'train')} {what} {when} epoch {record['epoch']}"
+                    return shown(record[name]), described
     return None
 
 
@@ -111,6 +112,24 @@ def titled(part: str | None) -> str:
     ('training', 'test')
     """
     return {"train": "training"}.get(part or "", part or "")
+
+
+def training_figures(run: StoredRun, *, complete: bool) -> str:
+    """Describe how loss and accuracy of the training rows were measured.
+
+    Parameters
+    ----------
+    run : StoredRun
+    complete : bool
+        Whether it was done on the complete training set after each epoch.
+    """
+    if complete:
+        return "on the complete training set after each epoch"
+    text, used = "during the epoch, each batch before its update", []
+    if run.settings is not None:
+        used += ["dropout"] if any(run.settings.dropout or ()) else []
+        used += ["augmentation"] if run.settings.augment else []
+    return f"{text}, with {' and '.join(used)}" if used else text
 
 
 def row_name(row: dict[str, Any]) -> str:

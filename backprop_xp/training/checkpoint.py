@@ -34,6 +34,7 @@ MAY_CHANGE = (
     "target_loss",
     "evaluate_training",
     "diagnostics",
+    "cuda_graph",
 )
 """The settings that may be others when a run is continued: when it ends, and what is measured."""
 
@@ -496,6 +497,7 @@ def _stored(path: Path, description: Any, config: str, tensors: dict[str, Any]) 
         for name in ("chunks", "steps", "rows"):
             if _count(within._asdict(), name) < 1:
                 raise ValueError(f"{name} within the epoch is 0")
+        _count(within._asdict(), "correct")
         if type(within.loss) is not float or type(within.seconds) is not float:
             raise ValueError("the loss or the time within the epoch is not a number")
     lines = tensors["history"].tobytes().splitlines()

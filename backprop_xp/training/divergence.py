@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from backprop_xp.backend.arrays import Array, Namespace
 from backprop_xp.errors import DivergenceError
@@ -35,16 +36,25 @@ def check_loss(
     raise _diverged(f"the loss is {loss} {where}: {culprit}", learning_rate)
 
 
-def check_weights(
-    parameters: Parameters, *, step: int, epoch: int, learning_rate: float, xp: Namespace
-) -> None:
-    """Raise a `DivergenceError` that names the first layer with a weight that is not finite."""
-    for index, layer in enumerate(parameters, start=1):
-        if not all(_all_finite(p, xp) for p in layer if p is not None):
-            raise _diverged(
-                f"weights of layer {index} are no longer finite after step {step} (epoch {epoch})",
-                learning_rate,
-            )
+def finite_layers(parameters: Parameters, *, xp: Namespace) -> list[Array]:
+    """Return for each layer whether its weights and biases are finite: arrays of shape ()."""
+    return [
+        functools.reduce(xp.logical_and, [xp.all(xp.isfinite(p)) for p in layer if p is not None])
+        for layer in parameters
+    ]
+
+
+def check_weights(finite: Sequence[float], *, step: int, epoch: int, learning_rate: float) -> None:
+    """Raise a `DivergenceError` that names the first layer with a weight that is not finite.
+
+    ``finite`` is the result of `finite_layers` on the host.
+    """
+    if not all(finite):
+        layer = 1 + [bool(number) for number in finite].index(False)
+        raise _diverged(
+            f"weights of layer {layer} are no longer finite after step {step} (epoch {epoch})",
+            learning_rate,
+        )
 
 
 def _diverged(message: str, learning_rate: float) -> DivergenceError:

@@ -118,7 +118,7 @@ def fit(
     >>> xor = np.asarray([0, 1, 1, 0])
     >>> network = Network((2, 8, 2), ("tanh", "softmax"))
     >>> state = fit(network, (x, xor), epochs=200, batch_size=4, learning_rate=0.05, seed=0)
-    >>> state.history[-1]["train_accuracy"]
+    >>> state.history[-1]["accuracy"]
     1.0
     """
     options = TrainingSettings.of(settings)

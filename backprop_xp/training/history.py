@@ -15,6 +15,12 @@ from backprop_xp.formatting import pluralize
 Record = dict[str, Any]
 
 _HIDDEN = {"step", "layers"}
+_TITLES = {
+    "loss": "loss during the epoch",
+    "accuracy": "accuracy during the epoch",
+    "train_loss": "loss, complete training set",
+    "train_accuracy": "accuracy, complete training set",
+}
 _ENDS = 10  # rows shown at the beginning and at the end
 _POINTS = 500  # the most that a curve of this width can show
 _WIDTH, _HEIGHT, _LEFT = 480, 130, 64
@@ -124,7 +130,7 @@ def _finite(value: Any) -> bool:
 
 def _table(history: Sequence[Record], best: int | None) -> str:
     keys = [key for key in dict.fromkeys(key for r in history for key in r) if key not in _HIDDEN]
-    titles = [escape(key.replace("_", " ")) for key in keys]
+    titles = [escape(_TITLES.get(key) or key.replace("_", " ")) for key in keys]
     rows, last = ["".join(f'<th style="{_TITLE}">{title}</th>' for title in titles)], -1
     for index, record in enumerate(history):
         is_best = record["epoch"] == best
@@ -164,9 +170,10 @@ def _chart(history: Sequence[Record], best: int | None) -> str:
         return x, 8 + (_HEIGHT - 34) * (high - record[key]) / ((high - low) or 1.0)
 
     elements, foot = [], f'y="{_HEIGHT - 6}"'
+    during = "training loss during the epoch" if train == "loss" else "training loss"
     for key, name, stroke, x in (
-        (train, "training loss", 'stroke="currentColor"', 160),
-        ("validation_loss", "validation loss", f'stroke="{_ORANGE}" stroke-dasharray="6 3"', 290),
+        (train, during, 'stroke="currentColor"', 130),
+        ("validation_loss", "validation loss", f'stroke="{_ORANGE}" stroke-dasharray="6 3"', 320),
     ):
         path = _path([position(r, key) if _finite(r.get(key)) else None for r in points])
         if path:

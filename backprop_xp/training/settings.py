@@ -36,6 +36,7 @@ LEARNING_RATE_AND_STOPPING = (
     "monitor",
     "evaluate_training",
     "diagnostics",
+    "cuda_graph",
 )
 """Settings of how the learning rate changes, what is measured, and when training ends."""
 
@@ -75,6 +76,7 @@ class TrainingOptions(TypedDict, total=False):
     target_loss: float | None
     evaluate_training: bool
     diagnostics: bool
+    cuda_graph: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,10 +135,14 @@ class TrainingSettings:
     target_loss : float or None
         Training stops at the first step whose batch has this loss or less.
     evaluate_training : bool
-        Whether loss and accuracy on the complete training set are measured after each epoch.
+        Whether loss and accuracy on the complete training set are measured after each epoch. By
+        default those of an epoch come from its steps.
     diagnostics : bool
         Whether a step is measured layer by layer from time to time; see
         `backprop_xp.training.layer_statistics`.
+    cuda_graph : bool
+        Whether each step is a single launch on CuPy, which takes the host less time. The results
+        are the same.
 
     Raises
     ------
@@ -189,8 +195,9 @@ class TrainingSettings:
     min_improvement: float = 0.0
     monitor: str = "loss"
     target_loss: float | None = None
-    evaluate_training: bool = True
+    evaluate_training: bool = False
     diagnostics: bool = True
+    cuda_graph: bool = False
 
     def __post_init__(self) -> None:
         if self.loss is not None:

@@ -42,6 +42,8 @@ class WithinEpoch(NamedTuple):
         The numbers of chunks, updates and rows of the epoch so far.
     loss : float
         The sum of the losses of the chunks so far.
+    correct : int
+        The number of correct predictions so far.
     layers : dict
         The layer statistics that were measured before the epoch.
     seconds : float
@@ -51,6 +53,7 @@ class WithinEpoch(NamedTuple):
     steps: int
     rows: int
     loss: float
+    correct: int
     layers: dict[str, Any]
     seconds: float
 
@@ -75,10 +78,12 @@ class TrainState(NamedTuple):
     history : sequence of dict
         One record for each epoch: ``epoch``, ``step``, ``learning_rate``, ``seconds``,
         ``loss`` (the mean over the epoch, each batch measured before its update, without the
-        penalty unless that is per batch), ``penalty`` if there is another one, and, measured
-        after the epoch where requested, ``train_loss``, ``train_accuracy``,
-        ``validation_loss``, ``validation_accuracy``; from time to time ``layers``, from
+        penalty unless that is per batch), ``accuracy`` of the same predictions if there are
+        classes, ``penalty`` if there is another one, and, measured after the epoch where
+        requested, ``train_loss``, ``train_accuracy``, ``validation_loss``,
+        ``validation_accuracy``; from time to time ``layers``, from
         `backprop_xp.training.layer_statistics`: the epoch's first step, measured beforehand.
+        Dropout and augmentation affect ``loss`` and ``accuracy``, but not the others.
     best : Best or None
         The best epoch so far on the validation set, with early stopping.
     stopped : str
@@ -111,7 +116,7 @@ class TrainState(NamedTuple):
         return self.step if self.within_epoch is None else self.step - self.within_epoch.steps
 
     def __repr__(self) -> str:
-        shown = ("loss", "train_accuracy", "validation_loss", "validation_accuracy")
+        shown = ("loss", "accuracy", "validation_loss", "validation_accuracy")
         last = self.history[-1] if self.history else {}
         figures = [f"{name} {last[name]:.4g}" for name in shown if name in last]
         return f"TrainState({', '.join([self._title(), *figures])})"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from backprop_xp.backend.arrays import compiled
+from backprop_xp.backend.arrays import compiled, read_numbers
 from backprop_xp.backend.host import ignore_overflow, is_synchronous, limit_threads
 from backprop_xp.nn.backpropagation import StepResult
 from backprop_xp.training import divergence, layer_statistics
@@ -50,7 +50,7 @@ class Trainer:
         self.step = step
         self.data = data
         self.settings = settings
-        self.executor = make_executor(step)
+        self.executor = make_executor(step, cuda_graph=settings.cuda_graph)
         self._custom_rates = learning_rates
         self._loss_unit = loss_unit
         self._learning_rate = settings.resolve_learning_rate()
@@ -79,29 +79,28 @@ class Trainer:
         rates = self._rates(state)
         layers = self._measure_layers(state, rates[0]) if within is None else within.layers
 
-        def after_chunk(chunk: int, rows: int, result: EpochResult) -> None:
+        def after_chunk(chunk: int, result: EpochResult) -> None:
             if checkpoint is not None and checkpoint.is_due(state):
-                loss, seconds = float(result.loss), time.perf_counter() - started
+                seconds = time.perf_counter() - started
+                loss, correct = float(result.loss), int(result.correct)
                 checkpoint.write(
                     state._replace(
                         parameters=result.parameters,
                         slots=result.slots,
                         step=state.first_step + result.steps,
-                        within_epoch=WithinEpoch(chunk, result.steps, rows, loss, layers, seconds),
+                        within_epoch=WithinEpoch(
+                            chunk, result.steps, result.rows, loss, correct, layers, seconds
+                        ),
                     )
                 )
 
-        result = self._run(state, rates, after_chunk)
+        result, (loss, correct, *finite) = self._run(state, rates, after_chunk)
         epoch, step = state.epoch + 1, state.first_step + result.steps
-        divergence.check_weights(
-            result.parameters,
-            step=step,
-            epoch=epoch,
-            learning_rate=self._learning_rate,
-            xp=self.step.xp,
-        )
-        measured = measure_epoch(self.step, self.data, self.settings, result.parameters)
-        losses = {"loss": float(result.loss), **measured}
+        divergence.check_weights(finite, step=step, epoch=epoch, learning_rate=self._learning_rate)
+        losses = {"loss": loss}
+        if self._has_classes:
+            losses["accuracy"] = correct / result.rows
+        losses |= measure_epoch(self.step, self.data, self.settings, result.parameters)
         record: dict[str, Any] = {
             "epoch": epoch,
             "step": step,
@@ -140,15 +139,30 @@ class Trainer:
         ]
         done = (0, 0) if within is None else (within.chunks, within.rows)
         chunks = self.data.loader.chunks(state.seed, state.epoch, done)
-        plan = EpochPlan(self.data.batch_size, scalars, first, on_step, after_chunk, within)
+        plan = EpochPlan(
+            *(self.data.batch_size, scalars, first, on_step, after_chunk, within),
+            counts_correct=self._has_classes,
+        )
         return self.executor.run_epoch(state.parameters, state.slots, chunks, plan)
+
+    @property
+    def _has_classes(self) -> bool:
+        return self.data.train.labeled or self.step.loss.needs_probabilities
 
     @property
     def _validated(self) -> bool:
         return self.data.validation is not None
 
-    def _run(self, state: TrainState, rates: list[float], after_chunk: AfterChunk) -> EpochResult:
-        target = self.settings.target_loss
+    def _run(
+        self, state: TrainState, rates: list[float], after_chunk: AfterChunk
+    ) -> tuple[EpochResult, list[float]]:
+        """Run the steps of an epoch; return the result, and its numbers on the host: the loss, the
+        number of correct predictions, and for each layer whether its weights are finite."""
+        xp, target = self.step.xp, self.settings.target_loss
+
+        def read(result: EpochResult) -> tuple[EpochResult, list[float]]:
+            finite = divergence.finite_layers(result.parameters, xp=xp)
+            return result, read_numbers([result.loss, result.correct, *finite], xp=xp)
 
         def on_step(index: int, loss: Any, inspect: Callable[[], StepResult]) -> bool:
             value = float(loss)
@@ -158,18 +172,18 @@ class Trainer:
                 step=state.step + index + 1,
                 epoch=state.epoch + 1,
                 learning_rate=self._learning_rate,
-                xp=self.step.xp,
+                xp=xp,
             )
             return target is not None and value * self._loss_unit <= target
 
-        if is_synchronous(self.step.xp) or target is not None:
-            return self.run_steps(state, rates, on_step, after_chunk)
-        # Otherwise the host runs ahead of the device and reads the loss once, after the epoch. If
-        # it is not finite, the epoch is run again to find the step.
-        result = self.run_steps(state, rates, after_chunk=after_chunk)
-        if not math.isfinite(float(result.loss)):
-            result = self.run_steps(state, rates, on_step)
-        return result
+        if is_synchronous(xp) or target is not None:
+            return read(self.run_steps(state, rates, on_step, after_chunk))
+        # Otherwise the host runs ahead of the device and reads the numbers once, after the epoch.
+        # If the loss is not finite, the epoch is run again to find the step.
+        result, numbers = read(self.run_steps(state, rates, after_chunk=after_chunk))
+        if not math.isfinite(numbers[0]):
+            return read(self.run_steps(state, rates, on_step))
+        return result, numbers
 
     def _rates(self, state: TrainState) -> list[float]:
         if self._custom_rates is not None:

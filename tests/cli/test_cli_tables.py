@@ -84,7 +84,8 @@ def test_large_predictions_are_printed_with_more_digits(prices):
 
 def test_the_losses_of_a_regression_are_in_the_units_of_the_target(prices, tmp_path):
     folder, _ = prices
-    told = done("train", folder / "h.csv", "--label", "price", *SHORT, "--json").json
+    options = ("--label", "price", *SHORT, "--evaluate-training", "--json")
+    told = done("train", folder / "h.csv", *options).json
     for part in ("train", "validation"):
         assert told[part]["loss"] == pytest.approx(told[part]["rmse"] ** 2 / 2, rel=1e-4)
         assert told["epochs"][-1][f"{part}_loss"] == pytest.approx(told[part]["loss"], rel=1e-4)

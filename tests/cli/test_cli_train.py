@@ -71,6 +71,23 @@ def test_progress_is_plain_lines_where_there_is_no_terminal():
     assert "validation accuracy" in epochs[0]
 
 
+@pytest.mark.parametrize("evaluated", [False, True])
+def test_progress_tells_the_figures_of_an_epoch_from_those_after_it(evaluated, tmp_path):
+    told = (
+        *SHORT,
+        "--out",
+        tmp_path / "run",
+        "--evaluate-training" if evaluated else "--no-doctor",
+    )
+    shown = done("train", *told).err.splitlines()[-1].split("  ")
+    last = strict_json((tmp_path / "run" / "history.jsonl").read_text().splitlines()[-1])
+    after = [f"training set accuracy {last['train_accuracy']:.2%}"] if evaluated else []
+    assert shown == [
+        *("epoch 2/2", f"loss {last['loss']:.4g}", f"accuracy {last['accuracy']:.2%}", *after),
+        f"validation accuracy {last['validation_accuracy']:.2%}",
+    ]
+
+
 def test_progress_is_a_bar_on_a_terminal():
     class Terminal(io.StringIO):
         def isatty(self):

@@ -60,14 +60,17 @@ def size_of(dtype):
 def test_streamed_training_equals_training_in_memory_in_the_same_order(
     library, dtype, tolerance, on_disk
 ):
-    settings = {**SETTINGS, "device": library.placement, "dtype": dtype}
+    settings = {**SETTINGS, "device": library.placement, "dtype": dtype, "evaluate_training": True}
     validation = X[::-1].copy(), LABELS[::-1].copy()
     validation_files = on_disk(validation[0]), on_disk(validation[1])
     streamed = fit(NETWORK, (on_disk(X), LABELS), validation_files, **settings)
     order = streamed_order(size_of(dtype))
     loaded = fit(NETWORK, (X, LABELS), validation, shuffle=order, **settings)
     assert errors(streamed.parameters, loaded.parameters) <= tolerance
-    for name in ("loss", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"):
+    measures = "loss", "accuracy"
+    for name in (
+        f"{part}{measure}" for part in ("", "train_", "validation_") for measure in measures
+    ):
         pairs = [[record[name] for record in state.history] for state in (streamed, loaded)]
         assert error(*pairs) <= tolerance
     assert [r["step"] for r in streamed.history] == [r["step"] for r in loaded.history] == [11, 22]

@@ -221,7 +221,8 @@ def test_the_suggestion_trains(optimizer, activation):
     rate = find_learning_rate(network, data, **settings).suggestion
 
     def accuracy(rate):
-        state = fit(network, data, epochs=5, learning_rate=rate, **settings)
+        options = {"epochs": 5, "learning_rate": rate, "evaluate_training": True}
+        state = fit(network, data, **options, **settings)
         return state.history[-1]["train_accuracy"]
 
     assert accuracy(rate) >= 0.9
@@ -239,7 +240,8 @@ def test_the_suggestion_loses_little_to_the_best_of_a_grid(optimizer, batch_size
 
     def loss(rate):
         try:
-            state = fit(network, data, epochs=5, learning_rate=rate, **settings)
+            options = {"epochs": 5, "learning_rate": rate, "evaluate_training": True}
+            state = fit(network, data, **options, **settings)
         except DivergenceError:
             return math.inf
         return state.history[-1]["train_loss"]
@@ -311,7 +313,8 @@ def test_following_the_advice_leads_to_a_rate_that_trains(options, n, optimizer)
         advised.append(name)
         options = {**options, name: int(value) if name == "steps" else float(value)}
         found = find_learning_rate(network, data, **settings, **options)
-    state = fit(network, data, epochs=40, learning_rate=found.suggestion, **settings)
+    settings |= {"learning_rate": found.suggestion, "evaluate_training": True}
+    state = fit(network, data, epochs=40, **settings)
     assert state.history[-1]["train_accuracy"] >= 0.9
 
 
@@ -324,7 +327,7 @@ def test_a_small_table_that_is_learned_at_any_rate_gets_a_suggestion(optimizer, 
     found = find_learning_rate(network, data, optimizer=optimizer, high=high, seed=0)
     assert found.smoothed[-1] == min(found.smoothed)
     settings = {"optimizer": optimizer, "learning_rate": found.suggestion, "seed": 0}
-    state = fit(network, data, epochs=40, **settings)
+    state = fit(network, data, epochs=40, evaluate_training=True, **settings)
     assert state.history[-1]["train_accuracy"] >= 0.95
 
 

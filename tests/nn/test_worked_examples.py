@@ -119,6 +119,7 @@ def test_note_000_by_fit(library, dtype, tolerance):
         batch_size=0,
         epochs=1,
         seed=0,
+        evaluate_training=True,
     )
     for got, wanted in zip(state.parameters, NOTE_000["W_new"], strict=True):
         assert error(got.weights, wanted) <= tolerance

@@ -15,9 +15,9 @@ from report_pages import read_page
 
 from backprop_xp.diagnosis import error_analysis
 from backprop_xp.report import sections
-from backprop_xp.report.curves import layer_curves, training_curves
+from backprop_xp.report.curves import compared_curves, layer_curves, training_curves
 from backprop_xp.report.page import write_report
-from backprop_xp.report.text import number, percent
+from backprop_xp.report.text import number, percent, result
 from backprop_xp.runs.reader import read_run
 
 QUICK = ("--seed", 0, "--device", "cpu", "--hidden", 12)
@@ -63,23 +63,100 @@ def test_the_headline_is_what_was_measured(digits):
 
 def test_the_table_of_the_history_is_the_history(digits):
     folder, page = digits
-    shown = {"learning_rate": number, "loss": number, "train_loss": number, "seconds": number}
-    shown |= {"validation_loss": number, "train_accuracy": percent, "validation_accuracy": percent}
-    rows = page.table("epoch", "learning rate", "loss in the epoch", "training loss")
+    assert_shown(page, history(folder), ["learning rate", *DURING, *AFTER, "seconds"])
+
+
+DURING = {
+    "training loss (during the epoch)": "loss",
+    "training accuracy (during the epoch)": "accuracy",
+}
+AFTER = {"validation loss": "validation_loss", "validation accuracy": "validation_accuracy"}
+COMPLETE = {
+    "loss (complete training set)": "train_loss",
+    "accuracy (complete training set)": "train_accuracy",
+}
+
+
+def assert_shown(page, history, wanted):
+    """Check the titles and cells of the table of epochs."""
+    rows = page.table("epoch", "learning rate")
     titles = page.tables[[t[1:] for t in page.tables].index(rows)][0]
-    names = {"learning rate": "learning_rate", "loss in the epoch": "loss"}
-    for row, record in zip(rows, history(folder), strict=True):
+    assert sorted(titles) == sorted(["epoch", *wanted])
+    names = {**DURING, **AFTER, **COMPLETE, "learning rate": "learning_rate", "seconds": "seconds"}
+    for row, record in zip(rows, history, strict=True):
         assert row[0].split()[0] == str(record["epoch"])
         for title, cell in zip(titles[1:], row[1:], strict=True):
-            name = names.get(title) or title.replace(" ", "_").replace("training", "train")
-            assert cell == shown[name](record[name])
+            shown = percent if "accuracy" in title else number
+            assert cell == shown(record[names[title]])
+
+
+def test_the_curves_say_how_the_training_figures_were_measured(digits):
+    _, page = digits
+    during = "training: during the epoch, each batch before its update"
+    assert page.text.count(during) == 2
+    assert f"{during}, with" not in page.text  # 12 neurons have no dropout
+    assert "complete training set" not in page.text
+
+
+def test_figures_of_the_complete_training_set_are_drawn_and_named(tmp_path):
+    options = ("--epochs", 3, "--evaluate-training", "--out", tmp_path / "run")
+    done("train", *QUICK, *options)
+    page = read_page(write_report(tmp_path / "run").path)
+    titles = ["learning rate", *DURING, *COMPLETE, *AFTER, "seconds"]
+    records = history(tmp_path / "run")
+    assert_shown(page, records, titles)
+    assert page.text.count("training: on the complete training set after each epoch") == 2
+    for title, measure in (("Loss", "loss"), ("Accuracy", "accuracy")):
+        points = drawn(page, title, 0)[:, 1]
+        drawn_at, complete = points - points[0], [record[f"train_{measure}"] for record in records]
+        scale = drawn_at[-1] / (complete[-1] - complete[0])
+        assert np.allclose(drawn_at, scale * (np.asarray(complete) - complete[0]), atol=0.01)
+
+
+def test_dropout_is_named_where_it_makes_the_training_figures_worse(tmp_path):
+    options = ("--epochs", 2, "--dropout", 0.5, "--augment", "shift")
+    done("train", *QUICK, *options, "--out", tmp_path / "run")
+    figures = training_curves(read_run(tmp_path / "run"))[:2]
+    wanted = (
+        "training: during the epoch, each batch before its update, with dropout and augmentation"
+    )
+    assert [figure.note for figure in figures] == [wanted] * 2
+
+
+def test_runs_without_validation_are_compared_by_what_they_have(tmp_path):
+    table = written(tmp_path / "animals.csv", "\n".join(animals(120)))
+    options = (table, "--label", "kind", "--epochs", 2, "--validation-fraction", 0)
+    done("train", *options, *QUICK, "--out", tmp_path / "a")
+    done("train", *options, *QUICK, "--evaluate-training", "--out", tmp_path / "b")
+    runs = [read_run(tmp_path / name) for name in "ab"]
+    for figure in compared_curves(runs, ["a", "b"]):
+        assert [name for name, *_ in figure.legend] == ["a", "b"]
+        wanted = "on the complete training set or on the training set during the epoch"
+        assert figure.note == wanted
+
+
+def test_the_headline_of_a_run_that_was_cut_off_says_what_it_is(digits, tmp_path):
+    lines = (digits[0] / "history.jsonl").read_text().splitlines()[:2]
+    records = [strict_json(line) for line in lines]
+    for left_out, wanted in (
+        ((), (percent(records[1]["validation_accuracy"]), "validation accuracy after epoch 2")),
+        (("validation_",), (percent(records[1]["accuracy"]), "training accuracy during epoch 2")),
+        (("validation_", "accuracy"), (number(records[1]["loss"]), "training loss during epoch 2")),
+    ):
+        kept = [
+            {name: value for name, value in record.items() if not name.startswith((*left_out, "#"))}
+            for record in records
+        ]
+        text = "".join(json.dumps(record) + "\n" for record in kept)
+        written(tmp_path / "history.jsonl", text)
+        assert result(read_run(tmp_path)) == wanted
 
 
 @pytest.mark.parametrize(
     ("title", "series", "field"),
     [
-        *(("Loss", 0, "train_loss"), ("Loss", 1, "validation_loss")),
-        *(("Accuracy", 0, "train_accuracy"), ("Accuracy", 1, "validation_accuracy")),
+        *(("Loss", 0, "loss"), ("Loss", 1, "validation_loss")),
+        *(("Accuracy", 0, "accuracy"), ("Accuracy", 1, "validation_accuracy")),
         ("Learning rate", 2, "learning_rate"),
     ],
 )
@@ -312,7 +389,7 @@ def test_a_long_history_is_cut_in_the_table_and_whole_in_the_curves(digits, tmp_
     ]
     written(tmp_path / "history.jsonl", "".join(json.dumps(record) + "\n" for record in records))
     page = read_page(write_report(tmp_path).path)
-    rows = page.table("epoch", "training loss")
+    rows = page.table("epoch", "loss (complete training set)")
     assert len(rows) == sections.ROWS + 1
     assert [row[0] for row in (rows[0], rows[-1])] == ["1", "1,000"]
     assert "333 best" in [row[0] for row in rows]

@@ -76,7 +76,8 @@ def test_the_model_knows_its_history(tmp_path):
     seen = []
     model = backprop_xp.train(columns(), "kind", on_epoch=lambda s: seen.append(s.epoch), **SHORT)
     assert [record["epoch"] for record in model.history] == seen == [1, 2]
-    assert {"train_loss", "validation_loss", "validation_accuracy"} <= set(model.history[0])
+    names = {"loss", "accuracy", "validation_loss", "validation_accuracy"}
+    assert names <= set(model.history[0])
     model.save(tmp_path / "m.safetensors")
     assert load_model(tmp_path / "m.safetensors").history == ()
 
@@ -113,7 +114,8 @@ def test_a_regression_is_found_and_is_in_its_own_units():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 2))
     y = 5e5 + 1e5 * (x[:, 0] - x[:, 1])
-    model = backprop_xp.train(x, y, seed=0, hidden=(16,), epochs=60, learning_rate=0.01)
+    settings = {"seed": 0, "hidden": (16,), "epochs": 60, "learning_rate": 0.01}
+    model = backprop_xp.train(x, y, evaluate_training=True, **settings)
     assert model.task == "regression"
     predicted = model.predict(x)
     assert predicted.shape == (300,)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backprop_xp.backend import arrays, random
+from backprop_xp.backend.arrays import backend_name
 from backprop_xp.backend.devices import select_device
 from backprop_xp.backend.host import is_synchronous
 from backprop_xp.data.loader import DataLoader
@@ -215,11 +216,14 @@ def test_reads_of_the_device_do_not_grow_with_the_number_of_steps(library, monke
             counted(type(library.array([1.0])), name)
     counts = []
     for batch_size in (10, 2):
-        del reads[:]
-        train(library, batch_size=batch_size)
-        counts.append(len(reads))
-        assert "to_numpy" not in reads
+        # The first epoch may read more: that a compiled step is right, for example.
+        train(
+            library, batch_size=batch_size, on_epoch=lambda state: state.epoch < 2 and reads.clear()
+        )
+        counts.append(list(reads))
     assert counts[0] == counts[1]
+    if backend_name(library.xp) in ("cupy", "torch"):
+        assert counts[0] == ["to_numpy"]  # all numbers of the epoch together
 
 
 # --- the records -------------------------------------------------------------------------------
@@ -229,7 +233,7 @@ def test_the_history_has_a_record_for_each_epoch():
     state = fit(
         NETWORK, (X, LABELS), (X[:7], LABELS[:7]), **{**SETTINGS, "evaluate_training": True}
     )
-    fields = ["epoch", "step", "learning_rate", "loss", "train_loss", "train_accuracy"]
+    fields = ["epoch", "step", "learning_rate", "loss", "accuracy", "train_loss", "train_accuracy"]
     fields += ["validation_loss", "validation_accuracy", "seconds"]
     assert [list(record) for record in state.history] == [fields] * 2
     assert [(r["epoch"], r["step"]) for r in state.history] == [(1, 3), (2, 6)]
@@ -308,10 +312,11 @@ def test_inputs_that_are_no_real_arrays_are_trained_on_in_float32(inputs):
 def test_a_single_output_tells_two_classes_apart(library):
     x = library.array([[0.0], [1.0], [2.0], [3.0]])
     labels = library.array([0, 0, 1, 1], "index")
-    state = fit(
-        Network((1, 1), "sigmoid"), (x, labels), learning_rate=1.0, batch_size=0, epochs=60, seed=0
-    )
-    assert state.history[-1]["train_accuracy"] == 1.0
+    settings = {"learning_rate": 1.0, "batch_size": 0, "epochs": 60, "seed": 0}
+    state = fit(Network((1, 1), "sigmoid"), (x, labels), evaluate_training=True, **settings)
+    for name in ("accuracy", "train_accuracy"):
+        assert state.history[0][name] < 1.0
+        assert state.history[-1][name] == 1.0
 
 
 # --- settings ---------------------------------------------------------------------------------
@@ -402,6 +407,7 @@ def test_losses_are_converted_to_other_units_and_nothing_else_changes():
     x, y = rng.normal(size=(40, 3)), rng.normal(size=(40, 1))
     network = Network((3, 4, 1), ("tanh", "identity"))
     options = {"epochs": 3, "batch_size": 8, "seed": 0, "patience": 2, "l2": 0.01}
+    options |= {"evaluate_training": True}
     plain, scaled = (
         fit(network, (x[:30], y[:30]), (x[30:], y[30:]), loss_unit=unit, **options)
         for unit in (1.0, 1e6)

@@ -37,12 +37,35 @@ def test_a_training_shows_its_epochs_and_both_losses():
     state = fit(Network((3, 2), "softmax"), data, data, epochs=3, batch_size=8, seed=4)
     page = state._repr_html_()
     titles, *shown = rows(page)
-    assert {"epoch", "loss", "validation loss", "validation accuracy", "seconds"} <= set(titles)
-    assert "layers" not in titles
+    during = {"loss during the epoch", "accuracy during the epoch"}
+    assert during | {"epoch", "validation loss", "validation accuracy", "seconds"} == set(
+        titles
+    ) - {"learning rate"}
     column = titles.index("validation loss")
     assert [row[column] for row in shown] == [f"{r['validation_loss']:.4g}" for r in state.history]
     assert "3 epochs, 15 steps, seed 4" in page
-    assert {text.text for text in parsed(page).iter("text")} >= {"training loss", "validation loss"}
+    names = {text.text for text in parsed(page).iter("text")}
+    assert names >= {"training loss during the epoch", "validation loss"}
+
+
+def test_figures_of_the_complete_training_set_say_so():
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(40, 3)), rng.integers(0, 2, 40)
+    settings = {"epochs": 3, "batch_size": 8, "seed": 4}
+    state = fit(Network((3, 2), "softmax"), data, evaluate_training=True, **settings)
+    page = state._repr_html_()
+    titles, *shown = rows(page)
+    for title, key, form in (
+        ("loss, complete training set", "train_loss", ".4g"),
+        ("accuracy, complete training set", "train_accuracy", ".2%"),
+        ("loss during the epoch", "loss", ".4g"),
+        ("accuracy during the epoch", "accuracy", ".2%"),
+    ):
+        column = titles.index(title)
+        assert [row[column] for row in shown] == [f"{r[key]:{form}}" for r in state.history]
+    names = {text.text for text in parsed(page).iter("text")}
+    assert "training loss" in names
+    assert "training loss during the epoch" not in names
 
 
 def test_up_to_twenty_epochs_are_shown_whole():

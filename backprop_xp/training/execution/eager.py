@@ -1,4 +1,4 @@
-"""Step by step: an epoch on NumPy, CuPy, PyTorch and array-api-strict."""
+"""Step by step: an epoch on NumPy, PyTorch and array-api-strict."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from backprop_xp.backend.host import (
 from backprop_xp.data.batch import Batch, take_rows
 from backprop_xp.data.sparse import SparseRows
 from backprop_xp.nn.backpropagation import StepResult
+from backprop_xp.nn.metrics import classes_of, count_equal
 from backprop_xp.nn.network import Parameters
 from backprop_xp.nn.optimizers import Scalars, Slots
 from backprop_xp.training.execution.executor import EpochPlan, EpochResult
@@ -39,6 +40,7 @@ class EagerExecutor:
             step = step._replace(update_parameters=update_in_slices)
         self.step = step
         self._replayer = StepReplayer(step, **recording)
+        self._labels: tuple[Array | None, Array | None] = None, None
 
     def run_epoch(
         self,
@@ -59,36 +61,53 @@ class EagerExecutor:
             that are left.
         plan : EpochPlan
         """
-        if backend_name(self.step.xp) != "jax":  # whose arrays cannot be changed
-            parameters, slots = copies(parameters, slots, self.step)
+        parameters, slots = self._working_copies(parameters, slots)
         total: Any = 0.0
+        correct: Any = 0
         chunk, rows, done, unit = 0, 0, 0, 0
         if plan.within is not None:
-            chunk, done, rows, total = plan.within[:4]
+            chunk, done, rows, total, correct = plan.within[:5]
             unit = rows // chunk
         products = plan.batch_size * self.step.network.largest_layer
         with ignore_overflow(self.step.xp), limit_threads(products, xp=self.step.xp):
             for data, order in chunks:
                 if chunk and plan.after_chunk is not None:
-                    plan.after_chunk(chunk, rows, EpochResult(parameters, slots, total, done))
+                    so_far = EpochResult(parameters, slots, total, done, rows, correct)
+                    plan.after_chunk(chunk, so_far)
                 n, chunk = order.shape[0], chunk + 1
                 unit = unit or n  # with a single chunk its mean stays the same to the last bit
                 result = self._run_chunk(parameters, slots, data, order, plan, done)
                 parameters, slots = result.parameters, result.slots
-                stopped = result.steps < -(-n // plan.batch_size)
-                count = min((result.steps + 1) * plan.batch_size, n) if stopped else n
-                total = result.loss * (count / unit) + total
-                rows, done = rows + count, done + result.steps
-                if stopped:
+                total = result.loss * (result.rows / unit) + total
+                correct = result.correct + correct
+                rows, done = rows + result.rows, done + result.steps
+                if result.steps < -(-n // plan.batch_size):
                     break
-        return EpochResult(parameters, slots, total / (rows / unit), done)
+        parameters, slots = self._results(parameters, slots)
+        return EpochResult(parameters, slots, total / (rows / unit), done, rows, correct)
+
+    def _working_copies(
+        self, parameters: Parameters, slots: list[Slots]
+    ) -> tuple[Parameters, list[Slots]]:
+        """Return arrays that the steps of an epoch may change."""
+        if backend_name(self.step.xp) == "jax":  # whose arrays cannot be changed
+            return parameters, slots
+        return copies(parameters, slots, self.step)
+
+    def _results(
+        self, parameters: Parameters, slots: list[Slots]
+    ) -> tuple[Parameters, list[Slots]]:
+        """Return the arrays after an epoch, which no later epoch changes."""
+        return parameters, slots
 
     def gradients(
         self, parameters: Parameters, slots: list[Slots], data: Batch, scalars: Scalars
     ) -> tuple[Any, Parameters]:
         """Return the loss of a complete data set and its gradients; nothing is changed."""
         inputs = parameters, data, None, 0, scalars
-        return self._replayer.functions_for(data[0].shape[0], slots, inputs).gradients(*inputs)
+        functions = self._replayer.functions_for(data[0].shape[0], slots, inputs)
+        loss, _, gradients = functions.gradients(*inputs)
+        return loss, gradients
 
     def _run_chunk(
         self,
@@ -104,7 +123,8 @@ class EagerExecutor:
         n, batch_size = data[0].shape[0], plan.batch_size
         read: Callable[[Array], Any] = float if is_synchronous(self.step.xp) else _unread
         total: Any = 0.0  # of the means of the batches
-        inputs: StepInputs
+        kept: list[Array] = []  # the outputs of the steps, which are compared with their targets
+        inputs: StepInputs  # once, as that takes a fifth of a small step
 
         def inspect() -> StepResult:
             parameters, data, rows, step, scalars = inputs  # of the step that is being run
@@ -119,17 +139,34 @@ class EagerExecutor:
             scalars = plan.scalars[done + index]
             inputs = parameters, data, rows, plan.first_step + done + index, scalars
             functions = self._replayer.functions_for(size, slots, inputs)
-            loss, gradients = functions.gradients(*inputs)
+            loss, outputs, gradients = functions.gradients(*inputs)
             loss = read(loss)
+            if plan.counts_correct:
+                kept.append(outputs)
             if plan.on_step is not None and plan.on_step(done + index, loss, inspect):
-                mean = (total * batch_size + loss * size) / (start + size)
-                return EpochResult(parameters, slots, mean, index)
+                rows_done = start + size
+                mean = (total * batch_size + loss * size) / rows_done
+                correct = self._correct(kept, data, order[:rows_done])
+                return EpochResult(parameters, slots, mean, index, rows_done, correct)
             if size < batch_size:  # the last batch counts for as many samples as it has
                 loss = loss * (size / batch_size)
             total = loss + total
             parameters, slots = functions.update(parameters, gradients, slots, scalars)
             del gradients  # frees their memory before the next ones are computed
-        return EpochResult(parameters, slots, total / (n / batch_size), -(-n // batch_size))
+        correct = self._correct(kept, data, None if n <= batch_size and rows is None else order)
+        mean = total / (n / batch_size)
+        return EpochResult(parameters, slots, mean, -(-n // batch_size), n, correct)
+
+    def _correct(self, outputs: list[Array], data: Batch, rows: Array | None) -> Any:
+        """Return the number of correct predictions among the outputs of steps on these rows."""
+        if not outputs:
+            return 0
+        xp = self.step.xp
+        if self._labels[0] is not data[1]:  # the data of most runs is the same in every epoch
+            self._labels = data[1], classes_of(data[1], xp=xp)
+        labels = self._labels[1] if rows is None else xp.take(self._labels[1], rows, axis=0)
+        together = outputs[0] if len(outputs) == 1 else xp.concat(outputs, axis=0)
+        return count_equal(classes_of(together, xp=xp), labels, xp=xp)
 
 
 def _unread(x: Array) -> Array:

@@ -15,9 +15,9 @@ OnStep = Callable[[int, Any, Callable[[], StepResult]], bool]
 before its update; ``inspect()`` returns everything that was computed for it."""
 
 
-AfterChunk = Callable[[int, int, "EpochResult"], object]
-"""``(chunks, rows, result)``: called between the chunks of an epoch, with the numbers of chunks
-and rows so far; ``result.loss`` is the sum of the losses of the chunks. Its arrays change later."""
+AfterChunk = Callable[[int, "EpochResult"], object]
+"""``(chunks, result)``: called between the chunks of an epoch, with the number of chunks so far;
+``result.loss`` is the sum of the losses of the chunks. Its arrays change later."""
 
 
 class EpochPlan(NamedTuple):
@@ -38,6 +38,8 @@ class EpochPlan(NamedTuple):
         Called after each chunk except the last one.
     within : WithinEpoch, optional
         How far the epoch has come, if it is continued.
+    counts_correct : bool
+        Whether correct predictions are counted.
     """
 
     batch_size: int
@@ -46,6 +48,7 @@ class EpochPlan(NamedTuple):
     on_step: OnStep | None = None
     after_chunk: AfterChunk | None = None
     within: WithinEpoch | None = None
+    counts_correct: bool = False
 
 
 class EpochResult(NamedTuple):
@@ -60,9 +63,16 @@ class EpochResult(NamedTuple):
         The mean over the samples of the epoch; each loss is from before the update of its step.
     steps : int
         The number of updates.
+    rows : int
+        The number of rows that the loss was measured on.
+    correct : array, shape (), or int
+        The number of rows whose class was predicted correctly before the update of their step, if
+        the plan counts them.
     """
 
     parameters: Parameters
     slots: list[Slots]
     loss: Any
     steps: int
+    rows: int
+    correct: Any = 0

@@ -33,11 +33,11 @@ class StepFunctions(NamedTuple):
 
     Attributes
     ----------
-    gradients : callable ``(parameters, data, rows, step, scalars) -> (loss, gradients)``
+    gradients : callable ``(parameters, data, rows, step, scalars) -> (loss, outputs, gradients)``
     update : callable ``(parameters, gradients, slots, scalars) -> (parameters, slots)``
     """
 
-    gradients: Callable[..., tuple[Any, Parameters]]
+    gradients: Callable[..., tuple[Any, Array, Parameters]]
     update: Callable[..., tuple[Parameters, list[Slots]]]
 
 
@@ -73,7 +73,7 @@ class StepReplayer:
             and step.recordable
             and step.network.n_parameters <= record_up_to
         )
-        self._written = StepFunctions(*(compiled(f, step.xp) for f in _as_written(step)))
+        self._written = StepFunctions(*(compiled(f, step.xp) for f in as_written(step)))
         self.recorded: dict[tuple[int, bool], StepFunctions] = {}
         self._counts: Counter[tuple[int, bool]] = Counter()
 
@@ -98,9 +98,9 @@ class StepReplayer:
         parameters, slots = copies(parameters, slots, self._step)
 
         def functions_on(xp: Namespace) -> StepFunctions:
-            return _as_written(self._step._replace(xp=xp))
+            return as_written(self._step._replace(xp=xp))
 
-        gradients_function, (_, gradients) = record(
+        gradients_function, (_, _, gradients) = record(
             lambda xp: functions_on(xp).gradients, (parameters, data, rows, step, scalars), xp
         )
         update_function, (parameters, slots) = record(
@@ -111,9 +111,15 @@ class StepReplayer:
         def run(
             functions: StepFunctions, parameters: Parameters, slots: list[Slots]
         ) -> list[Array]:
-            loss, gradients = functions.gradients(parameters, data, rows, step + 1, scalars)
+            loss, outputs, gradients = functions.gradients(
+                parameters, data, rows, step + 1, scalars
+            )
             layers, slots = functions.update(parameters, gradients, slots, scalars)
-            return [loss, *(p for arrays in (*layers, *slots) for p in arrays if p is not None)]
+            return [
+                loss,
+                outputs,
+                *(p for arrays in (*layers, *slots) for p in arrays if p is not None),
+            ]
 
         # A recording is used only if it computes another step with the same bits.
         pairs = zip(
@@ -124,14 +130,15 @@ class StepReplayer:
         return recorded if all(xp.all(a == b) for a, b in pairs) else self._written
 
 
-def _as_written(step: TrainingStep) -> StepFunctions:
-    """Return the halves of a step; the first one gathers its batch and drops the tape."""
+def as_written(step: TrainingStep) -> StepFunctions:
+    """Return the halves of a step; the first one gathers its batch, and keeps only the outputs of
+    the tape."""
 
     def gradients(
         parameters: Parameters, data: Batch, rows: Array | None, number: Any, scalars: Scalars
-    ) -> tuple[Any, Parameters]:
+    ) -> tuple[Any, Array, Parameters]:
         result = step.gradients(parameters, take_rows(data, rows, step.xp), number, scalars)
-        return result.loss, result.gradients.layers
+        return result.loss, result.tape.a[-1], result.gradients.layers
 
     return StepFunctions(gradients, step.update)
 
