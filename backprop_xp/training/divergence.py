@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 
 from backprop_xp.backend.arrays import Array, Namespace
@@ -12,7 +11,7 @@ from backprop_xp.nn.backpropagation import StepResult
 from backprop_xp.nn.network import Parameters
 
 
-def check_loss(
+def of_loss(
     loss: float,
     inspect: Callable[[], StepResult],
     *,
@@ -20,20 +19,18 @@ def check_loss(
     epoch: int,
     learning_rate: float,
     xp: Namespace,
-) -> None:
-    """Raise a `DivergenceError` that names the layer if the loss of a step is not finite.
+) -> DivergenceError:
+    """Return the error for a loss that is not finite, which names the layer.
 
     ``inspect`` returns everything that the step computed; step and epoch count from 1.
     """
-    if math.isfinite(loss):
-        return
     zs = inspect().tape.z
     wrong = [index for index, z in enumerate(zs, start=1) if not _all_finite(z, xp)]
     culprit = f"the error of the outputs of layer {len(zs)} is too large"
     if wrong:
         culprit = f"the weighted inputs of layer {wrong[0]} are no longer finite"
     where = f"at step {step} (epoch {epoch})"
-    raise _diverged(f"the loss is {loss} {where}: {culprit}", learning_rate)
+    return _diverged(f"the loss is {loss} {where}: {culprit}", learning_rate)
 
 
 def finite_layers(parameters: Parameters, *, xp: Namespace) -> list[Array]:

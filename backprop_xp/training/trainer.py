@@ -166,14 +166,15 @@ class Trainer:
 
         def on_step(index: int, loss: Any, inspect: Callable[[], StepResult]) -> bool:
             value = float(loss)
-            divergence.check_loss(
-                value,
-                inspect,
-                step=state.step + index + 1,
-                epoch=state.epoch + 1,
-                learning_rate=self._learning_rate,
-                xp=xp,
-            )
+            if not math.isfinite(value):
+                raise divergence.of_loss(
+                    value,
+                    inspect,
+                    step=state.step + index + 1,
+                    epoch=state.epoch + 1,
+                    learning_rate=self._learning_rate,
+                    xp=xp,
+                )
             return target is not None and value * self._loss_unit <= target
 
         if is_synchronous(xp) or target is not None:

@@ -159,6 +159,7 @@ API int cublasSetStream_v2(void* h, void* s) {
     ((Handle*)h)->stream = s;
     return OK;
 }
+API int cublasSetWorkspace_v2(void*, void*, size_t) { return OK; }
 API int cublasGetStream_v2(void* h, void** s) {
     *s = ((Handle*)h)->stream;
     return OK;
