@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from backprop_xp.backend import arrays
 from backprop_xp.backend.arrays import Array
 from backprop_xp.data.dataset import Split
 from backprop_xp.models.model import Model
@@ -35,23 +34,23 @@ OUTPUTS = 6
 SAMPLE = 1000
 """The number of rows that are kept for plots: pairs of a regression, points of a plane."""
 
-_CHUNK = 1 << 22
-"""The number of inputs, or of outputs, in a chunk of rows."""
 
-
-def analyze_errors(model: Model, part: Split) -> dict[str, Any]:
-    """Analyze the errors of a model on rows that it was not trained on.
+def start_analysis(model: Model, part: Split) -> ErrorAnalysis:
+    """Return an analysis of the errors of a model on rows that it was not trained on.
 
     Parameters
     ----------
     model : Model
         With the inputs and outputs of the rows, one output for each class.
     part : Split
-        Raw rows, in memory or in a file, read in chunks.
+        Raw rows, in memory or in a file.
 
     Returns
     -------
-    dict
+    ErrorAnalysis
+        Its ``add`` takes the outputs for the rows, chunk by chunk. After all of them, its
+        ``result()`` is a dict.
+
         For classes: ``wrong``, the number of wrong rows; ``classes`` and ``matrix``, counts by
         true class and by predicted class, both None for more than `MATRIX` classes; ``confused``,
         the commonest confusions; ``probabilities``, whether the outputs are probabilities; and
@@ -69,12 +68,15 @@ def analyze_errors(model: Model, part: Split) -> dict[str, Any]:
     >>> from backprop_xp.runs.run import prepare_run
     >>> from backprop_xp.runs.settings import RunSettings
     >>> run = prepare_run(RunSettings(hidden=(20,), epochs=2, seed=0, device="cpu"))
-    >>> errors = analyze_errors(run.model(run.train()), run.dataset.test)
+    >>> model, test = run.model(run.train()), run.dataset.test
+    >>> analysis = start_analysis(model, test)
+    >>> analysis.add(model.outputs(test.inputs))
+    >>> errors = analysis.result()
     >>> counts = [count for _, _, count in errors["confused"]]
     >>> sum(map(sum, errors["matrix"])), errors["wrong"] == sum(counts)
     (357, True)
     """
-    return _of_numbers(model, part) if model.classes is None else _of_classes(model, part)
+    return _NumberErrors(model, part) if model.classes is None else _ClassErrors(model, part)
 
 
 def points(part: Split, classes: tuple[str, ...] | None) -> dict[str, Any]:
@@ -98,96 +100,125 @@ def points(part: Split, classes: tuple[str, ...] | None) -> dict[str, Any]:
     }
 
 
-def _of_classes(model: Model, part: Split) -> dict[str, Any]:
-    classes = model.classes or ()
-    n = len(classes)
-    counts: Counter[tuple[int, int]] = Counter()
-    worst = _WorstRows(part)
-    for first, targets, outputs in _chunks(model, part):
+class ErrorAnalysis:
+    """An analysis of errors that receives outputs chunk by chunk, from `start_analysis`."""
+
+    def __init__(self, model: Model, part: Split) -> None:
+        self._model = model
+        self._part = part
+        self._worst = _WorstRows(part)
+        self._done = 0
+
+    def add(self, outputs: Array) -> None:
+        """Add the outputs for the next rows, a host array from `Model.outputs`."""
+        first = self._done
+        self._done += len(outputs)
+        self._add(first, self._part.targets[first : self._done], outputs)
+
+    def _add(self, first: int, targets: Array, outputs: Array) -> None:
+        raise NotImplementedError
+
+    def result(self) -> dict[str, Any]:
+        """Return the analysis; see `start_analysis`."""
+        raise NotImplementedError
+
+
+class _ClassErrors(ErrorAnalysis):
+    def __init__(self, model: Model, part: Split) -> None:
+        super().__init__(model, part)
+        self._classes = model.classes or ()
+        self._counts: Counter[tuple[int, int]] = Counter()
+
+    def _add(self, first: int, targets: Array, outputs: Array) -> None:
+        n = len(self._classes)
         predicted = classes_of(outputs, xp=np)
-        pairs, times = np.unique(targets * n + predicted, return_counts=True)
-        counts.update(dict(zip(((p // n, p % n) for p in pairs.tolist()), times, strict=True)))
+        codes, times = np.unique(targets * n + predicted, return_counts=True)
+        pairs = (divmod(code, n) for code in codes.tolist())
+        self._counts.update(dict(zip(pairs, times, strict=True)))
         wrong = np.flatnonzero(predicted != targets)
-        confidence = outputs[wrong, predicted[wrong]]
-        worst.add(first, wrong, confidence, targets, outputs)
-    ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
-    mistakes = [(t, p, int(times)) for (t, p), times in ordered if t != p]
-    small = n <= MATRIX
-    return {
-        "wrong": sum(times for _, _, times in mistakes),
-        "classes": list(classes) if small else None,
-        "matrix": [[int(counts[t, p]) for p in range(n)] for t in range(n)] if small else None,
-        "confused": [(classes[t], classes[p], times) for t, p, times in mistakes[:COMMONEST]],
-        "probabilities": model.network.activations[-1].output_range == (0.0, 1.0),
-        "worst": [
-            {
-                **part.name_row(row),
-                "target": classes[target],
-                "predicted": classes[order[0]],
-                "sure": float(outputs[order[0]]),
-                "target_output": float(outputs[target]),
-                "likeliest": [(classes[k], float(outputs[k])) for k in order],
-                "inputs": inputs,
-            }
-            for row, target, outputs, inputs in worst.rows()
-            for order in [np.argsort(-outputs, kind="stable")[:TOP_CLASSES].tolist()]
-        ],
-    }
+        self._worst.add(first, wrong, outputs[wrong, predicted[wrong]], targets, outputs)
+
+    def result(self) -> dict[str, Any]:
+        classes, counts = self._classes, self._counts
+        n = len(classes)
+        ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+        mistakes = [(t, p, int(times)) for (t, p), times in ordered if t != p]
+        small = n <= MATRIX
+        return {
+            "wrong": sum(times for _, _, times in mistakes),
+            "classes": list(classes) if small else None,
+            "matrix": [[int(counts[t, p]) for p in range(n)] for t in range(n)] if small else None,
+            "confused": [(classes[t], classes[p], times) for t, p, times in mistakes[:COMMONEST]],
+            "probabilities": self._model.network.activations[-1].output_range == (0.0, 1.0),
+            "worst": [
+                {
+                    **self._part.name_row(row),
+                    "target": classes[target],
+                    "predicted": classes[order[0]],
+                    "sure": float(outputs[order[0]]),
+                    "target_output": float(outputs[target]),
+                    "likeliest": [(classes[k], float(outputs[k])) for k in order],
+                    "inputs": inputs,
+                }
+                for row, target, outputs, inputs in self._worst.rows()
+                for order in [np.argsort(-outputs, kind="stable")[:TOP_CLASSES].tolist()]
+            ],
+        }
 
 
-def _of_numbers(model: Model, part: Split) -> dict[str, Any]:
-    n_outputs = min(OUTPUTS, part.targets.shape[1])
-    sample = _evenly(part.size)
-    pairs: list[Array] = []
-    sums = np.zeros((3, n_outputs))  # of the residuals, their absolute values and their squares
-    largest = np.zeros(n_outputs)
-    worst = _WorstRows(part)
-    for first, targets, outputs in _chunks(model, part):
+class _NumberErrors(ErrorAnalysis):
+    def __init__(self, model: Model, part: Split) -> None:
+        super().__init__(model, part)
+        self._n_outputs = min(OUTPUTS, part.targets.shape[1])
+        self._sample = _evenly(part.size)
+        self._pairs: list[Array] = []
+        # Of the residuals, their absolute values and their squares.
+        self._sums = np.zeros((3, self._n_outputs))
+        self._largest = np.zeros(self._n_outputs)
+
+    def _add(self, first: int, targets: Array, outputs: Array) -> None:
+        n_outputs, sample = self._n_outputs, self._sample
         with np.errstate(over="ignore", invalid="ignore"):
             residuals = outputs.astype(np.float64) - targets
             squares = np.sum(residuals**2, axis=1)
             listed = residuals[:, :n_outputs]
-            sums += np.stack([listed, np.abs(listed), listed**2]).sum(axis=1)
-        largest = np.maximum(largest, np.max(np.abs(listed), axis=0))
-        worst.add(first, np.arange(len(targets)), squares, targets, outputs)
+            self._sums += np.stack([listed, np.abs(listed), listed**2]).sum(axis=1)
+        self._largest = np.maximum(self._largest, np.max(np.abs(listed), axis=0))
+        self._worst.add(first, np.arange(len(targets)), squares, targets, outputs)
         here = sample[(sample >= first) & (sample < first + len(targets))] - first
-        pairs.append(np.stack([targets[here, :n_outputs], outputs[here, :n_outputs]], axis=-1))
-    mean, mean_absolute, mean_square = (sums / part.size).tolist()
-    spread = np.std(part.targets[:, :n_outputs], axis=0).tolist()
-    return {
-        "outputs": [
-            {
-                "mean": mean[k],
-                "mean_absolute": mean_absolute[k],
-                "root_mean_square": mean_square[k] ** 0.5,
-                "largest": float(largest[k]),
-                "target_deviation": spread[k],
-            }
-            for k in range(n_outputs)
-        ],
-        "pairs": np.concatenate(pairs).tolist(),
-        "worst": [
-            {
-                **part.name_row(row),
-                "target": target[:OUTPUTS].tolist(),
-                "predicted": outputs[:OUTPUTS].tolist(),
-                "inputs": inputs,
-            }
-            for row, target, outputs, inputs in worst.rows()
-        ],
-    }
+        pair = targets[here, :n_outputs], outputs[here, :n_outputs]
+        self._pairs.append(np.stack(pair, axis=-1))
+
+    def result(self) -> dict[str, Any]:
+        part, n_outputs = self._part, self._n_outputs
+        mean, mean_absolute, mean_square = (self._sums / part.size).tolist()
+        spread = np.std(part.targets[:, :n_outputs], axis=0).tolist()
+        return {
+            "outputs": [
+                {
+                    "mean": mean[k],
+                    "mean_absolute": mean_absolute[k],
+                    "root_mean_square": mean_square[k] ** 0.5,
+                    "largest": float(self._largest[k]),
+                    "target_deviation": spread[k],
+                }
+                for k in range(n_outputs)
+            ],
+            "pairs": np.concatenate(self._pairs).tolist(),
+            "worst": [
+                {
+                    **part.name_row(row),
+                    "target": target[:OUTPUTS].tolist(),
+                    "predicted": outputs[:OUTPUTS].tolist(),
+                    "inputs": inputs,
+                }
+                for row, target, outputs, inputs in self._worst.rows()
+            ],
+        }
 
 
 def _evenly(n: int) -> Array:
     return np.unique(np.linspace(0, n - 1, min(n, SAMPLE)).astype(np.int64))
-
-
-def _chunks(model: Model, part: Split) -> Iterator[tuple[int, Array, Array]]:
-    """Yield the number of the first row, the targets and the outputs of each chunk of rows."""
-    rows = max(256, _CHUNK // max(model.network.sizes[0], model.network.sizes[-1]))
-    for first in range(0, part.size, rows):
-        chunk = slice(first, first + rows)
-        yield first, part.targets[chunk], arrays.to_numpy(model.outputs(part.inputs[chunk]))
 
 
 class _WorstRows:

@@ -155,7 +155,9 @@ def collect(
         x, y = known.x[:SAMPLE, ...], known.y[:SAMPLE, ...]
         step = loss_and_gradients(network, loss, parameters, x, y, xp=xp)
         outputs: list[Array] = []
-        measured = evaluate(network, loss, parameters, known.x, known.y, xp=xp, outputs=outputs)
+        measured = evaluate(
+            network, loss, parameters, known.x, known.y, xp=xp, on_outputs=outputs.append
+        )
         others = None if validation is None else placed(validation).y
         floor = _smallest_loss(loss, known.y, xp)
         validation_floor = 0.0 if others is None else _smallest_loss(loss, others, xp)

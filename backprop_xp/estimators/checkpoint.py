@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from backprop_xp.backend.devices import Placement
+from backprop_xp.data.fingerprint import fingerprint
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.estimators.convergence import ConvergenceMonitor
 from backprop_xp.nn.network import map_arrays
@@ -46,7 +47,11 @@ class EstimatorCheckpoint(Checkpoint):
             for name, value in self._estimator.get_params(deep=False).items()
             if name not in MAY_CHANGE
         }
-        about = {**about, "settings": {**about["settings"], **parameters}}
+        data = dict(about["data"])
+        if self._monitor.validation is not None:  # which `fit` does not know of
+            for name, value in fingerprint(self._monitor.validation.data).items():
+                data[f"validation {name}"] = value
+        about = {**about, "settings": {**about["settings"], **parameters}, "data": data}
         try:
             state = super().begin(about, resume=resume)
         except ConfigurationError as error:

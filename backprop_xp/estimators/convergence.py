@@ -5,30 +5,63 @@ The numbers that the rules depend on are attributes of the estimator.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from backprop_xp.backend import arrays
-from backprop_xp.estimators.inputs import Rows
+from backprop_xp.backend.arrays import Array
+from backprop_xp.backend.devices import Placement
+from backprop_xp.data.device_data import DeviceData, to_device
+from backprop_xp.estimators.inputs import Rows, device_inputs
 from backprop_xp.estimators.parameters import RATES
+from backprop_xp.nn.losses import Loss, check_targets
 from backprop_xp.nn.network import Network, Parameters
 from backprop_xp.nn.schedules import get_schedule
-from backprop_xp.training.evaluation import predict
+from backprop_xp.training.evaluation import evaluate
 from backprop_xp.training.state import TrainState
 
 
-class ConvergenceMonitor:
-    """The monitor of one call of ``fit`` or ``partial_fit``, called by `backprop_xp.fit`.
+class ValidationRows(NamedTuple):
+    """Validation rows on the device, with their targets and sample weights on the host."""
 
-    The inputs of the validation rows are on the device, their targets and weights on the host.
-    """
+    data: DeviceData
+    targets: Any
+    weights: Any
+
+    @classmethod
+    def of(cls, rows: Rows, network: Network, loss: Loss, placement: Placement) -> Self:
+        """Return checked rows on a device.
+
+        Raises
+        ------
+        DataError
+            If the loss cannot use the targets.
+        """
+        x, targets, weights = rows
+        what = "the validation data"
+        with placement.activate():
+            pair = device_inputs(x, placement), targets
+            data = to_device(pair, network.sizes[0], network.sizes[-1], placement, what=what)
+            check_targets(data.y, loss=loss, xp=placement.xp, what=what)
+        return cls(data, targets, weights)
+
+
+class ConvergenceMonitor:
+    """The monitor of one call of ``fit`` or ``partial_fit``, called by `backprop_xp.fit`."""
 
     def __init__(
-        self, estimator: Any, network: Network, rng: Any, n: int, validation: Rows | None
+        self,
+        estimator: Any,
+        network: Network,
+        loss: Loss,
+        rng: Any,
+        n: int,
+        validation: ValidationRows | None,
     ) -> None:
         self.estimator = estimator
         self.network = network
+        self.loss = loss
         self.rng = rng
         self.n = n
         self.validation = validation
@@ -43,7 +76,7 @@ class ConvergenceMonitor:
     def start_from(self, parameters: Parameters) -> None:
         """Set the best weights so far, with their score on the validation rows of this call."""
         self.estimator._best = parameters
-        self.estimator.best_validation_score_ = self._score(parameters)
+        _, self.estimator.best_validation_score_ = self._measure(parameters)
 
     def order(self, epoch: int, n: int) -> Any:
         """Return the order of the rows in the next epoch: the last order, shuffled."""
@@ -78,9 +111,9 @@ class ConvergenceMonitor:
             **{key: record[key] for key in ("loss", "learning_rate", "seconds")},
         }
         if self.validation is not None:
-            metrics["validation_loss"] = record["validation_loss"]
-            est.validation_loss_curve_.append(record["validation_loss"])
-            metrics["validation_score"] = self._score(state.parameters)
+            loss, score = self._measure(state.parameters)
+            metrics["validation_loss"], metrics["validation_score"] = loss, score
+            est.validation_loss_curve_.append(loss)
         self._count(metrics, state.parameters)
         if est.solver == "sgd" and est.learning_rate == "invscaling":
             est._eta = float(est.learning_rate_init) / (est.t_ + 1) ** est.power_t
@@ -103,14 +136,24 @@ class ConvergenceMonitor:
         est.validation_loss_curve_.append(np.nan)
         self.stopped = True
 
-    def _score(self, parameters: Parameters) -> float:
+    def _measure(self, parameters: Parameters) -> tuple[float, float]:
+        """Return the loss and the score on the validation rows."""
         assert self.validation is not None
-        x, y, weights = self.validation
-        with np.errstate(over="ignore", invalid="ignore"):  # of a run that is about to diverge
-            outputs = arrays.to_numpy(predict(self.network, parameters, x))
+        data, targets, weights = self.validation
+        parts: list[Array] = []
+        xp = arrays.namespace(parameters[0].weights)
+        # Overflows of a run that is about to diverge are not warned of.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            measured = evaluate(
+                *(self.network, self.loss, parameters, data.x, data.y),
+                xp=xp,
+                on_outputs=parts.append,
+            )
+            outputs = np.concatenate([arrays.to_numpy(part) for part in parts])
             if not np.isfinite(outputs).all():
-                return np.nan  # as in scikit-learn
-            return float(self.estimator._score_of(outputs, y, weights))
+                return measured["loss"], np.nan  # as in scikit-learn
+            score = float(self.estimator._score_of(outputs, targets, weights))
+        return measured["loss"], score
 
     def _count(self, metrics: dict[str, Any], parameters: Parameters) -> None:
         """Count the consecutive epochs without an improvement by ``tol``."""

@@ -12,8 +12,8 @@ from sklearn.model_selection import train_test_split
 from backprop_xp.backend.devices import Placement
 from backprop_xp.errors import DivergenceError
 from backprop_xp.estimators.checkpoint import EstimatorCheckpoint
-from backprop_xp.estimators.convergence import ConvergenceMonitor
-from backprop_xp.estimators.inputs import Rows, device_inputs, take_rows, training_inputs
+from backprop_xp.estimators.convergence import ConvergenceMonitor, ValidationRows
+from backprop_xp.estimators.inputs import Rows, take_rows, training_inputs
 from backprop_xp.estimators.lbfgs import minimize_lbfgs
 from backprop_xp.estimators.parameters import optimizer_of, settings_of
 from backprop_xp.nn.network import Network, map_arrays
@@ -69,10 +69,9 @@ def optimize(
         estimator.loss_ = estimator.best_loss_ = loss
         estimator._state = state._replace(slots=[], step=0)
         return
-    measured, validation = None, None
+    validation = None
     if held_out is not None:
-        measured = device_inputs(held_out[0], placement), held_out[1]
-        validation = *measured, held_out[2]
+        validation = ValidationRows.of(held_out, network, settings["loss"], placement)
         if estimator.validation_loss_curve_ is None:
             estimator.validation_loss_curve_ = []
     slots = optimizer_of(estimator).slots
@@ -91,7 +90,7 @@ def optimize(
             raise
         if stop:
             return
-    monitor = ConvergenceMonitor(estimator, network, rng, n, validation)
+    monitor = ConvergenceMonitor(estimator, network, settings["loss"], rng, n, validation)
     checkpoint = None
     if estimator.checkpoint is not None and not incremental:
         if estimator.warm_start:
@@ -106,7 +105,6 @@ def optimize(
         fit(
             network,
             data,
-            measured,
             device=placement,
             sample_weight=weights,
             state=state,

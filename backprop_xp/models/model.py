@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -314,7 +314,14 @@ class Model:
             return list(outputs.tolist())
         return [self.classes[index] for index in classes_of(outputs, xp=arrays.namespace(outputs))]
 
-    def measure(self, inputs: Any, targets: Any, *, by_class: bool = False) -> dict[str, Any]:
+    def measure(
+        self,
+        inputs: Any,
+        targets: Any,
+        *,
+        by_class: bool = False,
+        on_outputs: Callable[[Array], object] | None = None,
+    ) -> dict[str, Any]:
         """Return the metrics of the model on raw inputs and encoded targets.
 
         Parameters
@@ -324,6 +331,8 @@ class Model:
             Class indices, shape (n,), or numbers in their own units, shape (n, n_outputs).
         by_class : bool
             Whether to measure each class.
+        on_outputs : callable ``(outputs)``, optional
+            Called with what `outputs` returns, for each chunk of rows in their order.
 
         Returns
         -------
@@ -335,8 +344,16 @@ class Model:
         DataError
             If the inputs or targets do not fit the network, or the targets do not fit the loss.
         """
-        xp, parts = self.placement.xp, list[Array]()
+        parts = list[Array]()
         keep = by_class or self.classes is None
+
+        def take(outputs: Array) -> None:
+            outputs = self._in_units(arrays.to_numpy(outputs))
+            if keep:
+                parts.append(outputs)
+            if on_outputs is not None:
+                on_outputs(outputs)
+
         with self.placement.activate():
             data = load_data(
                 (self.scaled(inputs), self.scaled_targets(targets)),
@@ -350,16 +367,16 @@ class Model:
                 self.loss,
                 self.parameters,
                 data,
-                xp=xp,
-                outputs=parts if keep else None,
+                xp=self.placement.xp,
+                on_outputs=take if keep or on_outputs is not None else None,
             )
         measured["loss"] *= self.loss_unit
         if not keep:
             return measured
-        outputs = np.concatenate([arrays.to_numpy(part) for part in parts])
+        outputs = np.concatenate(parts)
         if self.classes is None:
             numbers = np.asarray(targets).reshape(outputs.shape)
-            metrics = regression_metrics(numbers, self._in_units(outputs), self.target_names)
+            metrics = regression_metrics(numbers, outputs, self.target_names)
             return {name: measured[name] for name in ("loss", "count")} | metrics
         predicted = np.asarray(classes_of(outputs, xp=np))
         return measured | classification_metrics(

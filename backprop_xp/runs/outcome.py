@@ -6,13 +6,13 @@ import importlib
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from backprop_xp.backend.host import ignore_overflow
 from backprop_xp.diagnosis.doctor import Finding
-from backprop_xp.diagnosis.error_analysis import analyze_errors, points
+from backprop_xp.diagnosis.error_analysis import points, start_analysis
 from backprop_xp.runs.run import Run
 from backprop_xp.training.state import TrainState
 from backprop_xp.version import __version__
@@ -25,35 +25,69 @@ Measured = dict[str, dict[str, Any] | None]
 """The loss, accuracy and number of rows of each part of the data; None for an absent part."""
 
 
-def measure(run: Run, state: TrainState) -> Measured:
+class Measurement(NamedTuple):
+    """The figures of a model on each part of the data, and an analysis of its errors.
+
+    Attributes
+    ----------
+    measured : dict
+    part : str or None
+        The part whose figure represents the run; see `headline`.
+    review : dict or None
+        The analysis of the errors on that part (`backprop_xp.diagnosis.error_analysis`), where it
+        was asked for.
+    """
+
+    measured: Measured
+    part: str | None = None
+    review: dict[str, Any] | None = None
+
+
+def measure(run: Run, state: TrainState, *, review: bool = False) -> Measurement:
     """Return the figures of a state's model on each part of the data.
 
     Those that its history holds are not computed again.
+
+    Parameters
+    ----------
+    run : Run
+    state : TrainState
+    review : bool
+        Whether to analyze the errors on the part that represents the run. Its figures and the
+        analysis are from the same outputs.
 
     Examples
     --------
     >>> from backprop_xp.runs.run import prepare_run
     >>> from backprop_xp.runs.settings import RunSettings
     >>> run = prepare_run(RunSettings(hidden=(20,), epochs=2, seed=0, device="cpu"))
-    >>> {name: part["count"] for name, part in measure(run, run.train()).items()}
-    {'train': 1078, 'validation': 362, 'test': 357}
+    >>> measured, part, _ = measure(run, run.train())
+    >>> part, {name: figures["count"] for name, figures in measured.items()}
+    ('test', {'train': 1078, 'validation': 362, 'test': 357})
     """
     model = run.model(state)
     measured: Measured = {}
+    parts = {name: getattr(run.dataset, name) for name in PARTS}
+    shown = next((name for name in reversed(PARTS) if parts[name] is not None), None)
+    analysis = None
+    if review and shown is not None:
+        analysis = start_analysis(model, parts[shown])
     epoch = model_epoch(state)
     last = state.history[epoch - 1] if epoch else {}
-    for name in PARTS:
-        part = getattr(run.dataset, name)
-        if part is None:
-            measured[name] = None
-        elif name == "test" or f"{name}_loss" not in last or model.classes is None:
-            # A squared error can overflow although the training loss did not; it is then shown.
-            with ignore_overflow(run.placement.xp):
-                measured[name] = model.measure(part.inputs, part.targets)
-        else:
-            figures = {key: last.get(f"{name}_{key}") for key in ("loss", "accuracy")}
-            measured[name] = {**figures, "count": part.size}
-    return measured
+    # A squared error can overflow although the training loss did not; it is then shown.
+    with ignore_overflow(run.placement.xp):
+        for name, part in parts.items():
+            on_outputs = analysis.add if analysis is not None and name == shown else None
+            known = name != "test" and f"{name}_loss" in last and model.classes is not None
+            if part is None:
+                measured[name] = None
+            elif known and on_outputs is None:
+                figures = {key: last.get(f"{name}_{key}") for key in ("loss", "accuracy")}
+                measured[name] = {**figures, "count": part.size}
+            else:
+                measured[name] = model.measure(part.inputs, part.targets, on_outputs=on_outputs)
+        errors = None if analysis is None else analysis.result()
+    return Measurement(measured, shown, errors)
 
 
 def in_words(measured: dict[str, Any]) -> str:
@@ -122,7 +156,7 @@ def headline(measured: Measured) -> str | None:
 def outcome_of(
     run: Run,
     state: TrainState,
-    measured: Measured | None = None,
+    measurement: Measurement | None = None,
     *,
     ending: dict[str, str | None] | None = None,
     advice: Sequence[Finding] | None = None,
@@ -134,8 +168,8 @@ def outcome_of(
     run : Run
     state : TrainState
         The last good one.
-    measured : dict, optional
-        From `measure`; computed by default.
+    measurement : Measurement, optional
+        From `measure`, with its review; computed by default.
     ending : dict, optional
         ``status`` (``"interrupted"`` or ``"diverged"``), ``message`` and ``hint`` of a training
         run that did not reach its end; by default it ended as the state says.
@@ -163,10 +197,10 @@ def outcome_of(
     data, place = run.dataset, run.placement
     default_ending = {"status": state.stopped or "finished", "message": None, "hint": None}
     trained = ending is None or state.epoch > 0
-    with ignore_overflow(place.xp):  # the last good weights before a divergence can be large
-        measured = (measure(run, state) if measured is None else measured) if trained else {}
-        part = headline(measured)
-        review = None if part is None else analyze_errors(run.model(state), getattr(data, part))
+    if not trained:
+        measurement = Measurement({})
+    elif measurement is None:
+        measurement = measure(run, state, review=True)
     return {
         "schema_version": SCHEMA_VERSION,
         **(ending or default_ending),
@@ -197,9 +231,7 @@ def outcome_of(
             "bias": run.network.bias,
             "parameters": run.network.n_parameters,
         },
-        "measured": measured,
-        "part": part,
-        "review": review,
+        **measurement._asdict(),
         "points": points(data.train, data.classes) if data.n_inputs == 2 else None,
         "advice": None if advice is None else [one.as_dict() for one in advice],
     }

@@ -193,15 +193,15 @@ def train_run(
         try:
             if checkpoint is not None and folder is not None and not folder.started:
                 checkpoint.write(checkpoint.latest or state)  # of no epochs, or after a failure
-            measured = measure(run, state)
+            measurement = measure(run, state, review=checkpoint is not None)
             findings = run.diagnose(state) if doctor else None
             if checkpoint is not None:
-                checkpoint.end(state, outcome_of(run, state, measured, advice=findings))
+                checkpoint.end(state, outcome_of(run, state, measurement, advice=findings))
         except KeyboardInterrupt as interrupt:
             interrupted = TrainingInterrupted(state)
             interrupted.hint = None if folder is None else _kept(state, folder)
             raise interrupted from interrupt
-    return Trained(state, measured, findings)
+    return Trained(state, measurement.measured, findings)
 
 
 def advice(finding: Finding) -> str:

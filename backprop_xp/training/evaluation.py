@@ -71,7 +71,7 @@ def evaluate(
     y: Array,
     *,
     xp: Namespace,
-    outputs: list[Array] | None = None,
+    on_outputs: Callable[[Array], object] | None = None,
 ) -> dict[str, float]:
     """Return the mean loss and the accuracy on a data set.
 
@@ -84,8 +84,8 @@ def evaluate(
     y : array, shape (n, n_outputs)
         Targets; classes as one-hot rows.
     xp : namespace
-    outputs : list, optional
-        Receives the outputs of the network, chunk by chunk.
+    on_outputs : callable ``(outputs)``, optional
+        Called with the outputs of the network for each chunk of rows, in their order.
 
     Returns
     -------
@@ -110,8 +110,8 @@ def evaluate(
         for rows in row_slices(network, x):
             targets = y[rows, ...]
             z, a = outputs_of(parameters, x[rows, ...])
-            if outputs is not None:
-                outputs.append(a)
+            if on_outputs is not None:
+                on_outputs(a)
             value, _ = loss_and_delta(loss, network.activations[-1], z, a, targets, xp=xp)
             # Sums stay on the device until all chunks are done.
             total = value * (targets.shape[0] / n) + total
@@ -150,11 +150,11 @@ def evaluate_chunks(
     data: DeviceData | StreamedData,
     *,
     xp: Namespace,
-    outputs: list[Array] | None = None,
+    on_outputs: Callable[[Array], object] | None = None,
 ) -> dict[str, float]:
     """Return the result of `evaluate` for a data set, which is freed chunk by chunk."""
     results = [
-        evaluate(network, loss, parameters, chunk.x, chunk.y, xp=xp, outputs=outputs)
+        evaluate(network, loss, parameters, chunk.x, chunk.y, xp=xp, on_outputs=on_outputs)
         for chunk in data.chunks()
     ]
     n = sum(result["count"] for result in results)

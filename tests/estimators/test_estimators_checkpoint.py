@@ -103,6 +103,18 @@ def test_more_iterations_extend_a_fit_and_other_parameters_are_an_error(tmp_path
             model.fit(rows, NUMBERS[: len(rows)])
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_other_validation_rows_are_an_error(tmp_path):
+    path = tmp_path / "fit.safetensors"
+    held_out = {"X_val": X[:9], "y_val": NUMBERS[:9]}
+    whole = MLPRegressor(checkpoint=path, **SMALL).fit(X, NUMBERS, **held_out)
+    again = MLPRegressor(checkpoint=path, **SMALL).fit(X, NUMBERS, **held_out)
+    assert results(again) == results(whole)
+    for other in ({**held_out, "X_val": X[1:10]}, {"X_val": X[:8], "y_val": NUMBERS[:8]}, {}):
+        with pytest.raises(ConfigurationError, match="other data, which differs in: validation"):
+            MLPRegressor(checkpoint=path, **SMALL).fit(X, NUMBERS, **other)
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [({"solver": "lbfgs"}, "checkpoint"), ({"warm_start": True}, "exclude each other")],

@@ -7,6 +7,7 @@ from sklearn import neural_network
 from sklearn.exceptions import ConvergenceWarning
 
 from backprop_xp.estimators import MLPClassifier, MLPRegressor
+from backprop_xp.training import evaluation
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -104,6 +105,21 @@ def test_a_warm_start_after_early_stopping_is_scikit_learns():
         ours.fit(X, labels)
         assert difference(theirs, ours) <= 1e-10
         assert ours.validation_scores_ == theirs.validation_scores_
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize(("kind", "y"), [(MLPClassifier, LABELS), (MLPRegressor, NUMBERS)])
+def test_one_forward_pass_of_an_epoch_serves_loss_and_score(kind, y, early_stopping, monkeypatch):
+    forward, passes = evaluation.forward, []
+
+    def counted(network, parameters, x, **options):
+        passes.append(len(x))
+        return forward(network, parameters, x, **options)
+
+    monkeypatch.setattr(evaluation, "forward", counted)
+    model = kind(max_iter=4, early_stopping=early_stopping, **SMALL)
+    model.fit(X, y, X_val=X[:9], y_val=y[:9])
+    assert passes == [9] * model.n_iter_ == [9] * 4
 
 
 def test_validation_rows_are_measured_without_early_stopping_too():

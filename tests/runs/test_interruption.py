@@ -77,7 +77,7 @@ def test_ctrl_c_while_the_model_is_written(call, times, every, tmp_path, monkeyp
 
 def test_ctrl_c_while_the_saved_state_is_measured(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(session, "measure", lambda run, state: press_ctrl_c(2))
+        patch.setattr(session, "measure", lambda run, state, **options: press_ctrl_c(2))
         with pytest.raises(TrainingInterrupted) as caught:
             train_into(tmp_path / "run")
     assert caught.value.state.epoch == EPOCHS

@@ -12,7 +12,8 @@ from backprop_xp.data.memory_map import MemoryMap
 from backprop_xp.diagnosis import error_analysis
 from backprop_xp.diagnosis.error_analysis import points
 from backprop_xp.runs.folder import RunFolder
-from backprop_xp.runs.outcome import outcome_of
+from backprop_xp.runs.outcome import PARTS, measure, outcome_of
+from backprop_xp.training import evaluation
 from backprop_xp.training.state import TrainingInterrupted
 
 SHORT = {"seed": 0, "device": "cpu", "hidden": (12,)}
@@ -26,9 +27,17 @@ def digits():
     return run, model, model.outputs(run.dataset.test.inputs)
 
 
+def analyzed(model, part, rows=None):
+    """Return the analysis of a model's outputs, given in chunks of some rows."""
+    analysis, rows = error_analysis.start_analysis(model, part), rows or part.size
+    for first in range(0, part.size, rows):
+        analysis.add(model.outputs(part.inputs[first : first + rows]))
+    return analysis.result()
+
+
 def test_a_confusion_matrix_counts_every_row_under_its_class_and_the_predicted_one(digits):
     run, model, outputs = digits
-    found = error_analysis.analyze_errors(model, run.dataset.test)
+    found = analyzed(model, run.dataset.test)
     pairs = Counter(zip(run.dataset.test.targets.tolist(), outputs.argmax(1).tolist(), strict=True))
     assert found["matrix"] == [[pairs[t, p] for p in range(10)] for t in range(10)]
     assert found["classes"] == list("0123456789")
@@ -42,7 +51,7 @@ def test_a_confusion_matrix_counts_every_row_under_its_class_and_the_predicted_o
 def test_the_worst_mistakes_are_the_wrong_rows_that_were_surest(digits):
     run, model, outputs = digits
     test = run.dataset.test
-    found = error_analysis.analyze_errors(model, test)
+    found = analyzed(model, test)
     predicted = outputs.argmax(1)
     wrong = np.flatnonzero(predicted != test.targets)
     order = wrong[np.argsort(-outputs[wrong].max(1), kind="stable")][: error_analysis.WORST]
@@ -59,19 +68,18 @@ def test_the_worst_mistakes_are_the_wrong_rows_that_were_surest(digits):
 
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
 def test_rows_that_are_looked_at_in_parts_or_read_from_a_file_give_the_same_review(
-    kind, digits, tmp_path, monkeypatch
+    kind, digits, tmp_path
 ):
     run, model, _ = digits
     part = run.dataset.test
     if kind == "numbers":
         model = small_model((64, 2))
         part = Split(part.inputs, np.random.default_rng(0).normal(size=(part.size, 2)))
-    whole = error_analysis.analyze_errors(model, part)
-    monkeypatch.setattr(error_analysis, "_CHUNK", 1)
+    whole = analyzed(model, part)
     np.save(tmp_path / "x.npy", part.inputs)
     stored = MemoryMap(np.load(tmp_path / "x.npy", mmap_mode="r"))
     for inputs in (part.inputs, stored):
-        found = error_analysis.analyze_errors(model, Split(inputs, part.targets))
+        found = analyzed(model, Split(inputs, part.targets), rows=50)
         # A product over fewer rows may be rounded otherwise in its last bit.
         assert [row["row"] for row in found["worst"]] == [row["row"] for row in whole["worst"]]
         for name in ("matrix", "confused", "wrong"):
@@ -94,7 +102,7 @@ def test_of_many_classes_the_commonest_confusions_are_kept_alone():
     model = small_model((1, n), "softmax", classes=names, scaling=None)
     part = Split(np.ones((300, 1)), np.asarray([5] * 200 + [7] * 100))
     taken = model.predict(part.inputs[:1])[0]
-    found = error_analysis.analyze_errors(model, part)
+    found = analyzed(model, part)
     assert (found["matrix"], found["classes"]) == (None, None)
     assert found["confused"] == [("class 5", taken, 200), ("class 7", taken, 100)]
     assert len(found["worst"][0]["likeliest"]) == error_analysis.TOP_CLASSES
@@ -104,7 +112,7 @@ def test_rows_that_are_too_wide_are_not_kept():
     for width, kept in ((error_analysis.MAX_INPUTS, True), (error_analysis.MAX_INPUTS + 1, False)):
         model = small_model((width, 2), "softmax", classes=("a", "b"), scaling=None)
         inputs = np.ones((2, width), dtype=np.uint8)
-        (worst,) = error_analysis.analyze_errors(model, Split(inputs, np.asarray([0, 1])))["worst"]
+        (worst,) = analyzed(model, Split(inputs, np.asarray([0, 1])))["worst"]
         assert (worst["inputs"] is not None) is kept
 
 
@@ -112,7 +120,7 @@ def test_residuals_are_summed_up_for_each_output():
     model = small_model((3, 2))
     rng = np.random.default_rng(1)
     part = Split(rng.normal(size=(40, 3)), rng.normal(size=(40, 2)))
-    found = error_analysis.analyze_errors(model, part)
+    found = analyzed(model, part)
     residuals = model.outputs(part.inputs) - part.targets
     for k, summary in enumerate(found["outputs"]):
         r = residuals[:, k]
@@ -134,7 +142,7 @@ def test_a_sample_of_rows_is_bounded_and_spread_over_all_of_them():
     assert (found["targets"][0], found["targets"][-1]) == (0.0, n - 1.0)
     assert set(np.diff(found["targets"])) == {5.0, 6.0}
     assert [x for x, _ in found["inputs"]] == [2 * t for t in found["targets"]]
-    pairs = error_analysis.analyze_errors(small_model((2, 1)), part)["pairs"]
+    pairs = analyzed(small_model((2, 1)), part)["pairs"]
     assert [target for ((target, _),) in pairs] == found["targets"]
 
 
@@ -228,3 +236,47 @@ def test_an_outcome_is_small_whatever_the_data(tmp_path):
     options = ("--epochs", 1, "--seed", 0, "--hidden", 4, "--validation-fraction", 0)
     done("train", tmp_path / "wide.npz", *options, "--out", tmp_path / "run")
     assert (tmp_path / "run" / "outcome.json").stat().st_size < 20_000
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("reviewed", [False, True])
+def test_each_part_is_passed_through_the_network_once(task, reviewed, tmp_path, monkeypatch):
+    content = animals(120) if task == "classification" else plane(120)
+    settings = {
+        **{"data": str(written(tmp_path / "t.csv", "\n".join(content))), "task": task},
+        **{"label": "kind" if task == "classification" else "t", "epochs": 2, **SHORT},
+        **{"test_fraction": 0.2},
+    }
+    run = prepare_run(RunSettings(**settings))
+    state = run.train()
+    forward, passes = evaluation.forward, []
+
+    def counted(network, parameters, x, **options):
+        passes.append(len(x))
+        return forward(network, parameters, x, **options)
+
+    monkeypatch.setattr(evaluation, "forward", counted)
+    measured, part, review = measure(run, state, review=reviewed)
+    assert part == "test"
+    sizes = [getattr(run.dataset, name).size for name in PARTS]
+    # Of classes, the history has the figures of the validation rows.
+    assert passes == (sizes[::2] if task == "classification" else sizes)
+    assert (review is not None) is reviewed
+    if reviewed:
+        model, test = run.model(state), run.dataset.test
+        assert review == analyzed(model, test)
+        assert measured["test"] == model.measure(test.inputs, test.targets)
+
+
+def test_the_figures_and_the_review_of_validation_rows_are_those_of_the_history(tmp_path):
+    table = written(tmp_path / "animals.csv", "\n".join(animals(120)))
+    run = prepare_run(RunSettings(data=str(table), label="kind", epochs=2, **SHORT))
+    state = run.train()
+    known, part, _ = measure(run, state)
+    again, _, review = measure(run, state, review=True)
+    assert part == "validation"
+    for name in ("loss", "accuracy", "count"):
+        assert again["validation"][name] == known["validation"][name]
+    assert review["wrong"] == round(
+        (1.0 - known["validation"]["accuracy"]) * run.dataset.validation.size
+    )
