@@ -198,7 +198,9 @@ class Trainer:
             return {}
         xp = self.step.xp
         scalars = self.step.optimizer.scalars(rate, state.step + 1)
-        products = layer_statistics.SAMPLE * self.step.network.largest_layer
+        # With as many threads as the steps: if these use one, others would have to wake up for
+        # this, and then wait busily on a core that other work may need.
+        products = self.data.batch_size * self.step.network.largest_layer
         with ignore_overflow(xp), limit_threads(products, xp=xp):
             measured = self._preview(
                 state.parameters, state.slots, self._sample, state.step, scalars
