@@ -60,6 +60,7 @@ class Run(NamedTuple):
         checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
         *,
         resume: bool = False,
+        on_steps: Callable[[int, int], object] | None = None,
     ) -> TrainState:
         """Train, and return the state after the last epoch; the parameters are those of `fit`.
 
@@ -73,6 +74,7 @@ class Run(NamedTuple):
             *self._scaled(),
             device=self.placement,
             on_epoch=on_epoch,
+            on_steps=on_steps,
             image_shape=self.dataset.image_shape,
             loss_unit=self.loss_unit,
             checkpoint=checkpoint,

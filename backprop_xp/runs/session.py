@@ -124,6 +124,7 @@ def train_run(
     *,
     doctor: bool = False,
     on_epoch: Callable[[TrainState], object] | None = None,
+    on_steps: Callable[[int, int], object] | None = None,
 ) -> Trained:
     """Train a run, and record it in a folder: its history, checkpoints, its model and its outcome.
 
@@ -147,6 +148,8 @@ def train_run(
         the hint of a `DivergenceError`.
     on_epoch : callable, optional
         As for `backprop_xp.fit`; called once the epoch is recorded.
+    on_steps : callable, optional
+        As for `backprop_xp.fit`.
 
     Warns
     -----
@@ -186,7 +189,8 @@ def train_run(
 
     with interrupted_once(warned) as check:
         try:
-            state = run.train(record, checkpoint, resume=folder is not None and folder.resumes)
+            resumes = folder is not None and folder.resumes
+            state = run.train(record, checkpoint, resume=resumes, on_steps=on_steps)
         except BaseException as error:
             _keep(error, run, folder, checkpoint, doctor)
             raise

@@ -42,6 +42,7 @@ def fit(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     resume: bool = False,
     on_epoch: Callable[[TrainState], object] | None = None,
+    on_steps: Callable[[int, int], object] | None = None,
     **settings: Unpack[TrainingOptions],
 ) -> TrainState:
     """Train a network by backpropagation.
@@ -86,6 +87,10 @@ def fit(
     on_epoch : callable, optional
         Called with the `TrainState` after each epoch, whose arrays it must not change. Training
         stops if it returns something true.
+    on_steps : callable ``(done, steps)``, optional
+        Called within each epoch with the number of steps that were started, and the number of
+        steps of the epoch, to show progress: after each step, or between chunks of the data where
+        several steps are compiled together. It must return quickly.
     **settings
         {settings}
 
@@ -149,7 +154,7 @@ def fit(
         step = TrainingStep.of(
             network, options, placement, n=data.n, seed=state.seed, image_shape=image_shape
         )
-        trainer = Trainer(step, data, options, learning_rates, loss_unit)
+        trainer = Trainer(step, data, options, learning_rates, loss_unit, on_steps)
         try:
             while state.epoch < options.epochs and not state.stopped:
                 state = trainer.run_epoch(state, file)

@@ -37,6 +37,8 @@ class Trainer:
         By default the learning rates follow from the settings.
     loss_unit : float
         A factor of the recorded losses; see `backprop_xp.fit`.
+    on_steps : callable ``(done, steps)``, optional
+        See `backprop_xp.fit`.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Trainer:
         settings: TrainingSettings,
         learning_rates: LearningRates | None = None,
         loss_unit: float = 1.0,
+        on_steps: Callable[[int, int], object] | None = None,
     ) -> None:
         self.step = step
         self.data = data
@@ -53,6 +56,7 @@ class Trainer:
         self.executor = make_executor(step, cuda_graph=settings.cuda_graph)
         self._custom_rates = learning_rates
         self._loss_unit = loss_unit
+        self._on_steps = on_steps
         self._learning_rate = settings.resolve_learning_rate()
         if settings.diagnostics:
             self._sample = data.loader.sample(step.seed, layer_statistics.SAMPLE)
@@ -80,6 +84,8 @@ class Trainer:
         layers = self._measure_layers(state, rates[0]) if within is None else within.layers
 
         def after_chunk(chunk: int, result: EpochResult) -> None:
+            if self._on_steps is not None:
+                self._on_steps(result.steps, self.data.steps)
             if checkpoint is not None and checkpoint.is_due(state):
                 seconds = time.perf_counter() - started
                 loss, correct = float(result.loss), int(result.correct)
@@ -142,8 +148,13 @@ class Trainer:
         plan = EpochPlan(
             *(self.data.batch_size, scalars, first, on_step, after_chunk, within),
             counts_correct=self._has_classes,
+            on_steps=None if self._on_steps is None else self._progress,
         )
         return self.executor.run_epoch(state.parameters, state.slots, chunks, plan)
+
+    def _progress(self, done: int) -> None:
+        assert self._on_steps is not None
+        self._on_steps(done, self.data.steps)
 
     @property
     def _has_classes(self) -> bool:

@@ -13,6 +13,7 @@ from backprop_xp.backend import arrays, random
 from backprop_xp.backend.arrays import backend_name
 from backprop_xp.backend.devices import select_device
 from backprop_xp.backend.host import is_synchronous
+from backprop_xp.data import streaming
 from backprop_xp.data.loader import DataLoader
 from backprop_xp.diagnosis.learning_rate_finder import find_learning_rate
 from backprop_xp.errors import ConfigurationError
@@ -224,6 +225,23 @@ def test_reads_of_the_device_do_not_grow_with_the_number_of_steps(library, monke
     assert counts[0] == counts[1]
     if backend_name(library.xp) in ("cupy", "torch"):
         assert counts[0] == ["to_numpy"]  # all numbers of the epoch together
+
+
+def test_progress_within_an_epoch_reaches_its_last_step(library):
+    seen = []
+    train(library, batch_size=2, on_steps=lambda done, steps: seen.append((done, steps)))
+    if backend_name(library.xp) in ("numpy", "torch"):  # others compile many steps together
+        assert seen == [(done, 13) for _ in range(2) for done in range(1, 14)]
+
+
+def test_progress_is_reported_between_the_chunks_of_streamed_data(tmp_path, monkeypatch):
+    monkeypatch.setattr(streaming, "CHUNK_BYTES", 11 * 6 * 8)
+    np.save(tmp_path / "x.npy", X)
+    rows = np.load(tmp_path / "x.npy", mmap_mode="r")
+    seen = []
+    options = {**SETTINGS, "batch_size": 2, "epochs": 1, "dtype": "float64"}
+    fit(NETWORK, (rows, LABELS), on_steps=lambda done, steps: seen.append((done, steps)), **options)
+    assert sorted(set(seen)) == [(done, 13) for done in range(1, 14)]
 
 
 # --- the records -------------------------------------------------------------------------------

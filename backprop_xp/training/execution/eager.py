@@ -158,6 +158,8 @@ class EagerExecutor:
             total = loss + total
             parameters, slots = functions.update(parameters, gradients, slots, scalars)
             del gradients  # frees their memory before the next ones are computed
+            if plan.on_steps is not None:
+                plan.on_steps(done + index + 1)
         correct = self._correct(kept, data, None if whole else order)
         mean = total / (n / batch_size)
         return EpochResult(parameters, slots, mean, -(-n // batch_size), n, correct)

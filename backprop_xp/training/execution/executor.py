@@ -40,6 +40,9 @@ class EpochPlan(NamedTuple):
         How far the epoch has come, if it is continued.
     counts_correct : bool
         Whether correct predictions are counted.
+    on_steps : callable ``(done)``, optional
+        Called with the number of steps of the epoch that were started, by executors that run a
+        chunk step by step. It does not wait for the device.
     """
 
     batch_size: int
@@ -49,6 +52,7 @@ class EpochPlan(NamedTuple):
     after_chunk: AfterChunk | None = None
     within: WithinEpoch | None = None
     counts_correct: bool = False
+    on_steps: Callable[[int], object] | None = None
 
 
 class EpochResult(NamedTuple):
