@@ -121,7 +121,7 @@ class Evidence(NamedTuple):
     @property
     def best_explained_loss(self) -> float:
         """The largest `explained_loss`, also during an epoch whose weights were not kept."""
-        return _share(min(self.loss, *self.losses), self.baseline)
+        return _share(min([self.loss, *self.losses]), self.baseline)
 
     def worst(self, name: str) -> tuple[float, int]:
         """Return the largest share of dead or saturated units, and its hidden layer from 1."""
