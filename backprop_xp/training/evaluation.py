@@ -16,7 +16,6 @@ from backprop_xp.nn.backpropagation import forward
 from backprop_xp.nn.losses import Loss, loss_and_delta
 from backprop_xp.nn.metrics import correct
 from backprop_xp.nn.network import Network, Parameters
-from backprop_xp.nn.regularizers import penalty_value
 from backprop_xp.training.settings import TrainingSettings
 from backprop_xp.training.step import TrainingStep
 from backprop_xp.training.training_data import TrainingData
@@ -116,12 +115,8 @@ def evaluate(
             # Sums stay on the device until all chunks are done.
             total = value * (targets.shape[0] / n) + total
             hits = correct(a, targets, xp=xp) + hits
-    return {
-        "loss": float(total),
-        "accuracy": int(hits) / n,
-        "correct": int(hits),
-        "count": n,
-    }
+    total, hits = arrays.read_numbers([total, hits], xp=xp)
+    return {"loss": total, "accuracy": hits / n, "correct": int(hits), "count": n}
 
 
 def _outputs_of(network: Network, xp: Namespace) -> Callable[..., tuple[Array, Array]]:
@@ -170,13 +165,11 @@ def evaluate_chunks(
 def measure_epoch(
     step: TrainingStep, data: TrainingData, settings: TrainingSettings, parameters: Parameters
 ) -> dict[str, float]:
-    """Return the penalty, and the loss and accuracy on each data set that is to be measured."""
+    """Return the loss and accuracy on each data set that is to be measured."""
     record = {}
     sets = {"train": data.train if settings.evaluate_training else None}
     sets["validation"] = data.validation
     with ignore_overflow(step.xp):
-        if step.penalty and not step.penalty.per_batch:
-            record["penalty"] = float(penalty_value(step.penalty, parameters, xp=step.xp))
         for name, measured in sets.items():
             if measured is None:
                 continue

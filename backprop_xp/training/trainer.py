@@ -11,6 +11,7 @@ from typing import Any
 from backprop_xp.backend.arrays import compiled, read_numbers
 from backprop_xp.backend.host import ignore_overflow, is_synchronous, limit_threads
 from backprop_xp.nn.backpropagation import StepResult
+from backprop_xp.nn.regularizers import penalty_value
 from backprop_xp.training import divergence, layer_statistics
 from backprop_xp.training.checkpoint import Checkpoint
 from backprop_xp.training.early_stopping import update_best
@@ -100,12 +101,14 @@ class Trainer:
                     )
                 )
 
-        result, (loss, correct, *finite) = self._run(state, rates, after_chunk)
+        result, (loss, correct, penalty, *finite) = self._run(state, rates, after_chunk)
         epoch, step = state.epoch + 1, state.first_step + result.steps
         divergence.check_weights(finite, step=step, epoch=epoch, learning_rate=self._learning_rate)
         losses = {"loss": loss}
         if self._has_classes:
             losses["accuracy"] = correct / result.rows
+        if self.step.penalty and not self.step.penalty.per_batch:
+            losses["penalty"] = penalty
         losses |= measure_epoch(self.step, self.data, self.settings, result.parameters)
         record: dict[str, Any] = {
             "epoch": epoch,
@@ -168,12 +171,15 @@ class Trainer:
         self, state: TrainState, rates: list[float], after_chunk: AfterChunk
     ) -> tuple[EpochResult, list[float]]:
         """Run the steps of an epoch; return the result, and its numbers on the host: the loss, the
-        number of correct predictions, and for each layer whether its weights are finite."""
+        number of correct predictions, the penalty, and for each layer whether its weights are
+        finite."""
         xp, target = self.step.xp, self.settings.target_loss
 
         def read(result: EpochResult) -> tuple[EpochResult, list[float]]:
-            finite = divergence.finite_layers(result.parameters, xp=xp)
-            return result, read_numbers([result.loss, result.correct, *finite], xp=xp)
+            with ignore_overflow(xp):
+                penalty = penalty_value(self.step.penalty, result.parameters, xp=xp)
+                finite = divergence.finite_layers(result.parameters, xp=xp)
+            return result, read_numbers([result.loss, result.correct, penalty, *finite], xp=xp)
 
         def on_step(index: int, loss: Any, inspect: Callable[[], StepResult]) -> bool:
             value = float(loss)

@@ -105,10 +105,14 @@ class CudaExecutor(EagerExecutor):
                 return super()._run_chunk(parameters, slots, data, order, plan, done)
             programs.append(program)
         _start(position, plan.first_step + done)
+        started = done
         for program, size in zip(programs, sizes, strict=True):
             run = self._run_of(program, arrays)
             for _ in range(full if size == batch_size else 1):
                 run()
+                started += 1
+                if plan.on_steps is not None:
+                    plan.on_steps(started)
         correct: Any = 0
         if position.outputs is not None:
             rows = None if n == sizes[0] else order

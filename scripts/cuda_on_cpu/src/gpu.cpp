@@ -870,7 +870,7 @@ API cudaError_t cudaGraphLaunch(cudaGraphExec_t e, cudaStream_t s) {
             continue;
         }
         Lock l(lock_);
-        work();
+        if (!idle) work();
         count("in graph", what.c_str());
     }
     return cudaSuccess;
