@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from backprop_xp.backend import arrays
 from backprop_xp.backend.arrays import Array, Namespace, compiled
@@ -104,7 +105,8 @@ def evaluate(
     """
     xp = fast_namespace(xp)
     n, outputs_of = x.shape[0], _outputs_of(network, xp)
-    total, hits = 0.0, 0
+    total: Any = 0.0
+    hits: Any = 0
     with arrays.on_device_of(parameters[0].weights):
         for rows in row_slices(network, x):
             targets = y[rows, ...]
