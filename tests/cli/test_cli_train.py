@@ -79,7 +79,8 @@ def test_progress_tells_the_figures_of_an_epoch_from_those_after_it(evaluated, t
         tmp_path / "run",
         "--evaluate-training" if evaluated else "--no-doctor",
     )
-    shown = done("train", *told).err.splitlines()[-1].split("  ")
+    lines = done("train", *told).err.splitlines()
+    shown = next(line for line in lines if line.startswith("epoch 2/2")).split("  ")
     last = strict_json((tmp_path / "run" / "history.jsonl").read_text().splitlines()[-1])
     after = [f"training set accuracy {last['train_accuracy']:.2%}"] if evaluated else []
     assert shown == [
