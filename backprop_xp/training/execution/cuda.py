@@ -66,6 +66,7 @@ class CudaExecutor(EagerExecutor):
         if self._returned[0] is not parameters or self._returned[1] is not slots:
             for memory, arrays in zip(self._own, (parameters, slots), strict=True):
                 memory.fill(arrays)
+        self._returned = None, None  # until the epoch is complete
         return self._own[0].arrays, self._own[1].arrays
 
     def _results(

@@ -11,6 +11,11 @@ from backprop_xp.training import trainer
 from backprop_xp.training.execution import cuda
 from backprop_xp.training.execution.cuda_program import CudaProgram
 from backprop_xp.training.execution.eager import EagerExecutor
+from backprop_xp.training.settings import TrainingSettings
+from backprop_xp.training.state import initial_state
+from backprop_xp.training.step import TrainingStep
+from backprop_xp.training.trainer import Trainer
+from backprop_xp.training.training_data import TrainingData
 
 pytest.importorskip("cupy", reason="CuPy is not installed", exc_type=ImportError)
 
@@ -92,6 +97,27 @@ def test_a_state_is_not_changed_by_later_epochs(cupy_library):
     assert [bytes_of(state.parameters) for state in states] == kept
     again = train(cupy_library, "float64", epochs=4, state=states[1], optimizer="adam")
     assert bytes_of(again.parameters) == bytes_of(last.parameters)
+
+
+def test_an_interrupted_epoch_can_be_run_again(cupy_library):
+    settings = TrainingSettings.of({**SETTINGS, "optimizer": "adam"})
+    placement = cupy_library.placement
+    data = TrainingData.of(CLASSES, settings, placement, (X, LABELS))
+    step = TrainingStep.of(CLASSES, settings, placement, n=N, seed=0)
+    trainer = Trainer(step, data, settings)
+    state = trainer.run_epoch(initial_state(CLASSES, settings, placement))
+    wanted = trainer.run_epoch(state)
+
+    def interrupt(done, steps):
+        raise KeyboardInterrupt
+
+    again = Trainer(step, data, settings)
+    state = again.run_epoch(initial_state(CLASSES, settings, placement))
+    again._on_steps = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        again.run_epoch(state)
+    again._on_steps = None
+    assert bytes_of(again.run_epoch(state).parameters) == bytes_of(wanted.parameters)
 
 
 def test_a_step_that_cannot_be_compiled_runs_as_written_and_says_so(cupy_library, monkeypatch):
