@@ -11,13 +11,14 @@ from typing import Any, NoReturn
 
 import click
 
+from backprop_xp.cli.help import HelpContext, write_examples
 from backprop_xp.cli.output import (
-    HelpContext,
     accept_any_text,
     plain_warnings,
     print_error,
     print_traceback,
 )
+from backprop_xp.cli.suggestions import explain
 from backprop_xp.errors import BackpropError
 from backprop_xp.version import __version__
 
@@ -34,7 +35,18 @@ _COMMANDS = {
     "reproduce": "Run a named experiment and compare it with published results.",
     "plot": "Draw activations, losses or learning-rate schedules.",
     "check": "Check the gradients, and compare a device with NumPy.",
+    "guide": "Show a chapter of the guide.",
+    "completion": "Print the script that completes commands with Tab in your shell.",
 }
+
+COMPLETION = "_BACKPROP_XP_COMPLETE"
+"""The environment variable in which a shell tells click what to complete."""
+
+_EXAMPLES = (
+    ("backprop-xp train", "the bundled handwritten digits"),
+    ("backprop-xp train iris.csv --label species", "a table"),
+    ("backprop-xp guide", "how to go on"),
+)
 
 UNEXPECTED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -53,17 +65,22 @@ class _Commands(click.Group):
         command.context_class = HelpContext
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_examples(_EXAMPLES, formatter)
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
+        click.Command.format_options(self, ctx, formatter)
+
+
+_Commands.context_class = HelpContext
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="backprop-xp")
+@click.version_option(__version__, "-V", "--version", prog_name="backprop-xp")
 def cli() -> None:
     """Train fully connected networks with backpropagation written out by hand.
 
-    Start with 'backprop-xp train', which learns handwritten digits that come with the package.
+    'backprop-xp COMMAND --help' shows the options of a command, with examples.
     """
 
 
@@ -87,6 +104,8 @@ def main(args: list[str] | None = None) -> NoReturn:
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores it
             signal.signal(number, _terminate)
     accept_any_text()
+    if COMPLETION in os.environ:  # a shell asks
+        importlib.import_module("backprop_xp.cli.completion")
     sys.exit(_run(args))
 
 
@@ -124,8 +143,7 @@ def _call(args: list[str]) -> int:
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx else "backprop-xp"
-        return fail(USAGE, "usage", error.format_message(), f"'{where} --help' shows the options")
+        return fail(USAGE, "usage", *explain(error, args))
     except (KeyboardInterrupt, click.Abort, EOFError) as error:
         cause = error.__cause__ or error  # click wraps the error in its own Abort
         terminated = _terminated(cause)

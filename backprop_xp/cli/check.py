@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import click
 
+from backprop_xp.cli.help import Command
 from backprop_xp.cli.options import device_options, output_options, use_device
 from backprop_xp.cli.output import Output
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        ("check", "the device that 'train' would use"),
+        ("check --device cuda", "a GPU"),
+        ("check --backend torch", "another library"),
+    ),
+)
 @device_options
 @output_options
 def command(device: str, backend: str | None, console: Output) -> int:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import click
 
+from backprop_xp.cli.help import Command
 from backprop_xp.cli.options import output_options
 from backprop_xp.cli.output import Output
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(("devices", "as a table"), ("devices --json", "for programs")),
+)
 @output_options
 def command(console: Output) -> None:
     """List every backend and device, usable or not, and why."""

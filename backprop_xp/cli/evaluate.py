@@ -6,8 +6,11 @@ from typing import Any
 
 import click
 
+from backprop_xp.cli.help import Command
 from backprop_xp.cli.options import (
     add_options,
+    data_argument,
+    model_argument,
     model_options,
     open_model,
     option,
@@ -17,10 +20,11 @@ from backprop_xp.cli.options import (
 from backprop_xp.cli.output import Output
 
 data_arguments = add_options(
-    click.argument("model"),
-    click.argument("data"),
+    model_argument,
+    data_argument,
     option(
         "--split",
+        group="Data",
         default="test",
         show_default=True,
         type=click.Choice(["train", "validation", "test"]),
@@ -32,7 +36,14 @@ data_arguments = add_options(
 _CLASSES_SHOWN, _CONFUSION_SHOWN = 100, 12
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        ("evaluate runs/digits digits", "on the test rows"),
+        ("evaluate runs/iris new.csv", "on labeled rows of a table"),
+        ("evaluate runs/digits digits --split train", "on the training rows"),
+    ),
+)
 @data_arguments
 @model_options
 @output_options

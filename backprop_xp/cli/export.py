@@ -6,28 +6,38 @@ import os
 
 import click
 
-from backprop_xp.cli.options import model_path, output_options
+from backprop_xp.cli.help import Command
+from backprop_xp.cli.options import (
+    model_argument,
+    model_path,
+    out_option,
+    output_options,
+    plain_option,
+)
 from backprop_xp.cli.output import Output
 from backprop_xp.exchange.export import FORMATS
 
 
-@click.command()
-@click.argument("model")
-@click.option(
+@click.command(
+    cls=Command,
+    examples=(
+        ("export runs/iris --format onnx -o iris.onnx", "for ONNX Runtime"),
+        ("export runs/iris --format torch -o iris.safetensors", "for PyTorch"),
+    ),
+)
+@model_argument
+@plain_option(
     "--format",
     "file_format",
+    group="Output",
     required=True,
     type=click.Choice(list(FORMATS)),
     help="onnx: takes raw rows and returns predictions (opset 17, IR version 8; needs the package "
     "onnx). torch: the weights as a state dict for nn.Sequential, without preprocessing. numpy: "
     "all arrays, for numpy.load.",
 )
-@click.option(
-    "-o",
-    "--out",
-    required=True,
-    metavar="FILE",
-    help="The file to write: .onnx, .safetensors (torch) or .npz (numpy).",
+@out_option(
+    "FILE", "The file to write: .onnx, .safetensors (torch) or .npz (numpy).", required=True
 )
 @output_options
 def command(model: str, file_format: str, out: str, console: Output) -> None:

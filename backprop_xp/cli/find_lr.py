@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from backprop_xp.cli.options import device_options, output_options
+from backprop_xp.cli.help import Command
+from backprop_xp.cli.options import (
+    File,
+    device_options,
+    given_options,
+    output_options,
+    plain_option,
+)
 from backprop_xp.cli.output import Output
-from backprop_xp.cli.settings import config_option, settings_options
+from backprop_xp.cli.settings import ENVIRONMENT, config_option, settings_options
+from backprop_xp.data.dataset import NAMED
 from backprop_xp.diagnosis.learning_rate_finder import HIGH, LOW, STEPS, check_range
 from backprop_xp.runs.settings import RunSettings
 from backprop_xp.training.settings import LEARNING_RATE_AND_STOPPING
@@ -20,19 +28,27 @@ from backprop_xp.training.settings import LEARNING_RATE_AND_STOPPING
 if TYPE_CHECKING:
     from backprop_xp.diagnosis.learning_rate_finder import RateFinding
 
+_range_option = functools.partial(plain_option, group="Training", show_default=True)
+
 _SHOWN = 16  # lines of the curve
 _WIDTH = 40  # characters of the loss at the start
 
 
 @click.command(
-    epilog="Every setting can also be given by BACKPROP_XP_ and its name in the environment."
+    cls=Command,
+    examples=(
+        ("find-lr", "for the bundled digits"),
+        ("find-lr iris.csv --label species", "for a table"),
+        ("find-lr mnist --hidden 512,512 --optimizer sgd", "for other settings"),
+    ),
+    epilog=ENVIRONMENT,
 )
-@click.argument("data", default="digits", envvar="BACKPROP_XP_DATA")
-@click.option("--low", type=float, default=LOW, show_default=True, help="First learning rate.")
-@click.option("--high", type=float, default=HIGH, show_default=True, help="Last learning rate.")
-@click.option("--steps", type=int, default=STEPS, show_default=True, help="Steps between them.")
-@settings_options(but=(*LEARNING_RATE_AND_STOPPING, "checkpoint_every"))
+@click.argument("data", type=File(NAMED), default="digits", envvar="BACKPROP_XP_DATA")
+@_range_option("--low", type=float, default=LOW, help="First learning rate.")
+@_range_option("--high", type=float, default=HIGH, help="Last learning rate.")
+@_range_option("--steps", type=int, default=STEPS, help="Steps between them.")
 @device_options
+@settings_options(but=(*LEARNING_RATE_AND_STOPPING, "checkpoint_every"))
 @config_option
 @output_options
 @click.pass_context
@@ -88,16 +104,5 @@ def _curve(finding: RateFinding) -> Iterator[str]:
 
 def _training(ctx: click.Context, rate: float) -> str:
     """Return the command that trains with a learning rate, and with the options of this one."""
-    words = ["backprop-xp", "train"]
-    for param in ctx.command.params:
-        name = param.name or ""
-        given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if not given or name in ("low", "high", "steps", "quiet", "debug"):
-            continue
-        value = ctx.params[name]
-        if isinstance(value, bool):
-            words.append((param.opts if value else param.secondary_opts)[0])
-        else:
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            words += [text] if isinstance(param, click.Argument) else [param.opts[0], text]
-    return shlex.join([*words, "--learning-rate", f"{rate:g}"])
+    given = given_options(ctx, but=("low", "high", "steps", "quiet", "debug"))
+    return shlex.join(["backprop-xp", "train", *given, "--learning-rate", f"{rate:g}"])

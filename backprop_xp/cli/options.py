@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from backprop_xp.backend.arrays import BACKENDS
+from backprop_xp.cli.help import Option
 from backprop_xp.cli.output import Output
+from backprop_xp.data.dataset import NAMED
 
 if TYPE_CHECKING:
     from backprop_xp.backend.devices import Placement
@@ -25,26 +28,70 @@ class Name(click.ParamType[str]):
     """A name from a registry, completed by the shell.
 
     The library checks it, since its error suggests the nearest name.
+
+    Parameters
+    ----------
+    known : iterable of str
+    several : bool
+        Whether names separated by commas are completed, too.
     """
 
     name = "name"
 
-    def __init__(self, known: Iterable[str]) -> None:
+    def __init__(self, known: Iterable[str], *, several: bool = False) -> None:
         self.known = list(known)
+        self.several = several
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """Return the known names that begin with the given text."""
-        return [CompletionItem(name) for name in self.known if name.startswith(incomplete)]
+        before, comma, last = incomplete.rpartition(",") if self.several else ("", "", incomplete)
+        return [
+            CompletionItem(f"{before}{comma}{name}") for name in self.known if name.startswith(last)
+        ]
+
+
+class File(click.ParamType[str]):
+    """The path of a file or folder, which the shell completes, or one of some names.
+
+    Parameters
+    ----------
+    known : iterable of str
+        The names.
+    folder : bool
+        Whether only folders are completed.
+    """
+
+    name = "file"
+
+    def __init__(self, known: Iterable[str] = (), *, folder: bool = False) -> None:
+        self.known = list(known)
+        self.kind = "dir" if folder else "file"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the known names that begin with the given text, and a mark for files."""
+        names = [CompletionItem(name) for name in self.known if name.startswith(incomplete)]
+        return [*names, CompletionItem(incomplete, type=self.kind)]
+
+
+data_argument = click.argument("data", type=File(NAMED))
+model_argument = click.argument("model", type=File())
 
 
 def option(*declarations: str, **attributes: Any) -> Callable[[Command], Command]:
-    """Return a click option that can also be set by ``BACKPROP_XP_`` and its name."""
+    """Return an `Option` that can also be set by ``BACKPROP_XP_`` and its name."""
     long = next(text for text in declarations if text.startswith("--"))
     variable = long.split("/")[0].lstrip("-").upper().replace("-", "_")
     attributes.setdefault("envvar", f"BACKPROP_XP_{variable}")
-    return click.option(*declarations, **attributes)
+    return plain_option(*declarations, **attributes)
+
+
+def plain_option(*declarations: str, **attributes: Any) -> Callable[[Command], Command]:
+    """Return an `Option` that only the command line sets."""
+    return click.option(*declarations, cls=Option, **attributes)
 
 
 def add_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -61,6 +108,7 @@ def add_options(*options: Callable[[Command], Command]) -> Callable[[Command], C
 device_options = add_options(
     option(
         "--device",
+        group="Device",
         default="auto",
         type=Name(["auto", "cpu", "cuda", "cuda:1"]),
         show_default=True,
@@ -68,23 +116,47 @@ device_options = add_options(
     ),
     option(
         "--backend",
+        group="Device",
         type=Name(BACKENDS),
         help=f"Array library: {', '.join(BACKENDS)}. By default NumPy or CuPy, by the device.",
     ),
 )
 
-data_dir_option = option("--data-dir", metavar="DIR", help="Folder of the MNIST files.")
+data_dir_option = option(
+    "--data-dir",
+    group="Data",
+    metavar="DIR",
+    type=File(folder=True),
+    help="Folder of the MNIST files.",
+)
 label_option = option(
     "--label",
+    group="Data",
     metavar="COLUMN",
     help="The label column of a table, or the targets of a regression: price,rent.",
 )
 format_options = add_options(
-    option("--separator", metavar="CHAR", help="Between the cells of a text file, or 'tab'."),
-    option("--decimal", metavar="CHAR", help="Decimal point of a text file: '.' or ','."),
-    option("--encoding", help="Encoding of a text file: latin-1, cp1252, ... By default UTF-8."),
+    option(
+        "--separator",
+        group="Data",
+        metavar="CHAR",
+        help="Between the cells of a text file, or 'tab'. By default it is detected.",
+    ),
+    option(
+        "--decimal",
+        group="Data",
+        metavar="CHAR",
+        help="Decimal point of a text file: '.' or ','.",
+    ),
+    option(
+        "--encoding",
+        group="Data",
+        metavar="NAME",
+        help="Encoding of a text file: latin-1, cp1252, ... By default UTF-8.",
+    ),
     option(
         "--header/--no-header",
+        group="Data",
         default=None,
         help="Whether the first line of a text file names the columns. Without a header they are "
         "named c1, c2, ...",
@@ -94,6 +166,29 @@ format_options = add_options(
 
 model_options = add_options(data_dir_option, label_option, format_options, device_options)
 """The options of commands that use a trained model on a data set."""
+
+
+def out_option(metavar: str, help: str, **attributes: Any) -> Callable[[Command], Command]:
+    """Return the option ``-o``, ``--out`` for the file or folder that a command writes."""
+    return plain_option(
+        "-o", "--out", group="Output", metavar=metavar, type=File(), help=help, **attributes
+    )
+
+
+def given_options(ctx: click.Context, but: Collection[str] = ()) -> list[str]:
+    """Return the options and arguments of the command line as words, except those in ``but``."""
+    words = []
+    for param in ctx.command.params:
+        name = param.name or ""
+        if ctx.get_parameter_source(name) is not ParameterSource.COMMANDLINE or name in but:
+            continue
+        value, long = ctx.params[name], param.opts[-1]
+        if isinstance(value, bool):
+            words.append(long if value else param.secondary_opts[-1])
+        else:
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            words += [text] if isinstance(param, click.Argument) else [long, text]
+    return words
 
 
 def take_format(options: dict[str, Any]) -> TableFormat:
@@ -111,9 +206,16 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, console=Output(json, quiet), **values)
 
     add = add_options(
-        click.option("--json", is_flag=True, help="Print exactly one JSON object on stdout."),
-        click.option("--quiet", is_flag=True, help="Print only results and errors."),
-        click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+        plain_option(
+            "--json",
+            group="Output",
+            is_flag=True,
+            help="Print exactly one JSON object on stdout.",
+        ),
+        plain_option(
+            "-q", "--quiet", group="Output", is_flag=True, help="Print only results and errors."
+        ),
+        plain_option("--debug", is_flag=True, help="Show the traceback of an error."),
     )
     return add(with_output)
 

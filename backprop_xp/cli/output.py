@@ -12,10 +12,9 @@ import io
 import json
 import os
 import sys
-import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +23,9 @@ import click
 from backprop_xp.formatting import json_safe, printable, printable_json, shorten
 
 if TYPE_CHECKING:
-    from backprop_xp.training.state import TrainState
+    from backprop_xp.cli.progress import Progress
 
 SCHEMA_VERSION = 1
-
-_LONGEST_SILENCE = 10.0  # seconds between two lines of progress
 
 _LONGEST = 4000  # characters of a line on stderr, and of the message and the hint of an error
 
@@ -73,43 +70,12 @@ class Output:
             say(text)
 
     @contextlib.contextmanager
-    def progress(self, epochs: int) -> Iterator[Callable[[TrainState], None]]:
-        """Show the progress of training: a bar on a terminal, a line for each epoch elsewhere.
+    def progress(self, epochs: int) -> Iterator[Progress]:
+        """Show the progress of training, unless ``--quiet`` is given; see `Progress`."""
+        from backprop_xp.cli.progress import Progress
 
-        If there are more than 100 epochs, it is about 50 lines, or a line every 10 seconds if that
-        is more.
-
-        Yields a function that shows the last epoch of a state; it does nothing with ``--quiet``.
-        """
-        if self.quiet:
-            yield lambda state: None
-        elif not sys.stderr.isatty():
-            every = 1 if epochs <= 100 else epochs // 50
-            last = time.monotonic()
-
-            def show(state: TrainState) -> None:
-                nonlocal last
-                late = time.monotonic() >= last + _LONGEST_SILENCE
-                if state.epoch % every == 0 or state.epoch in (1, epochs) or late:
-                    last = time.monotonic()
-                    say(f"epoch {state.epoch}/{epochs}  {_describe(state)}")
-
-            yield show
-        else:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-            from rich.progress import TimeRemainingColumn as TimeLeft
-
-            with Progress(
-                TextColumn("epoch"),
-                MofNCompleteColumn(),
-                BarColumn(),
-                TimeLeft(),
-                TextColumn("{task.description}", markup=False),
-                console=Console(stderr=True),
-            ) as bar:
-                task = bar.add_task("", total=epochs)
-                yield lambda state: bar.update(task, advance=1, description=_describe(state))
+        with Progress(epochs, shown=not self.quiet) as progress:
+            yield progress
 
 
 def print_error(kind: str, message: str, hint: str | None, *, as_json: bool) -> None:
@@ -157,17 +123,6 @@ _SPELLED = {
 """How the symbols of formulas are written where they cannot be encoded."""
 
 
-class _Formatter(click.HelpFormatter):
-    def getvalue(self) -> str:
-        return printable(super().getvalue(), keep="\n")
-
-
-class HelpContext(click.Context):
-    """The context of a command whose help can show values from a configuration file."""
-
-    formatter_class = _Formatter
-
-
 def accept_any_text() -> None:
     """Let stdout and stderr accept every character, and let stderr never fail.
 
@@ -178,7 +133,6 @@ def accept_any_text() -> None:
     Notes and progress that cannot be written, because the terminal was closed or the disk is full,
     are dropped: they must not end a training run.
     """
-    codecs.register_error("backprop_xp.spell", _spell)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # it was closed before the program started
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
@@ -226,6 +180,22 @@ def _spell(error: UnicodeError) -> tuple[str, int]:
     return "".join(spelled), error.end
 
 
+codecs.register_error("backprop_xp.spell", _spell)
+
+
+def spelled(text: str, stream: Any) -> str:
+    """Return text with the characters that the encoding of a stream lacks spelled out.
+
+    Examples
+    --------
+    >>> import io
+    >>> spelled("λ Σ|w|", io.TextIOWrapper(io.BytesIO(), "ascii"))
+    'lambda sum|w|'
+    """
+    encoding = _encoding(stream)
+    return text.encode(encoding, "backprop_xp.spell").decode(encoding)
+
+
 def _encoding(stream: Any) -> str:
     return codecs.lookup(getattr(stream, "encoding", None) or "utf-8").name
 
@@ -233,16 +203,3 @@ def _encoding(stream: Any) -> str:
 def say(text: str) -> None:
     """Print a line on stderr; the middle of a very long one is left out."""
     print(printable(shorten(text, 2 * _LONGEST)), file=sys.stderr, flush=True)
-
-
-def _describe(state: TrainState) -> str:
-    record = state.history[-1]
-    parts = [f"loss {record['loss']:.4g}"]
-    if "accuracy" in record:
-        parts.append(f"accuracy {record['accuracy']:.2%}")
-    for name, words in (("train", "training set"), ("validation", "validation")):
-        if f"{name}_accuracy" in record:
-            parts.append(f"{words} accuracy {record[f'{name}_accuracy']:.2%}")
-        elif f"{name}_loss" in record:
-            parts.append(f"{words} loss {record[f'{name}_loss']:.4g}")
-    return "  ".join(parts)

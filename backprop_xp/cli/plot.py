@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import CompletionItem
 
-from backprop_xp.cli.options import Name, output_options
+from backprop_xp.cli.help import Command
+from backprop_xp.cli.options import Name, out_option, output_options
 from backprop_xp.cli.output import Output
 from backprop_xp.report.function_plots import KINDS, plot, save
 
@@ -17,10 +18,17 @@ def _complete(
     return [] if kind is None else [n for n in kind.records if n.startswith(incomplete)]
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        ("plot activations", "all of them"),
+        ("plot activations relu gelu -o gelu.svg", "two of them"),
+        ("plot schedules", "learning rates over the epochs"),
+    ),
+)
 @click.argument("kind", type=Name(KINDS))
 @click.argument("names", nargs=-1, shell_complete=_complete)
-@click.option("--out", metavar="FILE", help="A .png or .svg; by default KIND.png, in this folder.")
+@out_option("FILE", "A .png or .svg; by default KIND.png, in this folder.")
 @output_options
 def command(kind: str, names: tuple[str, ...], out: str | None, console: Output) -> None:
     """Draw activations, losses or schedules: the NAMES given, or all of them.

@@ -8,20 +8,46 @@ from typing import Any
 import click
 
 from backprop_xp.cli.evaluate import data_arguments
-from backprop_xp.cli.options import model_options, open_model, output_options, take_format
+from backprop_xp.cli.help import Command
+from backprop_xp.cli.options import (
+    model_options,
+    open_model,
+    out_option,
+    output_options,
+    plain_option,
+    take_format,
+)
 from backprop_xp.cli.output import Output
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        ("predict runs/digits digits", "print the digits"),
+        ("predict runs/iris new.csv -o predicted.csv", "write a table"),
+        ("predict runs/iris new.csv --outputs", "print probabilities, too"),
+    ),
+)
 @data_arguments
-@click.option("--outputs", is_flag=True, help="Print the outputs too: probabilities, for softmax.")
-@click.option(
-    "--out", metavar="FILE", help="Write a .csv (or .tsv) with a header and a line for each row."
+@plain_option(
+    "--outputs",
+    group="Output",
+    is_flag=True,
+    help="Print the outputs too: probabilities, for softmax.",
 )
-@click.option(
-    "--probabilities", is_flag=True, help="With --out: a column with the probability of each class."
+@out_option("FILE", "Write a .csv (or .tsv) with a header and a line for each row.")
+@plain_option(
+    "--probabilities",
+    group="Output",
+    is_flag=True,
+    help="With --out: a column with the probability of each class.",
 )
-@click.option("--keep-columns", is_flag=True, help="With --out: the columns of DATA come first.")
+@plain_option(
+    "--keep-columns",
+    group="Output",
+    is_flag=True,
+    help="With --out: the columns of DATA come first.",
+)
 @model_options
 @output_options
 def command(

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import click
 
-from backprop_xp.cli.options import output_options
+from backprop_xp.cli.help import Command
+from backprop_xp.cli.options import File, out_option, output_options, plain_option
 from backprop_xp.cli.output import Output
 
 
-@click.command()
-@click.argument("run")
-@click.argument("more", nargs=-1, metavar="")
-@click.option("--out", metavar="FILE", help="The page; by default RUN/report.html.")
-@click.option(
+@click.command(
+    cls=Command,
+    examples=(
+        ("report runs/a", "writes runs/a/report.html"),
+        ("report runs/a --compare runs/b runs/c", "beside other runs"),
+    ),
+)
+@click.argument("run", type=File(folder=True))
+@click.argument("more", nargs=-1, metavar="", type=File(folder=True))
+@out_option("FILE", "The page; by default RUN/report.html.")
+@plain_option(
     "--compare",
     multiple=True,
     metavar="RUN",
+    type=File(folder=True),
     help="Compare it with other runs: --compare RUN2 RUN3 ...",
 )
 @output_options

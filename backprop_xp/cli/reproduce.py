@@ -6,15 +6,50 @@ import time
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from backprop_xp.cli.options import data_dir_option, device_options, output_options, use_device
+from backprop_xp.cli.help import Command
+from backprop_xp.cli.options import (
+    Name,
+    data_dir_option,
+    device_options,
+    output_options,
+    plain_option,
+    use_device,
+)
 from backprop_xp.cli.output import Output
 from backprop_xp.errors import ConfigurationError
 
 
-@click.command()
-@click.argument("name", required=False)
-@click.option("--list", "list_all", is_flag=True, help="List the experiments and exit.")
+class _Experiment(Name):
+    """The name of an experiment; the experiments are imported when the shell completes it."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the experiments whose names begin with the given text."""
+        from backprop_xp.experiments.experiment import experiments
+
+        return [
+            CompletionItem(one.name, help=one.shows)
+            for one in experiments().values()
+            if one.name.startswith(incomplete)
+        ]
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("reproduce", "list the experiments"),
+        ("reproduce xor", "run one of them"),
+        ("reproduce digits-log --data-dir data", "one that needs MNIST"),
+    ),
+)
+@click.argument("name", required=False, type=_Experiment())
+@plain_option("--list", "list_all", is_flag=True, help="List the experiments and exit.")
 @data_dir_option
 @device_options
 @output_options
@@ -54,8 +89,8 @@ def command(
     started = time.perf_counter()
     if experiment.epochs:
         placement = use_device(device, backend, console)
-        with console.progress(experiment.epochs) as on_epoch:
-            outcome = experiment.run(data_dir, placement, on_epoch)
+        with console.progress(experiment.epochs) as progress:
+            outcome = experiment.run(data_dir, placement, progress.on_epoch)
     else:
         outcome = experiment.run(data_dir)
     seconds = time.perf_counter() - started

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -11,12 +12,14 @@ from click.core import ParameterSource
 
 from backprop_xp.cli.options import (
     Command,
+    File,
     Name,
     add_options,
     data_dir_option,
     format_options,
     label_option,
     option,
+    plain_option,
 )
 from backprop_xp.cli.output import Output
 from backprop_xp.data.augmentation import AUGMENTATIONS
@@ -70,6 +73,18 @@ class Names(click.ParamType[tuple[str, ...]]):
         return tuple(str(item).strip() for item in items if str(item).strip())
 
 
+class OutputName(Name):
+    """The activation of the output layer, which may be mistaken for the folder ``--out``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the name, unless it looks like a path."""
+        if isinstance(value, str) and re.search(r"[/\\]|\.\w+$", value):
+            self.fail(
+                f"{value!r} is not an activation; the folder of a run is --out {value}", param, ctx
+            )
+        return value
+
+
 def read_config(ctx: click.Context, param: click.Parameter, path: str | None) -> str | None:
     """Use a configuration file as defaults, which options and environment variables override."""
     if path is not None:
@@ -79,9 +94,10 @@ def read_config(ctx: click.Context, param: click.Parameter, path: str | None) ->
     return path
 
 
-config_option = click.option(
+config_option = plain_option(
     "--config",
     metavar="FILE",
+    type=File(),
     is_eager=True,
     callback=read_config,
     help="A TOML file of settings; options and environment variables override it.",
@@ -90,14 +106,16 @@ config_option = click.option(
 
 _TYPES = {
     "task": Name(TASKS),
+    "validation": File(),
+    "scaling": Name(["none", "standard"]),
     "drop": Names(),
     "categorical": Names(),
     "numeric": Names(),
     "missing": Name(MISSING),
     "target_scaling": Name(TARGET_SCALINGS),
     "hidden": Numbers(int, "30,20"),
-    "activation": Name(ACTIVATIONS),
-    "output": Name(OUTPUTS),
+    "activation": Name(ACTIVATIONS, several=True),
+    "output": OutputName(OUTPUTS),
     "loss": Name(LOSSES),
     "initializer": Name([*INITIALIZERS, "auto"]),
     "optimizer": Name(OPTIMIZERS),
@@ -111,102 +129,127 @@ _TYPES = {
 }
 _METAVARS = {
     "validation": "FILE",
-    "scaling": "none|standard|NUMBER",
+    "scaling": "SCALING",
+    "checkpoint_every": "TIME",
     "drop": "COLUMN,...",
     "categorical": "COLUMN,...",
     "numeric": "COLUMN,...",
 }
 
 _HELP = {
-    "task": "classification or regression; by default the labels decide: text and few whole "
-    "numbers are classes.",
-    "validation": "A file with the rows for validation.",
-    "validation_fraction": "Fraction of a table or .npz that is held out for validation.",
-    "test_fraction": "Fraction of a table or .npz that is held out for a test.",
-    "drop": "Columns of a table to leave out.",
-    "categorical": "Columns of a table that contain categories, even if these are numbers.",
-    "numeric": "Columns of a table that contain numbers, to be used in any case.",
-    "missing": "Missing inputs: impute (the median or the most frequent category, and one more "
-    "input that marks them), drop (leave the rows out), or error.",
-    "scaling": "How inputs are scaled: not at all, to mean 0 and standard deviation 1, or divided "
-    "by a number. By default images are divided by their largest value and tables are "
-    "standardized.",
-    "target_scaling": "Whether the targets of a regression are standardized for the training: "
-    "standard (the default where the loss allows it) or none. Results are in their own units.",
-    "hidden": "Neurons of each hidden layer: 30,20.",
-    "activation": "Activation of the hidden layers, or one for each: relu,tanh. One of "
-    f"{', '.join(ACTIVATIONS)}.",
-    "output": "Activation of the output layer; by default softmax, or identity for a regression.",
-    "bias": "Whether neurons have biases.",
-    "loss": f"By default the loss for the output activation. One of {', '.join(LOSSES)}.",
-    "initializer": f"Initial weights: auto (by the activation), {', '.join(INITIALIZERS)}.",
-    "optimizer": f"One of {', '.join(OPTIMIZERS)}.",
-    "learning_rate": "By default that of the optimizer.",
-    "momentum": "For momentum and nesterov; by default 0.9.",
-    "decay": "For rmsprop; by default 0.99.",
-    "beta1": "For adam and adamw; by default 0.9.",
-    "beta2": "For adam and adamw; by default 0.999.",
-    "epsilon": "For rmsprop, adam and adamw; by default 1e-8.",
-    "weight_decay": "For adamw; by default 0.01.",
-    "batch_size": "Samples in a step; 0 uses all of them. By default 64, or all if there are "
-    "fewer.",
-    "epochs": "Passes over the training data; by default 50, or more for small data, so that "
-    f"there are {MIN_STEPS:,} steps.",
-    "seed": "Seed of all random draws; drawn at random by default.",
-    "l1": "Coefficient λ of the penalty λ Σ|w| on the weights.",
-    "l2": "Coefficient λ of the penalty ½ λ Σw² on the weights; by default 1, and 2 for a "
-    "regression, if there is no other penalty.",
-    "penalty": "per_sample divides λ by the number of training samples, per_batch by that of each "
-    "batch, plain by nothing.",
-    "penalize_biases": "Whether biases are penalized too.",
-    "dropout": "Dropout rate of the hidden layers, or one for each: 0.2,0.5; by default 0.2 in "
-    "layers of at least 32 neurons. 0 for none.",
-    "augment": f"Change images randomly in every step: {', '.join(AUGMENTATIONS)}.",
-    "max_norm": "Bound on the norm of a neuron's incoming weights.",
-    "clip_norm": "Bound on the norm of all gradients of a step.",
-    "label_smoothing": "Fraction of each target that is spread over all classes.",
-    "class_weight": "balanced gives rare classes more weight.",
-    "schedule": f"How the learning rate changes: {', '.join(SCHEDULES)}.",
-    "warm_up": "Steps over which the learning rate rises from 0.",
-    "plateau_patience": "Epochs without a lower loss after which the learning rate is halved.",
-    "patience": "Early stopping: epochs without improvement on the validation set after which the "
-    "training stops; the best weights are restored. By default a fifth of the epochs, at least "
-    "10, if there are validation rows; 0 for none.",
-    "min_improvement": "Smallest change that counts as an improvement.",
-    "monitor": "What early stopping monitors: loss, accuracy.",
-    "target_loss": "Stop at the first step whose loss is this or less.",
-    "evaluate_training": "Whether loss and accuracy on the complete training set are measured "
-    "after each epoch. By default those of an epoch come from its steps: each batch is measured "
-    "before its update, with dropout and augmentation.",
-    "diagnostics": "Whether some steps are measured layer by layer: norms of δ, gradient and "
-    "update, saturated and dead units.",
-    "cuda_graph": "Whether each step is a single launch on a GPU with CuPy, which takes the host "
-    "less time; the results are the same.",
-    "dtype": "float32 or float64.",
-    "checkpoint_every": "How often a run with --out is saved, so that --resume can continue it: "
-    "30s, 5m, '10 epochs', or never for only the first epoch and the end.",
+    "Data": {
+        "task": "classification or regression. By default the labels decide: text and few whole "
+        "numbers are classes.",
+        "validation": "A file with the rows for validation.",
+        "validation_fraction": "Fraction of a table or .npz that is held out for validation.",
+        "test_fraction": "Fraction of a table or .npz that is held out for a test.",
+        "drop": "Columns of a table to leave out.",
+        "categorical": "Columns of a table that contain categories, even if these are numbers.",
+        "numeric": "Columns of a table that contain numbers, to be used in any case.",
+        "missing": "Missing inputs: impute (the median or the most frequent category, and one more "
+        "input that marks them), drop (leave the rows out), or error.",
+        "scaling": "How inputs are scaled: none, standard (mean 0 and standard deviation 1), or a "
+        "number that divides them. By default images are divided by their largest value and "
+        "tables are standardized.",
+        "target_scaling": "How the targets of a regression are scaled for training: standard (the "
+        "default where the loss allows it) or none. Results are in the original units.",
+        "class_weight": "balanced gives rare classes more weight.",
+        "augment": f"Change images randomly in every step: {', '.join(AUGMENTATIONS)}.",
+    },
+    "Network": {
+        "hidden": "Neurons of each hidden layer, such as 30,20.",
+        "activation": "Activation of the hidden layers, or one for each, such as relu,tanh: "
+        f"{', '.join(ACTIVATIONS)}.",
+        "output": "Activation of the output layer; by default softmax, or identity for a "
+        "regression.",
+        "bias": "Add a bias to each neuron.",
+        "initializer": f"Initial weights: auto (by the activation), {', '.join(INITIALIZERS)}.",
+    },
+    "Training": {
+        "epochs": "Passes over the training data. By default 50, or more for small data, so that "
+        f"there are {MIN_STEPS:,} steps.",
+        "batch_size": "Rows in a step; 0 for all of them. By default 64, or all if there are "
+        "fewer.",
+        "optimizer": f"{', '.join(OPTIMIZERS)}.",
+        "learning_rate": "By default that of the optimizer.",
+        "schedule": f"How the learning rate changes: {', '.join(SCHEDULES)}.",
+        "warm_up": "Steps over which the learning rate rises from 0.",
+        "plateau_patience": "Epochs without a lower loss after which the learning rate is halved.",
+        "momentum": "For momentum and nesterov; by default 0.9.",
+        "decay": "For rmsprop; by default 0.99.",
+        "beta1": "For adam and adamw; by default 0.9.",
+        "beta2": "For adam and adamw; by default 0.999.",
+        "epsilon": "For rmsprop, adam and adamw; by default 1e-8.",
+        "loss": f"By default the loss for the output activation: {', '.join(LOSSES)}.",
+        "clip_norm": "Bound on the norm of all gradients of a step.",
+        "target_loss": "Stop at the first step with a loss as low as this.",
+        "seed": "Seed of all random draws; drawn at random by default.",
+    },
+    "Regularization": {
+        "patience": "Early stopping: stop after so many epochs without improvement on the "
+        "validation rows, and restore the best weights. By default a fifth of the epochs, at "
+        "least 10, if there are validation rows; 0 for none.",
+        "min_improvement": "Smallest change that counts as an improvement.",
+        "monitor": "What early stopping compares: loss or accuracy.",
+        "l2": "Coefficient λ of the penalty ½ λ Σw² on the weights. By default 1, or 2 for a "
+        "regression, if there is no other penalty.",
+        "l1": "Coefficient λ of the penalty λ Σ|w| on the weights.",
+        "penalty": "What λ is divided by: per_sample (the number of training rows), per_batch "
+        "(the rows of a batch), or plain (nothing).",
+        "penalize_biases": "Apply the penalties to biases, too.",
+        "weight_decay": "For adamw; by default 0.01.",
+        "dropout": "Dropout rate of the hidden layers, or one for each, such as 0.2,0.5; 0 for "
+        "none. By default 0.2 in layers of at least 32 neurons.",
+        "max_norm": "Bound on the norm of a neuron's incoming weights.",
+        "label_smoothing": "Fraction of each target that is spread over all classes.",
+    },
+    "Output": {
+        "checkpoint_every": "How often a run with --out is saved, so that --resume can continue "
+        "it: 30s, 5m, '10 epochs', or never (after the first epoch and at the end only).",
+        "evaluate_training": "Measure loss and accuracy on all training rows after each epoch. "
+        "Otherwise those of an epoch come from its steps: each batch is measured before its "
+        "update, with dropout and augmentation.",
+        "diagnostics": "Measure some steps layer by layer for the doctor and the report.",
+    },
+    "Device": {
+        "dtype": "float32 or float64.",
+        "cuda_graph": "Run each step as a single launch on a GPU with CuPy, which takes the CPU "
+        "less time; the results are the same.",
+    },
 }
-"""The help of each setting, in the order of ``--help``."""
+"""The help of each setting, by its group, in the order of ``--help``."""
+
+ENVIRONMENT = (
+    "An environment variable sets an option, too: BACKPROP_XP_EPOCHS=5 for --epochs, and so for "
+    "all settings."
+)
+"""The last paragraph of the help of commands with all settings."""
 
 
-def _setting_option(name: str) -> Callable[[Command], Command]:
+def _setting_option(group: str, name: str) -> Callable[[Command], Command]:
     """Return the option of a setting, with the type and the default of `RunSettings`."""
     default, kind = _FIELDS[name].default, str(_FIELDS[name].type).split(" ")[0]
     flag = name.replace("_", "-")
     return option(
         f"--{flag}/--no-{flag}" if kind == "bool" else f"--{flag}",
+        group=group,
         type=_TYPES.get(name, {"int": int, "float": float}.get(kind)),
         metavar=_METAVARS.get(name),
         default=default,
-        show_default=(",".join(map(str, default)) if isinstance(default, tuple) else True) or False,
-        help=_HELP[name],
+        show_default=True,
+        help=_HELP[group][name],
     )
 
 
 def settings_options(but: Collection[str] = ()) -> Callable[[Command], Command]:
     """Return a decorator that adds an option for each setting except those in ``but``."""
-    names = [name for name in _HELP if name not in but]
-    return add_options(data_dir_option, label_option, format_options, *map(_setting_option, names))
+    settings = [
+        _setting_option(group, name)
+        for group, names in _HELP.items()
+        for name in names
+        if name not in but
+    ]
+    return add_options(label_option, *settings, data_dir_option, format_options)
 
 
 def show_settings(ctx: click.Context, settings: RunSettings, console: Output) -> None:

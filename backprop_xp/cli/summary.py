@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import click
 
-from backprop_xp.cli.options import output_options
+from backprop_xp.cli.help import Command
+from backprop_xp.cli.options import model_argument, output_options
 from backprop_xp.cli.output import Output
 
 
-@click.command()
-@click.argument("model")
+@click.command(
+    cls=Command,
+    examples=(
+        ("summary runs/iris", "the model of a run"),
+        ("summary model.safetensors --json", "a model file, for programs"),
+    ),
+)
+@model_argument
 @output_options
 def command(model: str, console: Output) -> None:
     """Show MODEL, a model.safetensors or the folder of a run: its layers, inputs, classes, loss

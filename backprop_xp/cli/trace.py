@@ -7,46 +7,80 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from backprop_xp.cli.help import Command
 from backprop_xp.cli.options import (
+    File,
     Name,
     model_options,
     model_path,
     open_model,
     output_options,
+    plain_option,
     take_format,
     use_device,
 )
 from backprop_xp.cli.output import Output
 from backprop_xp.cli.settings import Numbers
+from backprop_xp.data.dataset import NAMED
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.nn.optimizers import OPTIMIZERS
+from backprop_xp.trace.examples import EXAMPLES
 
 if TYPE_CHECKING:
     from backprop_xp.trace.examples import Example
     from backprop_xp.trace.step_trace import Trace
 
 
-@click.command()
-@click.argument("source", required=False)
-@click.option(
-    "--model", metavar="FILE", help="A model.safetensors or run folder, instead of SOURCE."
+@click.command(
+    cls=Command,
+    examples=(
+        ("trace note-000", "a worked example"),
+        ("trace xor --html xor.html", "as a web page"),
+        ("trace --model runs/a --data digits --sample 7", "a row of a data set"),
+    ),
 )
-@click.option("--data", help="With --model: the data set with the samples, as for 'train'.")
-@click.option(
+@click.argument("source", required=False, type=File(EXAMPLES))
+@plain_option(
+    "--model",
+    group="Data",
+    metavar="FILE",
+    type=File(),
+    help="A model.safetensors or run folder, instead of SOURCE.",
+)
+@plain_option(
+    "--data",
+    group="Data",
+    metavar="DATA",
+    type=File(NAMED),
+    help="With --model: the data set with the samples, as for 'train'.",
+)
+@plain_option(
     "--sample",
+    group="Data",
+    metavar="NUMBERS",
     type=Numbers(int, "7,8"),
     help="With --model: the sample, counted from 0, or several: 7,8. By default 0.",
 )
-@click.option(
+@plain_option(
     "--split",
     "--part",
+    group="Data",
     type=click.Choice(["train", "validation", "test"]),
     help="With --model: the split of a data set that has splits; by default test.",
 )
-@click.option("--optimizer", type=Name(OPTIMIZERS), help="Instead of that of the source.")
-@click.option("--learning-rate", type=float, help="Instead of that of the source.")
-@click.option("--latex", is_flag=True, help="Print a LaTeX document.")
-@click.option("--html", metavar="FILE", help="Write a page for a web browser.")
+@plain_option(
+    "--optimizer",
+    group="Training",
+    type=Name(OPTIMIZERS),
+    help="Instead of that of the source.",
+)
+@plain_option(
+    "--learning-rate", group="Training", type=float, help="Instead of that of the source."
+)
+@plain_option("--latex", group="Output", is_flag=True, help="Print a LaTeX document.")
+@plain_option(
+    "--html", group="Output", metavar="FILE", type=File(), help="Write a page for a web browser."
+)
 @model_options
 @output_options
 def command(
@@ -122,7 +156,7 @@ def command(
 
 def _example(source: str | None, optimizer: str | None, learning_rate: float | None) -> Example:
     from backprop_xp.nn.optimizers import get_optimizer
-    from backprop_xp.trace.examples import EXAMPLES, read_example
+    from backprop_xp.trace.examples import read_example
 
     if source is None:
         raise ConfigurationError(

@@ -8,9 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from backprop_xp.cli.options import device_options, output_options
+from backprop_xp.cli.help import Command
+from backprop_xp.cli.next_steps import next_steps
+from backprop_xp.cli.options import (
+    File,
+    device_options,
+    out_option,
+    output_options,
+    plain_option,
+)
 from backprop_xp.cli.output import Output, say
-from backprop_xp.cli.settings import config_option, settings_options, show_settings
+from backprop_xp.cli.settings import (
+    ENVIRONMENT,
+    config_option,
+    settings_options,
+    show_settings,
+)
+from backprop_xp.data.dataset import NAMED
 from backprop_xp.errors import ConfigurationError
 from backprop_xp.runs.settings import RunSettings
 from backprop_xp.version import __version__
@@ -36,31 +50,40 @@ def _read_run(ctx: click.Context, param: click.Parameter, path: str | None) -> R
 
 
 @click.command(
-    epilog="Every option can also be set by BACKPROP_XP_ and its name in the environment."
+    cls=Command,
+    examples=(
+        ("train", "the bundled digits"),
+        ("train iris.csv --label species -o runs/iris", "keep the run"),
+        ("train mnist --hidden 256,128 --device cuda", "on a GPU"),
+    ),
+    epilog=ENVIRONMENT,
 )
-@click.argument("data", default="digits", envvar="BACKPROP_XP_DATA")
-@settings_options()
-@device_options
-@config_option
-@click.option("--print-config", is_flag=True, help="Print each setting with its source and exit.")
-@click.option(
-    "--doctor/--no-doctor",
-    default=None,
-    help="Look for common faults, and suggest fixes. By default findings are notes on stderr; "
-    "--doctor makes them a part of the result.",
+@click.argument("data", type=File(NAMED), default="digits", envvar="BACKPROP_XP_DATA")
+@out_option(
+    "DIR", "Folder for the model, the history, the settings, and a checkpoint to resume from."
 )
-@click.option(
-    "--out",
-    metavar="DIR",
-    help="Folder for the model, the history, the settings, and a checkpoint to resume from.",
+@plain_option(
+    "--overwrite", group="Output", is_flag=True, help="Replace an earlier run in that folder."
 )
-@click.option("--overwrite", is_flag=True, help="Replace an earlier run in that folder.")
-@click.option(
+@plain_option(
     "--resume",
+    group="Output",
     metavar="DIR",
+    type=File(folder=True),
     is_eager=True,
     callback=_read_run,
     help="Continue the run in this folder, with its settings; --epochs extends it.",
+)
+@device_options
+@settings_options()
+@config_option
+@plain_option("--print-config", is_flag=True, help="Print each setting with its source and exit.")
+@plain_option(
+    "--doctor/--no-doctor",
+    group="Output",
+    default=None,
+    help="Look for common faults, and suggest fixes. By default findings are notes on stderr; "
+    "--doctor makes them a part of the result.",
 )
 @output_options
 @click.pass_context
@@ -107,10 +130,20 @@ def command(
             console.note(note)
         if resume is not None:
             console.note(resume.progress(run.settings))
-        with console.progress(run.settings.epochs or 0) as on_epoch:
-            trained = train_run(run, folder, doctor=doctor is not False, on_epoch=on_epoch)
+        with console.progress(run.settings.epochs or 0) as progress:
+            trained = train_run(
+                run,
+                folder,
+                doctor=doctor is not False,
+                on_epoch=progress.on_epoch,
+                on_steps=progress.on_steps,
+            )
     _report(run, trained, folder, console)
     _advise(trained, doctor, console)
+    if not console.json:
+        model = None if folder is None else str(folder.path)
+        for line in next_steps(ctx, settings, model, trained.state.seed):
+            console.note(line)
     if folder is not None and folder.fault:
         say(f"error: {folder.fault}")
         return ConfigurationError.exit_code

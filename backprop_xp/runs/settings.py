@@ -11,7 +11,8 @@ from typing import ClassVar
 from backprop_xp.backend.devices import Placement
 from backprop_xp.data.dataset import MISSING, NAMED, TASKS
 from backprop_xp.data.table_format import TableFormat
-from backprop_xp.errors import check_name
+from backprop_xp.errors import ConfigurationError, check_name
+from backprop_xp.formatting import pluralize
 from backprop_xp.nn.losses import LOSSES, check_learnable
 from backprop_xp.nn.network import Network
 from backprop_xp.nn.regularizers import Penalty
@@ -155,6 +156,13 @@ class RunSettings(TrainingSettings):
         """Return the network of these settings for a data set."""
         names = [name.strip() for name in self.activation.split(",")]
         hidden = names * len(self.hidden) if len(names) == 1 else names
+        if len(hidden) != len(self.hidden):
+            layers = pluralize(len(self.hidden), "hidden layer")
+            raise ConfigurationError(
+                f"{len(hidden)} activations were given for {layers}",
+                "give one for each hidden layer, or a single one for all; output is the "
+                "activation of the output layer",
+            )
         output = self.output or ("identity" if self.task == "regression" else "softmax")
         return Network((n_inputs, *self.hidden, n_outputs), (*hidden, output), self.bias)
 

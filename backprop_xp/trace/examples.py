@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from importlib.resources import as_file, files
 from typing import Any, NamedTuple
@@ -82,6 +83,13 @@ def read_example(source: str) -> Example:
         with as_file(files(__package__) / "examples" / f"{source}.toml") as path:
             values, origin = read_toml(path, "file"), {"example": source}
     elif source.lower().endswith(".toml"):
+        if not os.path.exists(source):
+            raise ConfigurationError(
+                f"there is no file {source}",
+                f"check the path, name a worked example ({', '.join(EXAMPLES)}), or start from a "
+                f"copy of {files(__package__) / 'examples' / 'note-000.toml'}, which explains the "
+                "format",
+            )
         values, origin = read_toml(source, "file"), {"file": source}
     else:
         raise unknown_name("worked example", source, [*EXAMPLES, "a custom .toml file"])

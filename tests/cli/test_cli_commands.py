@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from command_line import animals, done, environment, image_folder, plane, run, written
+from command_line import animals, done, image_folder, plane, run, written
 
 from backprop_xp import __version__, load_model
 from backprop_xp.backend.arrays import BACKENDS
@@ -16,7 +16,7 @@ from backprop_xp.nn.optimizers import OPTIMIZERS
 COMMANDS = (
     *("train", "find-lr", "evaluate", "predict", "export", "summary", "trace", "report"),
     *("devices", "reproduce", "plot"),
-    "check",
+    *("check", "guide", "completion"),
 )
 
 
@@ -258,31 +258,3 @@ def test_help_loads_no_array_library(args):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.splitlines()[-1] == ""
-
-
-def complete(line, incomplete=""):
-    words = [*line.split(), incomplete]
-    told = subprocess.run(
-        [sys.executable, "-m", "backprop_xp"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment(
-            {
-                "_BACKPROP_XP_COMPLETE": "bash_complete",
-                "COMP_WORDS": " ".join(words),
-                "COMP_CWORD": len(words) - 1,
-            }
-        ),
-    ).stdout
-    return [item.split(",")[1] for item in told.splitlines()]
-
-
-def test_the_shell_completes_commands_options_and_names():
-    assert complete("backprop-xp", "tr") == ["train", "trace"]
-    assert complete("backprop-xp") == list(COMMANDS)
-    assert complete("backprop-xp train --activation", "le") == ["leaky_relu"]
-    assert complete("backprop-xp train", "--weight") == ["--weight-decay"]
-    assert complete("backprop-xp check --backend", "nu") == ["numpy"]
-    assert complete("backprop-xp plot", "los") == ["losses"]
-    assert complete("backprop-xp plot losses huber", "po") == ["poisson"]

@@ -26,8 +26,8 @@ def test_the_result_for_people_is_a_rate_and_the_command_that_trains_with_it():
     assert first.startswith("learning rate ")
     assert first.endswith(" steps of sgd with batches of 64")
     assert shlex.split(second) == [
-        *("backprop-xp", "train", "--hidden", "30", "--no-bias", "--optimizer", "sgd"),
-        *("--seed", "0", "--dropout", "0.1", "--device", "cpu", "--learning-rate", rate),
+        *("backprop-xp", "train", "--device", "cpu", "--hidden", "30", "--no-bias"),
+        *("--optimizer", "sgd", "--seed", "0", "--dropout", "0.1", "--learning-rate", rate),
     ]
     told = done(*shlex.split(second)[1:], "--epochs", 10, "--json").json
     assert told["settings"]["learning_rate"] == float(rate)

@@ -71,6 +71,8 @@ COMMANDS = {
     "plot": "plot losses huber --out {out}",
     "help": "train --help",
     "commands": "--help",
+    "chapters": "guide",
+    "chapter": "guide experiments",
 }
 FAILING = {
     "missing file": ("evaluate {model} 狗.csv", 3),
@@ -174,6 +176,7 @@ ON_HOSTILE_NAMES = {
     "reproduce": "reproduce {label}",
     "plot": "plot losses huber --out {run}/plot.png",
     "check": "check --device {label}",
+    "guide": "guide {label}",
 }
 """A call of each command with names that a terminal would obey."""
 

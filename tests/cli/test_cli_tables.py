@@ -1,9 +1,7 @@
 """Tables of all kinds on the command line: trained on as they come, predicted, and measured."""
 
-import contextlib
 import csv
 import gzip
-import io
 import random
 import re
 
@@ -12,9 +10,7 @@ import pytest
 from command_line import animals, done, refused, refused_alike, run, written
 
 from backprop_xp import DataError, RunSettings, load_model, prepare_run, train
-from backprop_xp.cli.output import Output
 from backprop_xp.data.table_format import TableFormat
-from backprop_xp.training.state import TrainState
 
 SHORT = ("--epochs", 2, "--hidden", 4, "--seed", 0, "--device", "cpu")
 
@@ -569,31 +565,6 @@ def test_a_fraction_of_the_rows_is_a_test(tmp_path):
         *("--test-fraction", 0.9, "--validation-fraction", 0.2),
     )
     assert "leave no rows for training" in message
-
-
-def test_a_long_training_prints_some_of_its_epochs(zoo):
-    options = ("--epochs", 500, "--patience", 0, "--hidden", 2, "--device", "cpu")
-    lines = done("train", zoo / "animals.csv", "--label", "kind", *options).err.splitlines()
-    shown = [line for line in lines if line.startswith("epoch ")]
-    assert 40 <= len(shown) <= 60
-    assert shown[0].startswith("epoch 1/500 ")
-    assert shown[-1].startswith("epoch 500/500 ")
-
-
-def test_slow_epochs_are_shown_although_there_are_many(monkeypatch):
-    clock = iter(range(0, 40 * 6, 6))  # seconds; it is read twice for a line that is printed
-    monkeypatch.setattr("backprop_xp.cli.output.time.monotonic", lambda: next(clock))
-    states = [
-        TrainState([], [], epoch=k, step=k, seed=0, history=({"epoch": k, "loss": 1.0},))
-        for k in range(1, 11)
-    ]
-    shown = io.StringIO()
-    console = Output(json=False, quiet=False)
-    with contextlib.redirect_stderr(shown), console.progress(10_000) as on_epoch:
-        for state in states:
-            on_epoch(state)
-    epochs = [int(line.split("/")[0].split()[1]) for line in shown.getvalue().splitlines()]
-    assert epochs == [1, 3, 5, 7, 9]
 
 
 def test_the_format_of_a_file_is_kept_with_the_run(tmp_path):

@@ -1,8 +1,6 @@
 """``backprop-xp train`` as its users meet it: what it prints, what it keeps, what it reads."""
 
-import contextlib
 import dataclasses
-import io
 import os
 import re
 import tomllib
@@ -23,11 +21,9 @@ from command_line import (
 )
 
 from backprop_xp import DivergenceError, RunSettings, load_model, prepare_run
-from backprop_xp.cli.output import Output
 from backprop_xp.cli.train import command
 from backprop_xp.data.mnist import FILES
 from backprop_xp.runs import folder as run_folder
-from backprop_xp.training.state import TrainState
 
 SHORT = ("--epochs", 2, "--seed", 0, "--device", "cpu")
 RUN = {*run_folder.FILES} - {"checkpoint.previous.safetensors"}
@@ -64,11 +60,12 @@ def test_the_result_for_people_is_two_lines():
 
 
 def test_progress_is_plain_lines_where_there_is_no_terminal():
-    note, seed, *epochs = done("train", *SHORT).err.splitlines()
+    note, seed, *epochs, further = done("train", *SHORT).err.splitlines()
     assert note == "device: cpu (NumPy); requested"
     assert seed == "seed: 0"
     assert [line.split("  ")[0] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
     assert "validation accuracy" in epochs[0]
+    assert further.startswith("next: ")
 
 
 @pytest.mark.parametrize("evaluated", [False, True])
@@ -87,21 +84,6 @@ def test_progress_tells_the_figures_of_an_epoch_from_those_after_it(evaluated, t
         *("epoch 2/2", f"loss {last['loss']:.4g}", f"accuracy {last['accuracy']:.2%}", *after),
         f"validation accuracy {last['validation_accuracy']:.2%}",
     ]
-
-
-def test_progress_is_a_bar_on_a_terminal():
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    record = {"epoch": 1, "loss": 0.25, "validation_accuracy": 0.5}
-    state = TrainState([], [], epoch=1, step=1, seed=0, history=(record,))
-    console = Output(json=False, quiet=False)
-    with contextlib.redirect_stderr(Terminal()) as shown, console.progress(7) as on_epoch:
-        on_epoch(state)
-    assert "1/7" in shown.getvalue()
-    assert "loss 0.25  validation accuracy 50.00%" in shown.getvalue()
-    assert "epoch 1/7" not in shown.getvalue()
 
 
 def test_quiet_leaves_only_the_result():

@@ -124,7 +124,7 @@ def test_hidden_layers_share_an_activation_or_have_their_own(activation, hidden,
 
 
 def test_an_activation_too_many_is_refused():
-    with pytest.raises(ConfigurationError, match="activations were given for"):
+    with pytest.raises(ConfigurationError, match="2 activations were given for 3 hidden layers"):
         RunSettings(activation="relu,tanh", hidden=(4, 3, 2))
 
 
