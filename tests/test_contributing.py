@@ -1,4 +1,4 @@
-"""The recipe for contributors in the README: followed to the letter, it passes the tests."""
+"""The recipe for contributors in the guide: followed to the letter, it passes the tests."""
 
 import os
 import re
@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+NAMES = "backprop_xp/guide/training.md"
+"""The chapter with the table of all names."""
 
 MISH = """
 # Misra (2019), "Mish: a self regularized non-monotonic neural activation function".
@@ -113,17 +116,17 @@ def run_tests(repository, *arguments):
 
 
 def test_what_the_recipe_adds_passes_every_test_that_names_it(repository):
-    insert(repository / "README.md", r"\| activation \| `step`,", " `mish`,")
-    insert(repository / "README.md", r"\| optimizer \| `sgd`,", " `adagrad`,")
+    insert(repository / NAMES, r"\| activation \| `step`,", " `mish`,")
+    insert(repository / NAMES, r"\| optimizer \| `sgd`,", " `adagrad`,")
     run = run_tests(repository, "-k", "mish or adagrad or registry or formula_here", "tests")
     assert run.returncode == 0, run.stdout
     passed = int(re.search(r"(\d+) passed", run.stdout)[1])
     assert passed > 100
 
 
-def test_a_name_that_the_readme_lacks_is_told_with_where_to_add_it(repository):
-    file = repository / "README.md"
+def test_a_name_that_the_guide_lacks_is_told_with_where_to_add_it(repository):
+    file = repository / NAMES
     file.write_text(re.sub("`(mish|adagrad)`", "", file.read_text(encoding="utf-8")), "utf-8")
-    run = run_tests(repository, "tests/test_readme.py", "-k", "mish or adagrad")
+    run = run_tests(repository, "tests/guide", "-k", "mish or adagrad")
     for name in ("mish", "adagrad"):
-        assert f"add `{name}` to the table 'Names' in README.md" in run.stdout
+        assert f"add `{name}` to the table 'Names' in guide/training.md" in run.stdout

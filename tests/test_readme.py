@@ -1,44 +1,26 @@
-"""The README: its examples run, its links lead to files, and its tables are complete."""
+"""The README: its code runs, and it is short. Its links are tested with those of the guide."""
 
 import re
-from pathlib import Path
 
-import pytest
+from chapters import files_of_the_examples, run_code, skip_without_libraries, texts
 
-from backprop_xp.nn.activations import ACTIVATIONS
-from backprop_xp.nn.initializers import INITIALIZERS
-from backprop_xp.nn.losses import LOSSES
-from backprop_xp.nn.optimizers import OPTIMIZERS
-from backprop_xp.nn.schedules import SCHEDULES
-
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = texts()["README.md"]
 
 
-def test_the_python_of_the_readme_runs_and_reads_nine_digits_of_ten(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # it saves a model
-    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
-    percent = re.search(r"([\d.]+)% of the test digits", capsys.readouterr().out)
+def test_the_code_of_the_readme_runs_and_reads_nine_digits_of_ten(tmp_path, monkeypatch):
+    skip_without_libraries(README)
+    monkeypatch.chdir(tmp_path)
+    files_of_the_examples(tmp_path)
+    printed = run_code(README)
+    percent = re.search(r"([\d.]+)% are right", printed)
     assert float(percent[1]) > 90.0
 
 
-@pytest.mark.parametrize("name", [*ACTIVATIONS, *LOSSES, *INITIALIZERS, *OPTIMIZERS, *SCHEDULES])
-def test_every_registered_name_stands_in_the_readme(name):
-    assert f"`{name}`" in README, f"add `{name}` to the table 'Names' in README.md"
+def test_the_readme_is_short():
+    assert len(README.split()) <= 1300
+    assert len(README.splitlines()) <= 130
 
 
-def test_every_file_that_the_readme_links_to_exists():
-    links = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
-
-
-def test_every_module_stands_in_the_file_map():
-    package = ROOT / "backprop_xp"
-    names = {path.name for path in package.glob("*.py")}
-    names |= {path.parent.name for path in package.glob("*/__init__.py")}
-    names -= {"__init__.py", "__main__.py", "errors.py", "version.py"}
-    assert [name for name in sorted(names) if f"(backprop_xp/{name}" not in README] == []
+def test_the_readme_links_to_every_chapter():
+    chapters = [name for name in texts() if name.startswith("backprop_xp/guide/")]
+    assert [name for name in chapters if f"({name})" not in README] == []

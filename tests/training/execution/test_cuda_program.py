@@ -72,10 +72,14 @@ def test_a_step_takes_so_many_launches(workload):
     assert len(operations_of(network, **settings)[0]) == LAUNCHES[workload]
 
 
-def test_the_readme_states_the_launches():
-    text = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
-    stated = re.search(r"is (\d+) launches.* C (\d+)", text)
-    assert list(map(int, stated.groups())) == list(LAUNCHES.values())
+def test_the_guide_states_the_launches():
+    guide = Path(__file__).parents[3] / "backprop_xp" / "guide"
+    for chapter, pattern in {
+        "devices": r"SGD \| (\d+) \|\n.*Adam \| (\d+) \|",
+        "performance": r"A is (\d+) launches .* C (\d+),",
+    }.items():
+        stated = re.search(pattern, (guide / f"{chapter}.md").read_text("utf-8"))
+        assert list(map(int, stated.groups())) == list(LAUNCHES.values())
 
 
 def test_the_masks_of_all_layers_take_few_launches():
