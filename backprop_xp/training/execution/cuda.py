@@ -26,19 +26,19 @@ from backprop_xp.training.execution.replay import as_written, copies
 from backprop_xp.training.step import TrainingStep
 
 _ALIGNMENT = 64
-"""Entries to a multiple of which each array is aligned, as cuBLAS is faster with aligned ones."""
+"""Arrays begin at multiples of this number of entries: cuBLAS is faster with aligned arrays."""
 
 TOLERANCE = 1e-3
-"""The relative difference by rounding up to which a compiled step counts as right. It is measured
-over a complete array, since an optimizer such as Adam turns a gradient that is zero but for its
-rounding into a step of the full size."""
+"""The largest relative difference between a compiled step and the step as written that counts as
+rounding, for the norm of each array. Single entries can differ more: Adam turns a gradient that is
+zero except for rounding into a step of full size."""
 
 _TINY = 1e-30
 
 
 class CudaExecutor(EagerExecutor):
-    """Runs epochs with a compiled step, or as `EagerExecutor` does if ``on_step`` inspects the
-    steps, or if the step cannot be compiled.
+    """Runs epochs of compiled steps; or as `EagerExecutor` does, if a step cannot be compiled or
+    ``on_step`` inspects the steps.
 
     Parameters
     ----------
@@ -59,8 +59,7 @@ class CudaExecutor(EagerExecutor):
     def _working_copies(
         self, parameters: Parameters, slots: list[Slots]
     ) -> tuple[Parameters, list[Slots]]:
-        """Return the arrays that the steps of all epochs change, with these numbers: the compiled
-        steps know their addresses."""
+        """Return copies in the same memory in every epoch, since compiled steps use its address."""
         if self._own is None:
             self._own = _Memory.like(parameters), _Memory.like(slots)
         if self._returned[0] is not parameters or self._returned[1] is not slots:

@@ -1,9 +1,9 @@
-"""Kernels for the operations of a step: which are computed together, and their source code.
+"""Kernel fusion: the kernels for the traced operations of a step, in CUDA C++.
 
-Everything that is computed number by number is fused: a kernel reads arrays, computes one entry of
-its results in registers, and writes it. An array is written only if a matrix product, a reduction
-or a view reads it, or if it is a result. Arrays of several shapes can be computed by one kernel,
-each by blocks of its own.
+All elementwise operations are fused: each thread of a kernel reads its inputs, computes one entry
+of the results in registers, and writes it. An intermediate array is written to memory only if a
+matrix product, a reduction or a view reads it. One kernel can compute arrays of several shapes, in
+separate blocks of threads.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from backprop_xp.training.execution.cuda_operations import (
 
 THREADS = 256
 """Threads in a block."""
+
+_MOST_ARGUMENTS = 500
+"""Older GPUs accept 4 KB of arguments."""
 
 _TYPES = {
     "float32": "float",
@@ -71,7 +74,7 @@ class Store(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Where a body writes the entries of a node: a buffer, and the layout within it."""
+    """Where a kernel writes a node: a buffer, and the layout within it."""
 
     buffer: Node
     layout: Layout
@@ -84,11 +87,12 @@ class Kernel:
     Attributes
     ----------
     bodies : dict of shape to list of (Node, Target)
-        What it computes, and where to it writes that.
+        The nodes that it computes, and where it writes each of them.
     name, source : str
     blocks : int
+        The number of blocks of threads.
     buffers : list of Node
-        Its arguments.
+        The arrays that are its arguments.
     """
 
     def __init__(self) -> None:
@@ -128,8 +132,8 @@ def plan(stores: Sequence[Store]) -> tuple[list[Operation], str]:
             targets[store.node].append(Target(store.target, store.target.layout, store.row))
 
     operations: list[Operation] = []
-    position: dict[Node, int] = {}  # of what can be read: the operation that has written it
-    written: dict[Node, int] = {}
+    written: dict[Node, int] = {}  # the index of the operation that computes a node
+    position: dict[Node, int] = {}  # the same, of the nodes that later operations can read
     for node in nodes:
         if node.kind in ("matmul", "reduce"):
             position[node] = len(operations)
@@ -181,7 +185,7 @@ def _sorted_by_need(results: Iterable[Node]) -> list[Node]:
 
 
 def _buffered(nodes: Iterable[Node]) -> set[Node]:
-    """Return the nodes whose results other operations read from memory."""
+    """Return the nodes that must be in memory because other operations read them there."""
     found: set[Node] = set()
     for node in nodes:
         if node.kind in ("matmul", "reduce", "view"):
@@ -192,8 +196,8 @@ def _buffered(nodes: Iterable[Node]) -> set[Node]:
 
 
 def _reads(nodes: Iterable[Node], position: dict[Node, int]) -> set[tuple[Node, bool]]:
-    """Return the results and inputs that the bodies of some nodes read; each with whether other
-    entries of it are read than those that are computed, through a view or by an index."""
+    """Return which nodes of ``position`` the kernel of some nodes reads; each with whether a thread
+    reads other entries than the one that it computes, through a view or by an index."""
     found = set()
     waiting = [(x, node) for node in nodes for x in node.operands]
     seen = set()
@@ -211,14 +215,14 @@ def _reads(nodes: Iterable[Node], position: dict[Node, int]) -> set[tuple[Node, 
 
 
 def _last_kernels(stores: Sequence[Store], position: dict[Node, int]) -> list[Operation]:
-    """Return the kernels that replace inputs: all arrays in one, then all numbers in another,
-    since the arrays are computed from them."""
+    """Return the kernels that write the results to the inputs: one for all arrays, and then one for
+    the arrays of shape (), such as the index of the step, from which the others are computed."""
     final = [store for store in stores if store.row is None]
     groups = [[s for s in final if s.node.shape], [s for s in final if not s.node.shape]]
     kernels: list[Operation] = []
     replaced: set[Node] = set()
     for group in groups:
-        # Before an entry of an input is replaced, a body reads only the same entry of inputs.
+        # Threads run in any order, so each may read only the entry that it replaces itself.
         targets = {store.target for store in group}
         kernel = Kernel()
         for node, target, _ in group:
@@ -254,13 +258,15 @@ def _write(kernel: Kernel, index: int, position: dict[Node, int]) -> None:
             f"    block -= {blocks};",
         ]
         kernel.blocks += blocks
+    if len(kernel.buffers) > _MOST_ARGUMENTS:
+        raise NotTraceable(f"a kernel with {len(kernel.buffers)} arguments")
     arguments = ", ".join(f"{_TYPES[x.dtype]}* b{x.number}" for x in kernel.buffers)
     head = f'extern "C" __global__ void {kernel.name}({arguments}) {{'
     kernel.source = "\n".join([head, *lines[:-1], "}\n"])
 
 
 class _Body:
-    """The lines that compute one entry of the results of a kernel that have one shape."""
+    """The lines of a kernel that compute its results of one shape."""
 
     def __init__(self, kernel: Kernel, index: int, position: dict[Node, int], shape: Shape) -> None:
         self._kernel, self._index, self._position, self._shape = kernel, index, position, shape
@@ -278,7 +284,7 @@ class _Body:
         self._coordinates = tuple(reversed(coordinates))
 
     def store(self, node: Node, target: Target) -> None:
-        """Compute the entry of a node and write it to a target, after everything is computed."""
+        """Add the lines that compute a node, and the one that writes it, after all others."""
         value = self._value(node, self._coordinates)
         place = self._place(target.layout, self._coordinates)
         if target.row is not None:
@@ -287,7 +293,7 @@ class _Body:
         self.stores.append(f"{self._buffer(target.buffer)}[{place}] = {value};")
 
     def _value(self, node: Node, coordinates: tuple[str, ...]) -> str:
-        """Return the name of the variable with the entry of a node at some coordinates."""
+        """Return the name of the variable that holds the entry of a node at some coordinates."""
         key = node, coordinates
         if key not in self._names:
             text = self._text(node, coordinates)

@@ -1,11 +1,11 @@
-"""The operations of a step: a function of arrays is run once on values that note what they are.
+"""Tracing: the operations of a step as a graph, from which kernels are made.
 
-A value knows its shape, its data type, and the operation and the values that it comes from, but no
-numbers. The function sees an array namespace and arrays as usual. Its results are then a graph of
-operations, from which `backprop_xp.training.execution.cuda_kernels` makes kernels.
+A function of arrays is called once with values in place of arrays. A value has a shape and a data
+type, but no numbers; it refers to the operation and to the values that it is computed from. The
+function uses an array namespace as usual. `backprop_xp.training.execution.cuda_kernels` makes
+kernels of the resulting graph.
 
-An ``if`` on the numbers of an array, and every operation that is not in this file, raise
-`NotTraceable`.
+Operations that are not in this file raise `NotTraceable`.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ Shape = tuple[int, ...]
 
 
 class NotTraceable(TypeError):
-    """An operation that cannot be made into kernels."""
+    """A function uses an operation for which there is no kernel."""
 
 
 class Layout(NamedTuple):
-    """Where the numbers of an array are: counted in entries from the start of a buffer."""
+    """Where the entries of an array are in its buffer; offset and strides count entries."""
 
     offset: int
     strides: tuple[int, ...]
 
 
 class Node:
-    """One operation, and its result.
+    """An operation with its result.
 
     Attributes
     ----------
@@ -38,15 +38,14 @@ class Node:
         ``"input"`` (a buffer that exists), ``"elementwise"``, ``"take"``, ``"matmul"``,
         ``"reduce"``, ``"concat"`` or ``"view"``.
     operands : tuple of Node or number
-        What it is computed from.
     shape, dtype
         Of the result; the data type is a name, such as ``"float32"``.
     detail : object
-        What else defines the operation: the name of a function, an axis, the layout of a view.
+        What else defines the operation, such as the name of a function, or an axis.
     layout : Layout
-        Of its result in its buffer, if it has one.
+        Of the result in its buffer, if it has one.
     number : int
-        Nodes are numbered in the order in which they are created.
+        Its place in the order in which nodes are created.
     """
 
     __slots__ = ("detail", "dtype", "kind", "layout", "number", "operands", "shape")
@@ -66,7 +65,7 @@ class Node:
 
     @property
     def inline(self) -> bool:
-        """Whether a kernel can compute one number of the result by itself."""
+        """Whether a thread can compute one entry of the result by itself."""
         return self.kind in ("elementwise", "take")
 
 
@@ -85,12 +84,12 @@ def contiguous(shape: Shape) -> Layout:
 
 
 class Trace:
-    """A namespace of array functions, and the operations that were called.
+    """An array namespace that records the operations.
 
     Parameters
     ----------
     name : str
-        The name of the namespace that it takes the place of.
+        The name of the namespace, by which the library is recognized.
     """
 
     def __init__(self, name: str = "cupy") -> None:
@@ -102,7 +101,7 @@ class Trace:
     # --- values ----------------------------------------------------------------------------
 
     def input(self, shape: Shape, dtype: str) -> Value:
-        """Return a new value for an array that exists; its rows follow each other in memory."""
+        """Return a new value for an existing array in C order."""
         node = self.node("input", (), tuple(shape), dtype, next(self._inputs))
         return Value(self, node)
 
@@ -115,7 +114,7 @@ class Trace:
         detail: Any = None,
         layout: Layout | None = None,
     ) -> Node:
-        """Return the node of an operation; the same one for the same operation."""
+        """Return the node of an operation; it is the same one for the same operation."""
         # 1, 1.0 and True are equal, and so are 0.0 and -0.0.
         keys = [x.number if isinstance(x, Node) else (type(x), repr(x)) for x in operands]
         key = kind, tuple(keys), shape, dtype, detail, layout
@@ -129,7 +128,7 @@ class Trace:
         return self._nodes[key]
 
     def elementwise(self, function: str, *operands: Any, dtype: str = "") -> Value:
-        """Return the value of a function that is applied to each number."""
+        """Return the value of an elementwise function."""
         read = [x.read() if isinstance(x, Value) else x for x in operands]
         nodes = [x for x in read if isinstance(x, Node)]
         kinds = {x.dtype for x in nodes}
@@ -257,14 +256,14 @@ FUNCTIONS = {
     *("abs", "cos", "exp", "expm1", "floor", "isfinite", "log", "log1p", "logical_and"),
     *("logical_or", "maximum", "minimum", "round", "sign", "sin", "sqrt", "tanh"),
 }
-"""Functions of each number, by their names in the standard."""
+"""Elementwise functions, by their names in the standard."""
 
 
 class Value:
-    """An array of a trace: a name for a node, which changes when the array is changed in place.
+    """An array without numbers: it refers to a node, and to another one after a change in place.
 
-    Views share their storage. Once it was changed through one name, all other names of it can no
-    longer be read: what they would show is not noted.
+    Views share their storage. After a change in place through one value, reading the others raises
+    `NotTraceable`, because they still refer to the nodes from before the change.
     """
 
     __slots__ = ("_storage", "_trace", "_version", "node")
@@ -295,13 +294,13 @@ class Value:
         return self.view(self.shape[::-1], Layout(offset, strides[::-1]))
 
     def read(self) -> Node:
-        """Return the node of the current numbers."""
+        """Return the node, unless it is out of date."""
         if self._version != self._storage[0]:
-            raise NotTraceable("an array that was changed in place under another name")
+            raise NotTraceable("an array that was changed in place through a view")
         return self.node
 
     def view(self, shape: Shape, layout: Layout) -> Value:
-        """Return another value of the same storage."""
+        """Return a view of the same storage."""
         node = self.read()
         base = node.operands[0] if node.kind == "view" else node
         viewed = self._trace.node("view", (base,), shape, node.dtype, None, layout)

@@ -1,7 +1,7 @@
-"""A step compiled to CUDA kernels: what it computes is noted once, fused, and launched again.
+"""A compiled step: its operations are traced once, fused into kernels, and launched every time.
 
-The arguments of a launch never change: the position in the epoch is a number on the device, from
-which the kernels find their rows, their learning rate and their dropout masks.
+The arguments of a launch never change. The index of the step is an array on the device, from which
+the kernels find their rows, their learning rate and their dropout masks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from backprop_xp.training.step import TrainingStep
 
 
 class Position(NamedTuple):
-    """Where an epoch is, on the device: arrays that the kernels of every step read and advance.
+    """The state of an epoch on the device: arrays that every step reads, and some that it changes.
 
     Attributes
     ----------
@@ -174,7 +174,7 @@ class CudaProgram:
 def trace_step(
     step: TrainingStep, size: int, batch_size: int, arrays: StepArrays
 ) -> tuple[list[Node], list[Store]]:
-    """Note what a step computes.
+    """Trace a step.
 
     Parameters
     ----------
@@ -199,14 +199,14 @@ def trace_step(
     trace = Trace()
     inputs: list[Node] = []
 
-    def noted(array: Array) -> Value:
+    def traced(array: Array) -> Value:
         if not array.flags.c_contiguous:
             raise NotTraceable("an array whose rows do not follow each other")
         value = trace.input(array.shape, array.dtype.name)
         inputs.append(value.node)
         return value
 
-    values = arrays.map(noted)
+    values = arrays.map(traced)
     parameters, slots, data, position = values
     index, order, scalars = position.index, position.order, position.scalars
     first = index * batch_size

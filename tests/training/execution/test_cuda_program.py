@@ -190,7 +190,7 @@ def test_a_change_in_place_is_seen_through_the_same_name_only():
     x += 1.0
     assert same is x
     assert x.node is not before
-    with pytest.raises(NotTraceable, match="under another name"):
+    with pytest.raises(NotTraceable, match="through a view"):
         view * 2.0
     copied = trace.asarray(x, copy=True)
     x += 1.0
