@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_consistent_length, check_random_state
-from sklearn.utils._array_api import check_same_namespace
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -45,6 +44,13 @@ from backprop_xp.nn.backpropagation import forward
 from backprop_xp.nn.network import Layer, Network, Parameters, map_arrays
 from backprop_xp.training.evaluation import predict
 from backprop_xp.training.state import TrainState
+
+try:
+    from sklearn.utils._array_api import check_same_namespace
+except ImportError:  # scikit-learn before 1.9: arrays of another library than in fit are accepted
+
+    def check_same_namespace(*_: Any, **__: Any) -> None:
+        """Accept all inputs."""
 
 
 def _is_stochastic(estimator: Any) -> bool:

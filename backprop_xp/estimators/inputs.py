@@ -86,7 +86,12 @@ def check_weights(weights: Any, X: Any) -> Array | None:
     if weights is None:
         return None
     rows = np.empty((X.shape[0], 0))
-    return _check_sample_weight(on_host(weights), rows, dtype=np.float64, ensure_non_negative=True)
+    weights = _check_sample_weight(
+        on_host(weights), rows, dtype=np.float64, ensure_non_negative=True
+    )
+    if not weights.any():  # scikit-learn checks this itself from 1.9 on
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return weights
 
 
 def on_host(y: Any) -> Any:

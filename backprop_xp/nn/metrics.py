@@ -20,7 +20,7 @@ def correct(outputs: Array, targets: Array, *, xp: Namespace) -> Array:
 
 
 def count_equal(classes: Array, others: Array, *, xp: Namespace) -> Array:
-    """Return the number of rows with equal classes, an integer array of shape ().
+    """Return the number of rows with equal classes, an integer or an array of shape ().
 
     Examples
     --------

@@ -70,6 +70,8 @@ WRONG = {
 @both
 def test_wrong_data_is_refused_with_the_error_of_scikit_learn(name, wrong):
     theirs, ours = refusals(name, lambda model: WRONG[wrong](model, targets(name)))
+    if "unexpected keyword argument 'sample_weight'" in str(theirs):
+        pytest.skip("the MLP of scikit-learn takes sample weights from version 1.7 on")
     assert type(ours) is type(theirs)
     assert str(ours).split("\n")[0] == str(theirs).split("\n")[0]
 
