@@ -43,6 +43,7 @@ def rendered(markdown: str, width: int | None = None) -> str:
     from rich.console import Console
     from rich.markdown import Markdown
 
+    markdown = re.sub(r"<!--.*?-->\n", "", markdown)
     blocks = markdown.split("```")  # every second one is code
     blocks[::2] = [re.sub(r"(!?)\[([^]]+)\]\(([^)]+)\)", _link, block) for block in blocks[::2]]
     console = Console()
@@ -59,7 +60,7 @@ def _link(match: re.Match[str]) -> str:
     chapter = re.fullmatch(r"([\w-]+)\.md(#.*)?", target)
     if image:
         return f"(Image: {text})"
-    if chapter:
+    if chapter and chapter[1] in chapters():
         return f"{text} (`guide {chapter[1]}`)"
     return f"{text} ({target})" if target.startswith("http") else text
 
@@ -72,7 +73,7 @@ class _Guide(click.Command):
             formatter.write_dl(list(chapters().items()))
 
 
-class _Chapter(click.ParamType[str]):
+class _Chapter(click.ParamType):  # type: ignore[type-arg]  # subscripts need click 8.4
     """The name of a chapter; the command checks it, since its error suggests the nearest name."""
 
     name = "chapter"
@@ -103,4 +104,7 @@ def command(chapter: str | None, console: Output) -> None:
     text = (GUIDE / f"{chapter}.md").read_text(encoding="utf-8")
     console.result({"chapter": chapter, "text": text})
     if not console.json:
+        # Spelled before the text is laid out, so that columns stay aligned.
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        text = text.encode(encoding, sys.stdout.errors or "strict").decode(encoding)
         sys.stdout.write(rendered(text))

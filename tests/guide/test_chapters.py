@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from chapters import ROOT, blocks, files_of_the_examples, run_code, skip_without_libraries, texts
@@ -9,7 +10,7 @@ from command_line import done, refused, run
 from rich.cells import cell_len
 
 from backprop_xp import cli
-from backprop_xp.cli.guide import GUIDE, chapters, rendered
+from backprop_xp.cli.guide import chapters, rendered
 from backprop_xp.nn.activations import ACTIVATIONS
 from backprop_xp.nn.initializers import INITIALIZERS
 from backprop_xp.nn.losses import LOSSES
@@ -17,8 +18,7 @@ from backprop_xp.nn.optimizers import OPTIMIZERS
 from backprop_xp.nn.schedules import SCHEDULES
 
 TEXTS = texts()
-CHAPTERS = {path.stem: TEXTS[f"backprop_xp/guide/{path.name}"] for path in GUIDE.glob("*.md")}
-del CHAPTERS["README"]
+CHAPTERS = {Path(path).stem: text for path, text in TEXTS.items() if "README" not in path}
 
 RULES = re.compile("[─━═│┃┏┓┗┛║╔╗╚╝]+")
 

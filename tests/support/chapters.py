@@ -14,10 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from command_line import run
 
-import backprop_xp
-from backprop_xp.cli.guide import GUIDE
-
-ROOT = Path(backprop_xp.__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
     "optional-dependencies"
@@ -46,7 +43,7 @@ def blocks(text: str) -> list[Block]:
 
 def texts() -> dict[str, str]:
     """Return the README and the chapters of the guide, by their paths in the repository."""
-    paths = [ROOT / "README.md", *sorted(GUIDE.glob("*.md"))]
+    paths = [ROOT / "README.md", *sorted((ROOT / "backprop_xp" / "guide").glob("*.md"))]
     return {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in paths}
 
 
@@ -66,7 +63,6 @@ def files_of_the_examples(folder: Path) -> None:
         "plain.csv": [",".join(row.split(",")[1:]) for row in rows],
     }.items():
         (folder / name).write_text("\n".join(lines), encoding="utf-8")
-    (folder / "big").mkdir()
 
 
 def run_code(text: str) -> str:
