@@ -1,7 +1,8 @@
 """Backpropagation written out by hand, once, for NumPy, CuPy, JAX and PyTorch arrays.
 
 Read `nn` first: `activations`, `losses`, `network`, `backpropagation`, `optimizers`. Then
-`training`, which runs it. ``README.md`` describes every subpackage.
+`training`, which runs it. The chapter how-it-works of the guide
+(``backprop-xp guide how-it-works``) describes every subpackage.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The mathematics of a fully connected network; README.md gives the order to read it in."""
+"""The mathematics of a fully connected network; see the chapter how-it-works of the guide."""
