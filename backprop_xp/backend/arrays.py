@@ -152,8 +152,12 @@ def read_numbers(numbers: Sequence[Any], *, xp: Namespace) -> list[float]:
     """
     if backend_name(xp) not in _WRAPPED:
         return [float(number) for number in numbers]
-    together = [xp.astype(number, xp.float64) for number in numbers if is_array(number)]
-    read = iter(to_numpy(xp.stack(together)).tolist() if together else [])
+    given = [number for number in numbers if is_array(number)]
+    if not given:
+        return [float(number) for number in numbers]
+    with on_device_of(given[0]):
+        together = xp.stack([xp.astype(number, xp.float64) for number in given])
+    read = iter(to_numpy(together).tolist())
     return [next(read) if is_array(number) else float(number) for number in numbers]
 
 
