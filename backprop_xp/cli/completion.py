@@ -64,8 +64,26 @@ if ! (( $+functions[compdef] )); then
 fi
 """ + ZshComplete.source_template.replace("() {\n", "() {\n    compset -P '[-]*='\n", 1)
 
-# A value can contain commas, too.
-_FISH = FishComplete.source_template.replace('string split ","', 'string split -m 1 ","')
+# click's own script loses what follows a comma in a value.
+_FISH = """\
+function %(complete_func)s
+    set -l response (env %(complete_var)s=fish_complete COMP_WORDS=(commandline -cp) \
+COMP_CWORD=(commandline -t) %(prog_name)s)
+    for completion in $response
+        set -l item (string split -m 1 "," -- $completion)
+        switch $item[1]
+            case plain
+                echo $item[2]
+            case dir
+                __fish_complete_directories $item[2]
+            case file
+                __fish_complete_path $item[2]
+        end
+    end
+end
+
+complete --no-files --command %(prog_name)s --arguments "(%(complete_func)s)"
+"""
 
 
 class Bash(BashComplete):
@@ -107,6 +125,11 @@ class Fish(_OfCompleteWords, FishComplete):
     """The completion of fish."""
 
     source_template = _FISH
+
+    def format_completion(self, item: CompletionItem) -> str:
+        """Return the kind, the value, and a description if there is one."""
+        about = f"\t{' '.join(item.help.split())}" if item.help else ""
+        return f"{item.type},{item.value}{about}"
 
 
 for _shell in (Bash, Zsh, Fish):

@@ -73,7 +73,7 @@ class _Guide(click.Command):
             formatter.write_dl(list(chapters().items()))
 
 
-class _Chapter(click.ParamType):  # type: ignore[type-arg]  # subscripts need click 8.4
+class _Chapter(click.ParamType[str]):
     """The name of a chapter; the command checks it, since its error suggests the nearest name."""
 
     name = "chapter"

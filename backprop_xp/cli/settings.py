@@ -191,7 +191,7 @@ _HELP = {
         "least 10, if there are validation rows; 0 for none.",
         "min_improvement": "Smallest change that counts as an improvement.",
         "monitor": "What early stopping compares: loss or accuracy.",
-        "l2": "Coefficient λ of the penalty ½ λ Σw² on the weights. By default 1, or 2 for a "
+        "l2": "Coefficient λ of the penalty ½ λ Σ w² on the weights. By default 1, or 2 for a "
         "regression, if there is no other penalty.",
         "l1": "Coefficient λ of the penalty λ Σ|w| on the weights.",
         "penalty": "What λ is divided by: per_sample (the number of training rows), per_batch "

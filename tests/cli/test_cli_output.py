@@ -62,14 +62,17 @@ COMMANDS = {
     "find-lr": "find-lr {table} --label kind --steps 20 --seed 0",
     "evaluate": "evaluate {model} {table} --label kind",
     "predict": "predict {model} {table} --outputs",
+    "predictions": "predict {model} {table} --out {out}.csv --probabilities",
+    "export": "export {model} --format numpy --out {out}.npz",
     "summary": "summary {model}",
     "report": "report {run}",
     "trace": "trace note-000",
+    "page": "trace note-000 --html {out}.html",
     "latex": "trace note-000 --latex",
     "list": "reproduce --list",
     "devices": "devices",
     "plot": "plot losses huber --out {out}",
-    "help": "train --help",
+    "completion": "completion bash",
     "commands": "--help",
     "chapters": "guide",
     "chapter": "guide experiments",
@@ -94,8 +97,22 @@ def test_no_encoding_of_the_output_ends_a_command(name, encoding, kinds, tmp_pat
     assert b"Traceback" not in err
     assert b"unexpected" not in err
     err.decode(encoding)
-    if not (encoding == "ascii" and name in ("help", "latex")):  # click writes these as UTF-8
-        out.decode(encoding)
+    out.decode(encoding)
+
+
+def test_every_command_is_called_with_these_encodings():
+    called = {text.split()[0] for text in COMMANDS.values()}
+    assert called - {"--help"} == {*cli._COMMANDS} - {"check"}  # which is called below
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_the_help_of_every_command_is_shown_in_any_encoding(encoding):
+    for name in cli._COMMANDS:
+        code, out, err = encoded(encoding, name, "--help")
+        assert (code, err) == (0, b"")
+        assert f"Usage: backprop-xp {name} " in out.decode(encoding)
+    _, out, _ = encoded("ascii", "train", "--help")
+    assert "the penalty 1/2 lambda sum w^2" in out.decode("ascii")
 
 
 @pytest.mark.parametrize("name", ["evaluate", "predict", "summary", "trace", "missing file"])
@@ -137,17 +154,51 @@ def test_a_file_name_that_is_not_text_is_shown(tmp_path):
     assert "\\udcff.safetensors cannot be read" in err.decode()
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "gbk", "ascii"])
-def test_a_process_with_another_encoding_ends_as_usual(encoding, kinds):
-    for args in (["summary", kinds / "run"], ["trace", "note-000"], ["--help"]):
+C_LOCALE = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": 0, "PYTHONUTF8": 0}
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [C_LOCALE, {"LC_ALL": "C"}, *({"PYTHONIOENCODING": encoding} for encoding in ENCODINGS)],
+    ids=str,
+)
+def test_a_process_with_another_encoding_ends_as_usual(variables, kinds):
+    for args in (["summary", kinds / "run"], ["trace", "note-000"], ["--help"], ["guide"]):
         process = subprocess.run(
             [sys.executable, "-m", "backprop_xp", *map(str, args)],
             capture_output=True,
-            env=environment({"PYTHONIOENCODING": encoding}),
+            env=environment(variables),
             check=False,
         )
         assert process.returncode == 0, process.stderr
         assert b"Traceback" not in process.stderr
+
+
+def test_files_are_written_in_utf_8_whatever_the_encoding_of_the_console(kinds, tmp_path):
+    model, table = kinds / "run" / "model.safetensors", tmp_path / "t.csv"
+    written(table, (kinds / "猫.csv").read_bytes())
+    for name, variables in (("utf-8", {"PYTHONUTF8": 1}), ("ascii", C_LOCALE)):
+        folder = tmp_path / name
+        folder.mkdir()
+        training = ("train", table, "--label", "kind", "--epochs", 1, "--seed", 0, "--out", folder)
+        for args in (
+            (*training, "--overwrite", "--device", "cpu"),
+            ("report", folder),
+            ("trace", "note-000", "--html", folder / "t.html"),
+            ("predict", model, table, "--out", folder / "p.csv", "--probabilities"),
+        ):
+            process = subprocess.run(
+                [sys.executable, "-m", "backprop_xp", *map(str, args)],
+                capture_output=True,
+                env=environment(variables),
+                check=False,
+            )
+            assert process.returncode == 0, process.stderr
+    for name in ("p.csv", "t.html", "config.toml"):
+        contents = [(tmp_path / one / name).read_bytes() for one in ("utf-8", "ascii")]
+        assert contents[0] == contents[1]
+    assert NAMES[1] in (tmp_path / "ascii" / "p.csv").read_text(encoding="utf-8")
+    assert NAMES[0] in (tmp_path / "ascii" / "report.html").read_text(encoding="utf-8")
 
 
 # --- names that a terminal would obey ----------------------------------------------------------
@@ -177,6 +228,7 @@ ON_HOSTILE_NAMES = {
     "plot": "plot losses huber --out {run}/plot.png",
     "check": "check --device {label}",
     "guide": "guide {label}",
+    "completion": "completion {label}",
 }
 """A call of each command with names that a terminal would obey."""
 
