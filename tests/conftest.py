@@ -36,8 +36,10 @@ collect_ignore = [
 SLOW = (
     "backend/test_host.py",
     "cli/test_cli_commands",
+    "cli/test_cli_completion",
     "cli/test_cli_find_lr",
     "cli/test_cli_output",
+    "cli/test_cli_progress",
     "cli/test_cli_report",
     "cli/test_cli_resume.py",
     "cli/test_cli_signals",

@@ -39,9 +39,9 @@ _CLASSES_SHOWN, _CONFUSION_SHOWN = 100, 12
 @click.command(
     cls=Command,
     examples=(
-        ("evaluate runs/digits digits", "on the test rows"),
-        ("evaluate runs/iris new.csv", "on labeled rows of a table"),
-        ("evaluate runs/digits digits --split train", "on the training rows"),
+        ("evaluate runs/digits digits", "the test rows"),
+        ("evaluate runs/iris new.csv", "a table with labels"),
+        ("evaluate runs/digits digits --split train", "the training rows"),
     ),
 )
 @data_arguments

@@ -21,7 +21,7 @@ from backprop_xp.exchange.export import FORMATS
 @click.command(
     cls=Command,
     examples=(
-        ("export runs/iris --format onnx -o iris.onnx", "for ONNX Runtime"),
+        ("export runs/iris --format onnx -o iris.onnx", "for ONNX"),
         ("export runs/iris --format torch -o iris.safetensors", "for PyTorch"),
     ),
 )

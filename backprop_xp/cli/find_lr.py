@@ -39,7 +39,7 @@ _WIDTH = 40  # characters of the loss at the start
     examples=(
         ("find-lr", "for the bundled digits"),
         ("find-lr iris.csv --label species", "for a table"),
-        ("find-lr mnist --hidden 512,512 --optimizer sgd", "for other settings"),
+        ("find-lr mnist --hidden 512,512", "for another network"),
     ),
     epilog=ENVIRONMENT,
 )

@@ -16,14 +16,11 @@ import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from backprop_xp.formatting import json_safe, printable, printable_json, shorten
-
-if TYPE_CHECKING:
-    from backprop_xp.cli.progress import Progress
 
 SCHEMA_VERSION = 1
 
@@ -68,14 +65,6 @@ class Output:
         """Print a line for people on stderr, unless ``--quiet`` is given."""
         if not self.quiet:
             say(text)
-
-    @contextlib.contextmanager
-    def progress(self, epochs: int) -> Iterator[Progress]:
-        """Show the progress of training, unless ``--quiet`` is given; see `Progress`."""
-        from backprop_xp.cli.progress import Progress
-
-        with Progress(epochs, shown=not self.quiet) as progress:
-            yield progress
 
 
 def print_error(kind: str, message: str, hint: str | None, *, as_json: bool) -> None:

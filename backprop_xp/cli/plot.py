@@ -23,7 +23,7 @@ def _complete(
     examples=(
         ("plot activations", "all of them"),
         ("plot activations relu gelu -o gelu.svg", "two of them"),
-        ("plot schedules", "learning rates over the epochs"),
+        ("plot schedules", "learning rates"),
     ),
 )
 @click.argument("kind", type=Name(KINDS))

@@ -25,7 +25,7 @@ from backprop_xp.cli.output import Output
     examples=(
         ("predict runs/digits digits", "print the digits"),
         ("predict runs/iris new.csv -o predicted.csv", "write a table"),
-        ("predict runs/iris new.csv --outputs", "print probabilities, too"),
+        ("predict runs/iris new.csv --outputs", "with probabilities"),
     ),
 )
 @data_arguments

@@ -18,6 +18,7 @@ from backprop_xp.cli.options import (
     use_device,
 )
 from backprop_xp.cli.output import Output
+from backprop_xp.cli.progress import Progress
 from backprop_xp.errors import ConfigurationError
 
 
@@ -89,7 +90,7 @@ def command(
     started = time.perf_counter()
     if experiment.epochs:
         placement = use_device(device, backend, console)
-        with console.progress(experiment.epochs) as progress:
+        with Progress(experiment.epochs, shown=not console.quiet) as progress:
             outcome = experiment.run(data_dir, placement, progress.on_epoch)
     else:
         outcome = experiment.run(data_dir)

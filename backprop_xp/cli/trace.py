@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     examples=(
         ("trace note-000", "a worked example"),
         ("trace xor --html xor.html", "as a web page"),
-        ("trace --model runs/a --data digits --sample 7", "a row of a data set"),
+        ("trace --model runs/a --data digits --sample 7", "a row of data"),
     ),
 )
 @click.argument("source", required=False, type=File(EXAMPLES))

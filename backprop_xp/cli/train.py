@@ -18,6 +18,7 @@ from backprop_xp.cli.options import (
     plain_option,
 )
 from backprop_xp.cli.output import Output, say
+from backprop_xp.cli.progress import Progress
 from backprop_xp.cli.settings import (
     ENVIRONMENT,
     config_option,
@@ -130,7 +131,7 @@ def command(
             console.note(note)
         if resume is not None:
             console.note(resume.progress(run.settings))
-        with console.progress(run.settings.epochs or 0) as progress:
+        with Progress(run.settings.epochs or 0, shown=not console.quiet) as progress:
             trained = train_run(
                 run,
                 folder,

@@ -11,7 +11,6 @@ import sys
 import pytest
 from command_line import animals, done, environment, written
 
-from backprop_xp.cli.output import Output
 from backprop_xp.cli.progress import Progress
 from backprop_xp.training.early_stopping import Best
 from backprop_xp.training.state import TrainState
@@ -98,8 +97,7 @@ def test_an_interrupted_run_shows_its_last_epoch():
 
 
 def test_quiet_shows_nothing_even_on_a_terminal():
-    console = Output(json=False, quiet=True)
-    with contextlib.redirect_stderr(Terminal()) as shown, console.progress(7) as progress:
+    with contextlib.redirect_stderr(Terminal()) as shown, Progress(7, shown=False) as progress:
         progress.on_epoch(states(1)[0])
         progress.on_steps(1, 10)
     assert shown.getvalue() == ""
