@@ -32,10 +32,11 @@ def next_steps(
         a folder for the run and the seed.
     seed : int
     """
+    yield "next:"
     if folder is None:
         words = [*given_options(ctx, but=("seed", "quiet", "overwrite")), "--seed", str(seed)]
         words += ["--out", _free_folder(settings.data)]
-        yield f"next: keep the model: {shlex.join(['backprop-xp', 'train', *words])}"
+        yield f"  {shlex.join(['backprop-xp', 'train', *words])}  # keep the model"
         return
     data = [folder, settings.data]
     for name in ("data_dir", "separator", "decimal", "encoding"):
@@ -51,7 +52,6 @@ def next_steps(
     )
     commands = [shlex.join(["backprop-xp", *words]) for words, _ in steps]
     longest = max(map(len, commands))
-    yield "next:"
     for command, (_, meaning) in zip(commands, steps, strict=True):
         yield f"  {command:{longest}}  # {meaning}"
 

@@ -173,8 +173,8 @@ def test_the_next_commands_run_as_they_are_printed(tmp_path, monkeypatch):
 def test_a_run_that_was_not_kept_is_repeated_by_the_next_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first = done("train", "--epochs", 2, "--hidden", "20,10", "--no-bias")
-    assert len(first.err.split("next: ")) == 2
-    command = first.err.split("next: keep the model: ")[1].strip()
+    command, meaning = first.err.split("next:\n")[1].split("  # ")
+    assert meaning == "keep the model\n"
     assert "--out runs/digits" in command
     again = done(*_words(command))
     assert again.out.split("; model")[0].split("\n")[1] == first.out.strip().split("\n")[1]

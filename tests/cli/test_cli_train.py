@@ -60,12 +60,13 @@ def test_the_result_for_people_is_two_lines():
 
 
 def test_progress_is_plain_lines_where_there_is_no_terminal():
-    note, seed, *epochs, further = done("train", *SHORT).err.splitlines()
+    note, seed, *epochs, following, command = done("train", *SHORT).err.splitlines()
     assert note == "device: cpu (NumPy); requested"
     assert seed == "seed: 0"
     assert [line.split("  ")[0] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
     assert "validation accuracy" in epochs[0]
-    assert further.startswith("next: ")
+    assert following == "next:"
+    assert command.startswith("  backprop-xp train ")
 
 
 @pytest.mark.parametrize("evaluated", [False, True])
