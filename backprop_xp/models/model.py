@@ -27,7 +27,7 @@ from backprop_xp.errors import ConfigurationError, DataError
 from backprop_xp.formatting import listed
 from backprop_xp.models.metrics import by_class, classification_metrics, regression_metrics
 from backprop_xp.models.model_file import read_model, write_model
-from backprop_xp.models.summary import describe, in_words
+from backprop_xp.models.summary import as_html, describe, in_words
 from backprop_xp.nn.losses import Loss, check_targets
 from backprop_xp.nn.metrics import classes_of
 from backprop_xp.nn.network import Network, Parameters, map_arrays
@@ -274,9 +274,7 @@ class Model:
         return in_words(describe(self))
 
     def _repr_html_(self) -> str:
-        from html import escape
-
-        return f"<pre>{escape(self.summary())}</pre>"
+        return as_html(describe(self))
 
     # --- inputs and targets as stored -------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from typing import Any, NamedTuple
 
 from backprop_xp.data.scaling import Scaling
@@ -107,6 +108,31 @@ def describe(model: Any) -> dict[str, Any]:
 
 def in_words(description: dict[str, Any]) -> str:
     """Return the description of a model from `describe` as text, in lines."""
+    rows, fields = _tables(description)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    width = min(max(len(printable(name)) for name, _ in fields), _WIDTH)
+    lines += ["", *(f"{printable(name):<{width}}  {printable(text)}" for name, text in fields)]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def as_html(description: dict[str, Any]) -> str:
+    """Return the description of a model from `describe` as two tables for a notebook."""
+    rows, fields = _tables(description)
+
+    def cells(tag: str, texts: Sequence[str]) -> str:
+        # Notebooks align cells to the right by default.
+        style = ' style="text-align:left;white-space:pre-wrap"'
+        shown = "".join(f"<{tag}{style}>{escape(printable(text))}</{tag}>" for text in texts)
+        return f"<tr>{shown}</tr>"
+
+    layers = [cells("th" if index == 0 else "td", row) for index, row in enumerate(rows)]
+    others = [cells("td", field) for field in fields]
+    return "".join(f"<table>{''.join(table)}</table>" for table in (layers, others))
+
+
+def _tables(description: dict[str, Any]) -> tuple[list[tuple[str, ...]], list[tuple[str, str]]]:
+    """Return the rows of the table of layers, and what else is known by name."""
     titles = ("layer", "activation", "weights", "biases", "parameters", "bytes")
     rows = [
         (
@@ -117,15 +143,15 @@ def in_words(description: dict[str, Any]) -> str:
     ]
     total = (f"{description[key]:,}" for key in ("parameters", "bytes"))
     rows = [titles, *rows, ("total", "", "", "", *total)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(titles))]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
     classes = description["classes"]
     columns = list((description["columns"] or {}).items())
     columns += [(name, f"left out: {why}") for name, why in (description["left_out"] or {}).items()]
+    more = len(columns) - _COLUMNS_SHOWN
     fields = [
         ("inputs", _inputs(description["inputs"])),
         *((f"  {shorten(name, 80)}", text) for name, text in columns[:_COLUMNS_SHOWN]),
+        *((("", f"and {more} more columns"),) if more > 0 else ()),
         ("scaling", description["scaling"]),
         ("label", listed(description["label"] or ("without a name",), _NAMES_SHOWN)),
         ("classes", "none: a regression" if classes is None else _listed(classes)),
@@ -135,10 +161,7 @@ def in_words(description: dict[str, Any]) -> str:
         ("seed", str(description["seed"])),
         ("version", description["version"]),
     ]
-    width = min(max(len(printable(name)) for name, _ in fields), _WIDTH)
-    more = len(columns) - _COLUMNS_SHOWN
-    lines += ["", *(f"{printable(name):<{width}}  {printable(text)}" for name, text in fields)]
-    return "\n".join([*lines, *([f"and {more} more columns"] if more > 0 else [])])
+    return rows, fields
 
 
 def _inputs(inputs: dict[str, Any]) -> str:

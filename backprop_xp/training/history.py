@@ -94,6 +94,10 @@ class History(Sequence[Record]):
     def __repr__(self) -> str:
         return f"History({list(self)!r})"
 
+    def _repr_html_(self) -> str:
+        """Return the history as a notebook shows it."""
+        return as_html(self, pluralize(len(self), "epoch"))
+
     def __reduce__(self) -> tuple[Any, ...]:
         return History, (list(self),)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from backprop_xp import Network, TrainState, fit
-from backprop_xp.training.history import as_html
+from backprop_xp.training.history import History, as_html
 
 
 def epochs(n, **changed):
@@ -46,6 +46,14 @@ def test_a_training_shows_its_epochs_and_both_losses():
     assert "3 epochs, 15 steps, seed 4" in page
     names = {text.text for text in parsed(page).iter("text")}
     assert names >= {"training loss during the epoch", "validation loss"}
+
+
+def test_a_history_shows_what_its_state_shows():
+    history = History({"epoch": epoch, "loss": 1.0 / epoch} for epoch in range(1, 4))
+    state = TrainState([], [], epoch=3, step=3, seed=4, history=history)
+    page = history._repr_html_()
+    assert rows(page) == rows(state._repr_html_())
+    assert "3 epochs" in page
 
 
 def test_figures_of_the_complete_training_set_say_so():
