@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import tempfile
 from collections.abc import Callable
@@ -81,12 +82,23 @@ def unreadable_file(path: str | os.PathLike[str], error: OSError) -> DataError:
     """
     path = os.fspath(path)
     if isinstance(error, FileNotFoundError):
-        return DataError(f"{path}: there is no such file", "check the path and its spelling")
+        hint = f"{_similar_file(path)}check the path and its spelling"
+        return DataError(f"{path}: there is no such file", hint)
     if isinstance(error, IsADirectoryError):
         return DataError(f"{path}: is a folder, not a file", "name a file inside it")
     if isinstance(error, PermissionError):
         return DataError(f"{path}: no permission to read it", "check the permissions of the file")
     return DataError(f"{path}: cannot be read: {error}", "check the disk, or fetch the file again")
+
+
+def _similar_file(path: str) -> str:
+    """Return a question that names the file with the most similar name beside a missing one."""
+    folder, name = os.path.split(path)
+    with suppress(OSError, ValueError):
+        names = os.listdir(folder or ".")[:10_000]
+        for near in difflib.get_close_matches(name[:100], names, n=1, cutoff=0.75):
+            return f"did you mean {os.path.join(folder, near)!r}? Otherwise "
+    return ""
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from backprop_xp.cli.help import Command
 from backprop_xp.cli.options import output_options
 from backprop_xp.cli.output import Output
 from backprop_xp.errors import check_name
@@ -65,7 +66,7 @@ def _link(match: re.Match[str]) -> str:
     return f"{text} ({target})" if target.startswith("http") else text
 
 
-class _Guide(click.Command):
+class _Guide(Command):
     """A command whose help lists the chapters."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -89,7 +90,10 @@ class _Chapter(click.ParamType[str]):
         ]
 
 
-@click.command(cls=_Guide)
+@click.command(
+    cls=_Guide,
+    examples=(("guide", "list the chapters"), ("guide first-steps", "read one of them")),
+)
 @click.argument("chapter", required=False, type=_Chapter())
 @output_options
 def command(chapter: str | None, console: Output) -> None:

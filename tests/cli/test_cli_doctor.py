@@ -44,7 +44,7 @@ def test_without_the_option_advice_is_a_note_for_people(tmp_path):
 def test_without_the_doctor_there_is_no_advice(tmp_path):
     asked = ("train", table(tmp_path, 1000.0), "--label", "kind", "--scaling", "none")
     result = done(*asked, "--no-doctor", *[word for word in SHORT if word != "--quiet"])
-    assert "doctor" not in result.out + result.err
+    assert "doctor:" not in result.out + result.err
     assert done(*asked, "--no-doctor", *SHORT, "--json").json["advice"] is None
 
 

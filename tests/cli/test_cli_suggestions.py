@@ -128,6 +128,16 @@ def test_a_missing_file_of_a_trace_is_answered_with_one_to_start_from(tmp_path):
     assert run("trace", path).code == 0
 
 
+def test_a_missing_file_names_the_one_beside_it_with_a_similar_name(tmp_path):
+    table = written(tmp_path / "animals.csv", "\n".join(animals()))
+    message, hint = refused(3, "data", "train", tmp_path / "aminals.csv", "--label", "kind")
+    assert message.endswith("aminals.csv: there is no such file")
+    assert hint == f"did you mean '{table}'? Otherwise check the path and its spelling"
+    for path in (tmp_path / "plants.csv", tmp_path / "nowhere" / "animals.csv"):
+        hint = refused(3, "data", "train", path, "--label", "kind")[1]
+        assert hint == "check the path and its spelling"
+
+
 @pytest.mark.parametrize(
     ("options", "near"),
     [

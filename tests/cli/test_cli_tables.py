@@ -536,7 +536,7 @@ def test_early_stopping_is_the_default_and_is_said(tmp_path):
     assert (told["stopped"], told["settings"]["patience"]) == (None, 0)
     assert len(told["epochs"]) == told["settings"]["epochs"]
     result = done("train", table, "--label", "kind", *settings, "--patience", 0)
-    assert "early" not in result.out + result.err
+    assert "stopped early" not in result.out + result.err
 
 
 def test_without_validation_rows_nothing_stops_early(zoo):
