@@ -177,7 +177,7 @@ def _chart(history: Sequence[Record], best: int | None) -> str:
     during = "training loss during the epoch" if train == "loss" else "training loss"
     for key, name, stroke, x in (
         (train, during, 'stroke="currentColor"', 130),
-        ("validation_loss", "validation loss", f'stroke="{_ORANGE}" stroke-dasharray="6 3"', 320),
+        ("validation_loss", "validation loss", f'stroke="{_ORANGE}" stroke-dasharray="6 3"', 340),
     ):
         path = _path([position(r, key) if _finite(r.get(key)) else None for r in points])
         if path:
