@@ -49,7 +49,7 @@ class Option(click.Option):
         return re.sub(r"--([\w-]+) / --no-\1", r"--[no-]\1", record[0]), record[1]
 
     def get_help_extra(self, ctx: click.Context) -> Any:
-        """Return what the help says after the text: the default, if there is one."""
+        """Return what is shown after the help: the default, if there is one."""
         extra: Any = super().get_help_extra(ctx)
         value = self.get_default(ctx, call=False)
         if "default" not in extra or value is None or value == ():
@@ -63,7 +63,7 @@ class Option(click.Option):
         return extra
 
     def make_metavar(self, *args: Any, **options: Any) -> str:
-        """Return what stands for the value in the help."""
+        """Return the placeholder for the value."""
         metavar = super().make_metavar(*args, **options)
         return _METAVARS.get(metavar, metavar)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def next_steps(
     ctx: click.Context, settings: RunSettings, folder: str | None, seed: int
 ) -> Iterator[str]:
-    """Yield lines with the commands to continue with after a run, as they can be copied.
+    r"""Yield lines with the commands to continue with after a run, as they can be copied.
 
     Parameters
     ----------
@@ -31,6 +31,16 @@ def next_steps(
         The folder of the run, if it was kept. Otherwise the command is the one that trained, with
         a folder for the run and the seed.
     seed : int
+
+    Examples
+    --------
+    >>> from backprop_xp.runs.settings import RunSettings
+    >>> ctx = click.Context(click.Command("train"))
+    >>> print(*next_steps(ctx, RunSettings(), "runs/a", 0), sep="\n")
+    next:
+      backprop-xp report runs/a           # curves and mistakes as a page
+      backprop-xp evaluate runs/a digits  # the test rows
+      backprop-xp predict runs/a digits   # the test rows
     """
     yield "next:"
     if folder is None:

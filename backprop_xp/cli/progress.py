@@ -21,11 +21,11 @@ _REFRESH = 0.1  # seconds between two updates of that bar
 
 
 class Progress:
-    """Shows about ten epochs of a run as lines on stderr, and all of it as bars on a terminal.
+    """The progress of a run: about ten of its epochs as lines on stderr, and bars on a terminal.
 
-    These lines are of the first epoch, the last one, and epochs at equal distances; more come if
-    the epochs are slow. At the end, a line repeats the epoch with the best weights if the run has
-    early stopping. The bars vanish at the end.
+    The lines show the first epoch, the last one, and epochs at equal distances; there are more of
+    them if the epochs are slow. With early stopping, the last line shows the epoch with the best
+    weights. The bars are removed at the end.
 
     Parameters
     ----------

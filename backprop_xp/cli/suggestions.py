@@ -83,6 +83,13 @@ def explain(error: click.UsageError, args: Sequence[str]) -> tuple[str, str]:
     error : click.UsageError
     args : sequence of str
         The words of the command line.
+
+    Examples
+    --------
+    >>> command = click.Command("train", params=[click.Option(["--learning-rate"])])
+    >>> ctx = click.Context(command, info_name="train")
+    >>> print(*explain(click.NoSuchOption("--lr", ctx=ctx), ["--lr", "0.1"]), sep=" | ")
+    there is no option '--lr' | did you mean '--learning-rate'? 'train --help' shows the options
     """
     ctx = error.ctx
     where = ctx.command_path if ctx else "backprop-xp"
