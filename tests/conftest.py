@@ -51,6 +51,7 @@ SLOW = (
     "estimators/test_estimators_checks",
     "estimators/test_estimators_ecosystem",
     "estimators/test_estimators_oracle",
+    "estimators/test_searches",
     "exchange/test_onnx_model.py::test_every_activation",
     "experiments/test_experiments.py::test_a_record",
     "experiments/test_experiments.py::test_an_experiment_without_mnist",

@@ -171,11 +171,33 @@ def asarray(
     """
     if is_array(x) and backend_name(namespace(x)) != backend_name(xp):
         x = to_numpy(x)
-    if backend_name(xp) == "jax" and not copy and type(x).__module__ == "numpy" and x.ndim:
+    is_numpys = type(x).__module__ == "numpy" and x.ndim > 0
+    if backend_name(xp) == "torch" and is_numpys and not x.flags.writeable:
+        x = _without_flag(x)
+    if backend_name(xp) == "jax" and not copy and is_numpys:
         import jax  # its asarray makes a second, temporary copy
 
         return jax.device_put(x if dtype is None else x.astype(dtype, copy=False), device)
     return xp.asarray(x, dtype=dtype, device=device, copy=copy)
+
+
+class _SameMemory:
+    """The memory of a read-only NumPy array, offered as writable."""
+
+    def __init__(self, x: Any) -> None:
+        self.owner = x
+        self.__array_interface__ = {**x.__array_interface__, "data": (x.ctypes.data, False)}
+
+
+def _without_flag(x: Any) -> Any:
+    """Return a view of a read-only NumPy array that PyTorch takes without a warning.
+
+    PyTorch has no read-only arrays, and warns of those that joblib maps into the memory of its
+    processes. Inputs are never written to, so a copy is not needed.
+    """
+    import numpy as np
+
+    return np.asarray(_SameMemory(x))
 
 
 def index_dtype(xp: Namespace) -> Any:
