@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import cleandoc
 from numbers import Integral
 from typing import Any, ClassVar, Self, TypedDict, TypeVar
 
@@ -348,13 +349,15 @@ def list_settings(function: Function) -> Function:
     """Replace ``{settings}`` in a docstring by the list of all settings with their defaults."""
     described = TrainingSettings.__doc__
     if function.__doc__ and described:  # Python has no docstrings with -OO
-        text = described.split("----------\n", 1)[1].split("\n    Raises\n", 1)[0]
+        # Python removes the indentation itself from version 3.13 on.
+        text = cleandoc(described).split("----------\n", 1)[1].split("\nRaises\n", 1)[0]
         lines = []
         for line in text.rstrip().splitlines():
-            names, colon, rest = line.strip().partition(" : ")
-            if line.startswith("    ") and line[4] != " " and colon:
+            names, colon, rest = line.partition(" : ")
+            if colon and not line.startswith(" "):
                 default = getattr(TrainingSettings, names.split(", ")[0])
-                line = f"    {names} : {rest.removesuffix(' or None')}, default {default!r}"
+                line = f"{names} : {rest.removesuffix(' or None')}, default {default!r}"
             lines.append(f"    {line}")
-        function.__doc__ = function.__doc__.replace("{settings}", "\n".join(lines).strip())
+        documented = cleandoc(function.__doc__)
+        function.__doc__ = documented.replace("{settings}", "\n".join(lines).strip())
     return function

@@ -106,5 +106,5 @@ def test_editors_and_type_checkers_know_the_settings_of_a_function(function):
 
 @pytest.mark.parametrize("field", dataclasses.fields(TrainingSettings), ids=lambda f: f.name)
 def test_the_help_of_fit_lists_every_setting_with_its_default(field):
-    pattern = rf"^ +(\w+, )*{field.name}(, \w+)* : .*, default {re.escape(repr(field.default))}$"
+    pattern = rf"^ *(\w+, )*{field.name}(, \w+)* : .*, default {re.escape(repr(field.default))}$"
     assert re.search(pattern, fit.__doc__, re.MULTILINE)
