@@ -53,7 +53,8 @@ class ResumableRun(NamedTuple):
         Raises
         ------
         ConfigurationError
-            If a setting differs from that of the run and is not one of `MAY_CHANGE`.
+            If a setting differs from that of the run and is not one of `MAY_CHANGE`, or there are
+            fewer epochs than the run has already.
         """
         given = {name: value for name, value in given.items() if value is not None}
         now = RunSettings.of({**vars(self.settings), **given})
@@ -74,6 +75,14 @@ class ResumableRun(NamedTuple):
                 f"the run in {self.folder} has other settings: {', '.join(changed)}",
                 f"leave them out; {', '.join(MAY_CHANGE)} may change. To train on with other "
                 "settings, start a new run",
+            )
+        state, epochs = self.checkpoint.state, given.get("epochs")
+        begun = state.epoch + (state.within_epoch is not None)
+        if epochs is not None and epochs < begun:
+            raise ConfigurationError(
+                f"the run in {self.folder} has {pluralize(begun, 'epoch')} already, and epochs is "
+                f"{epochs}",
+                f"give at least {begun}, or leave epochs out: it was {self.settings.epochs}",
             )
         return now
 

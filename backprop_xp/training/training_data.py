@@ -51,7 +51,8 @@ class TrainingData(NamedTuple):
         Raises
         ------
         ConfigurationError
-            If the network cannot learn with the loss, or early stopping has no validation set.
+            If the network cannot learn with the loss, early stopping has no validation set, or a
+            regression has label smoothing.
         DataError
             For data that does not fit the network or the loss, or contains NaN or infinity.
         """
@@ -71,6 +72,11 @@ class TrainingData(NamedTuple):
             raise ConfigurationError(
                 "early stopping (patience) needs a validation set",
                 "give validation data, or leave patience out",
+            )
+        if settings.label_smoothing and not (loaded.labeled or loss.needs_probabilities):
+            raise ConfigurationError(
+                "label smoothing needs classes, and these targets are numbers",
+                "leave label_smoothing out of a regression",
             )
         loader = DataLoader(
             loaded,

@@ -187,6 +187,8 @@ def test_what_cannot_be_resumed_is_an_error_that_leaves_the_folder(data, tmp_pat
     said = rejected(configuration, "--resume", out, "--hidden", 5, "--epochs", 9)
     assert f"the run in {out} has other settings: hidden is " in said
     assert "epochs" in said.partition(" | ")[2]
+    said = rejected(configuration, "--resume", out, "--epochs", 2)
+    assert "has 3 epochs already, and epochs is 2 | give at least 3" in said
     said = rejected(configuration, "--resume", tmp_path / "missing")
     assert said.startswith(f"there is no folder {tmp_path / 'missing'}")
     for more in ("--out", tmp_path / "other"), ("--overwrite",):

@@ -440,3 +440,9 @@ def test_losses_are_converted_to_other_units_and_nothing_else_changes():
             elif name not in ("seconds", "layers"):
                 assert after[name] == value
     assert scaled.best.epoch == plain.best.epoch
+
+
+def test_label_smoothing_needs_classes():
+    network = Network((X.shape[1], 2), "identity")
+    with pytest.raises(ConfigurationError, match="label smoothing needs classes"):
+        fit(network, (X, X[:, :2]), **{**SETTINGS, "label_smoothing": 0.1})
