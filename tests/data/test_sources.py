@@ -824,3 +824,30 @@ def test_what_is_wrong_with_columns_that_are_not_used_does_not_matter():
 def test_a_label_of_images_is_an_error():
     with pytest.raises(ConfigurationError, match="'digits' has no column for the label"):
         load_rows("digits", label="kind")
+
+
+# --- folders and files of images, and folders of runs ---
+
+
+@pytest.mark.parametrize("names", [(), ("a.png",), ("cats/a.jpg", "dogs/b.jpg")])
+def test_a_folder_without_a_data_set_says_that_image_files_are_not_read(tmp_path, names):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\x89PNG")
+    with pytest.raises(DataError, match="no data set was found in this folder") as failure:
+        load_dataset(tmp_path)
+    assert "save them as a .npz: backprop-xp guide images" in failure.value.hint
+
+
+def test_an_image_file_is_not_taken_for_a_spreadsheet(tmp_path):
+    (tmp_path / "a.PNG").write_bytes(b"\x89PNG")
+    with pytest.raises(DataError, match="is not a data set") as failure:
+        load_dataset(tmp_path / "a.PNG")
+    assert failure.value.hint.startswith("image files are not read")
+
+
+def test_the_folder_of_a_run_is_not_a_data_set(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(DataError, match="this is the folder of a run") as failure:
+        load_dataset(tmp_path)
+    assert failure.value.hint == "use predict, evaluate or train --resume"

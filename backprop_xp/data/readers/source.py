@@ -13,7 +13,7 @@ from backprop_xp.backend import arrays
 from backprop_xp.backend.arrays import Array
 from backprop_xp.data.dataset import NAMED, Dataset
 from backprop_xp.data.digits import load_digits
-from backprop_xp.data.mnist import load_mnist, read_idx_folder
+from backprop_xp.data.mnist import find_idx_files, load_mnist, read_idx_folder
 from backprop_xp.data.readers.cells import INFINITE_TARGET, check_values
 from backprop_xp.data.readers.csv_table import read_table
 from backprop_xp.data.readers.frames import is_frame, read_columnar, table_from_frame
@@ -32,6 +32,9 @@ SOURCES = (
 )
 _TEXT = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 _COLUMNAR = (".parquet", ".feather")
+_IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pgm")
+_IMAGE_FILES = "image files are not read; save them as a .npz: backprop-xp guide images"
+_RUN_FILES = ("model.safetensors", "checkpoint.safetensors")
 _Path = os.PathLike[str] | str
 
 
@@ -149,8 +152,12 @@ def _read_path(
     if is_npy_folder(path):
         return read_npy_folder(path)
     if os.path.isdir(path):
+        if not find_idx_files(path):
+            raise _no_data_set(path)
         return read_idx_folder(path)
     if os.path.exists(path):
+        if path.lower().endswith(_IMAGES):
+            raise DataError(f"{path} is not a data set", _IMAGE_FILES)
         raise DataError(
             f"{path} is not a data set",
             "the name of a table of text ends with .csv, .tsv or .txt, and a spreadsheet can be "
@@ -159,6 +166,18 @@ def _read_path(
     if os.path.basename(path) != path or Path(path).suffix:  # a path, not a misspelled name
         raise DataError(f"{path}: there is no such file or folder", "check the path")
     raise unknown_name("data", path, SOURCES)
+
+
+def _no_data_set(folder: str) -> DataError:
+    """Return the error for a folder without any file of a data set."""
+    if any(os.path.isfile(os.path.join(folder, name)) for name in _RUN_FILES):
+        return DataError(
+            f"{folder}: this is the folder of a run", "use predict, evaluate or train --resume"
+        )
+    return DataError(
+        f"{folder}: no data set was found in this folder",
+        f"{_IMAGE_FILES}; a folder of data has four IDX files, or x.npy and y.npy",
+    )
 
 
 def _from_arrays(x: Any, y: Any) -> Table | RowFile:
