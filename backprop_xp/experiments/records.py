@@ -119,8 +119,8 @@ EXPERIMENTS = (
     ),
     Experiment(
         "mnist-record",
-        "One fully connected network has an error below 0.6 % on MNIST, after a quarter of an hour "
-        "on two processor cores.",
+        "One fully connected network has an error below 0.6 % on MNIST, after ten minutes of "
+        "training on two processor cores.",
         str(MNIST),
         "Simard, Steinkraus and Platt (2003): 0.7 % with 800 hidden neurons and elastic distortion",
         _record(MNIST, load_mnist, 60, {"wrong of 10,000": 70}),
