@@ -89,7 +89,14 @@ def get_augmentation(
 
 def check_image_shape(image_shape: tuple[int, int] | None, n_inputs: int) -> tuple[int, int]:
     """Return the image shape, and raise a `ConfigurationError` for inputs without one."""
-    if image_shape is None or image_shape[0] * image_shape[1] != n_inputs:
+    if image_shape is None:
+        raise ConfigurationError(
+            "augment needs gray images (an array x of shape n, height, width); these are rows of "
+            f"{n_inputs} numbers",
+            "leave --augment out, or give the height and width of the images "
+            "(in Python, image_shape)",
+        )
+    if image_shape[0] * image_shape[1] != n_inputs:
         raise ConfigurationError(
             f"data augmentation needs images, but the image shape of the {n_inputs} inputs is "
             f"{image_shape}",

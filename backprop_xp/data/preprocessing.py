@@ -157,7 +157,9 @@ class Preprocessing(NamedTuple):
         DataError
             If a column is missing, or a column of numbers contains text.
         """
-        table.check_columns(self.names, "the model was trained on this column; add it")
+        table.check_columns(
+            self.names, "the model was trained on these columns: add what is missing"
+        )
         n = table.size if rows is None else len(rows)
         inputs = np.empty((n, len(self.inputs)), order="F")
         first, unseen, filled = 0, Counter[str](), Counter[str]()

@@ -189,6 +189,7 @@ def load_rows(
     classes: Sequence[str] | None = None,
     features: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
+    n_inputs: int | None = None,
     labeled: bool = True,
     table_format: TableFormat | None = None,
     data_dir: _Path | None = None,
@@ -211,6 +212,9 @@ def load_rows(
         The input columns of the network, which are selected from a table by name.
     preprocessing : Preprocessing, optional
         How the columns of a table become inputs; by default they are numbers.
+    n_inputs : int, optional
+        The number of inputs of a network that was not trained on named columns, for the error for
+        a table with another number of columns.
     labeled : bool
         Whether targets are read where there are any. Without them, missing and unknown labels do
         not matter.
@@ -243,9 +247,14 @@ def load_rows(
             check_values(data, known, INFINITE)
             inputs = preprocessing.apply(data, warn=True)
         else:
-            inputs = number_columns(
-                data, features or [name for name in data.columns if name not in names]
-            )
+            chosen = features or [name for name in data.columns if name not in names]
+            if not features and n_inputs is not None and len(chosen) != n_inputs:
+                raise DataError(
+                    f"{data.name}: the model was trained on {n_inputs} pixels or other numbers "
+                    f"without names, not on a table with {pluralize(len(chosen), 'column')}",
+                    f"give a .npz whose array x has {n_inputs} numbers in each row",
+                )
+            inputs = number_columns(data, chosen)
         if not names or not labeled:
             return Rows(inputs, None, data.lines)
         check_values(data, names, INFINITE_TARGET)

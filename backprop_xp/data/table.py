@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from backprop_xp.backend.arrays import Array
 from backprop_xp.errors import DataError
+from backprop_xp.formatting import listed
 
 
 class Table(NamedTuple):
@@ -67,18 +68,19 @@ class Table(NamedTuple):
         return where if column is None else f"{where}, column {column!r}"
 
     def check_columns(self, names: Sequence[str], hint: str) -> None:
-        """Raise a `DataError` that names the first column that is missing, if there is one."""
-        for name in names:
-            if name not in self.columns:
-                known = {column.lower(): column for column in self.columns}
-                if close := get_close_matches(name.lower(), known, n=1):
-                    hint = f"{hint} (a similar one is {known[close[0]]!r})"
-                listed = ", ".join(list(self.columns)[:20])
-                more = f" and {len(self.columns) - 20} more" if len(self.columns) > 20 else ""
-                raise DataError(
-                    f"{self.name}: there is no column {name!r}; the columns are: {listed}{more}",
-                    hint,
-                )
+        """Raise a `DataError` that names the columns that are missing, if there are any."""
+        missing = [name for name in dict.fromkeys(names) if name not in self.columns]
+        if not missing:
+            return
+        known = {column.lower(): column for column in self.columns}
+        if close := get_close_matches(missing[0].lower(), known, n=1):
+            hint = f"{hint} (a similar one is {known[close[0]]!r})"
+        none = f"is no column {missing[0]!r}"
+        if len(missing) > 1:
+            none = f"are no columns {listed(list(map(repr, missing)), 10)}"
+        raise DataError(
+            f"{self.name}: there {none}; the columns are: {listed(list(self.columns), 20)}", hint
+        )
 
 
 def is_number_column(column: Array) -> bool:

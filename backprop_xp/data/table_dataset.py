@@ -38,13 +38,14 @@ def input_columns(
 ) -> list[str]:
     """Return the columns of the inputs, and check the names in the settings."""
     table.check_columns(drop, "check the names of the columns to leave out")
-    for name in (*drop, *categorical, *numeric):
-        if name in names:
-            raise ConfigurationError(
-                f"the column {name!r} is the label, and not an input",
-                "leave it out of the columns to drop and of the categorical and numeric ones; "
-                "--task says whether a label is a class or a number",
-            )
+    for option, given in (("drop", drop), ("categorical", categorical), ("numeric", numeric)):
+        for name in given:
+            if name in names:
+                task = "; --task says whether a label is a class or a number"
+                raise ConfigurationError(
+                    f"the column {name!r} is the label, and not an input",
+                    f"remove {name!r} from --{option}{'' if option == 'drop' else task}",
+                )
     for name in (*categorical, *numeric):
         if name in drop:
             raise ConfigurationError(
@@ -232,7 +233,7 @@ def encode_targets(
 
 def number_columns(table: Table, names: Sequence[str]) -> Array:
     """Return columns of numbers as an array; a missing value is an error."""
-    table.check_columns(names, "the model was trained on this column; add it")
+    table.check_columns(names, "the model was trained on these columns: add what is missing")
     check_values(table, names, INFINITE)
     columns = []
     for name in names:

@@ -248,6 +248,7 @@ class Model:
             classes=self.classes,
             features=self.features,
             preprocessing=self.preprocessing,
+            n_inputs=self.network.sizes[0],
             labeled=labeled,
             **options,
         )

@@ -146,7 +146,7 @@ class RunSettings(TrainingSettings):
         if self.target_scaling is not None:
             check_name("target_scaling", self.target_scaling, TARGET_SCALINGS)
         for name in ("validation_fraction", "test_fraction"):
-            check_number(name, getattr(self, name), lambda v: 0.0 <= v < 1.0, "from 0 to 1")
+            check_number(name, getattr(self, name), lambda v: 0.0 <= v < 1.0, "from 0 to below 1")
         # What does not depend on the data is checked before any data is read.
         output = self.network(1, 1).activations[-1]
         if self.task is not None or self.output is not None:

@@ -315,6 +315,47 @@ def test_a_table_without_a_column_of_the_model_is_refused(tmp_path):
     assert "there is no column 'depth'; the columns are: height, width, kind" in message
 
 
+def test_a_model_of_images_says_that_it_takes_no_table(tmp_path):
+    model = small_model((144, 2), "softmax", classes=("a", "b"), image_shape=(12, 12))
+    save_model(model, tmp_path / "m.safetensors")
+    table = written(tmp_path / "houses.csv", "area,town\n1.5,\n,York\n")
+    message, hint = refused(3, "data", "predict", tmp_path / "m.safetensors", table)
+    assert "the model was trained on 144 pixels" in message
+    assert "not on a table with 2 columns" in message
+    assert "array x has 144 numbers in each row" in hint
+
+
+def test_all_columns_that_are_missing_are_named_at_once(tmp_path):
+    model = small_model((3, 1), features=("height", "depth", "age"))
+    save_model(model, tmp_path / "m.safetensors")
+    table = written(tmp_path / "few.csv", "\n".join(animals(3)))
+    message, hint = refused(3, "data", "predict", tmp_path / "m.safetensors", table)
+    assert "there are no columns 'depth', 'age'; the columns are: height" in message
+    assert "add what is missing" in hint
+
+
+def test_augmenting_rows_of_numbers_says_what_is_needed(tmp_path):
+    np.savez(tmp_path / "rgb.npz", x=np.ones((20, 2, 2, 3)), y=np.arange(20) % 2)
+    message, hint = refused(
+        *(2, "configuration", "train", tmp_path / "rgb.npz", "--augment", "shift"),
+    )
+    assert "needs gray images (an array x of shape n, height, width)" in message
+    assert message.endswith("these are rows of 12 numbers")
+    assert hint.startswith("leave --augment out")
+
+
+@pytest.mark.parametrize("option", ["--drop", "--categorical"])
+def test_a_label_in_a_list_of_columns_is_to_be_removed_from_it(tmp_path, option):
+    table = written(tmp_path / "a.csv", "\n".join(animals(12)))
+    _, hint = refused(2, "configuration", "train", table, "--label", "kind", option, "kind")
+    assert hint.startswith(f"remove 'kind' from {option}")
+
+
+def test_a_fraction_of_1_leaves_nothing_to_train_on():
+    _, hint = refused(2, "configuration", "train", "--validation-fraction", 1)
+    assert hint == "give a number from 0 to below 1"
+
+
 # --- the machine ---
 
 

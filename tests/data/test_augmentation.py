@@ -144,11 +144,15 @@ def test_training_with_augmentation_is_the_same_everywhere(library):
     )
 
 
-@pytest.mark.parametrize("shape", [None, (9, 9)])
-def test_what_is_no_picture_is_not_augmented(shape):
-    with pytest.raises(
-        ConfigurationError, match="needs images, but the image shape of the 63 inputs is"
-    ):
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        (None, "augment needs gray images .*; these are rows of 63 numbers"),
+        ((9, 9), "needs images, but the image shape of the 63 inputs is"),
+    ],
+)
+def test_what_is_no_picture_is_not_augmented(shape, said):
+    with pytest.raises(ConfigurationError, match=said):
         fit(NETWORK, (X, LABELS), augment="affine", image_shape=shape)
 
 
