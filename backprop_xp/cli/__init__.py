@@ -48,7 +48,8 @@ _EXAMPLES = (
     ("backprop-xp guide", "how to go on"),
 )
 
-UNEXPECTED, USAGE, INTERRUPTED = 1, 2, 130
+UNEXPECTED, USAGE, INTERRUPTED, UNREAD = 1, 2, 130, 141
+"""Exit codes; the last one is that of programs in a shell whose output nobody reads (SIGPIPE)."""
 
 
 class _Commands(click.Group):
@@ -113,11 +114,19 @@ def _run(args: list[str]) -> int:
     """Run the command line and return its exit code, after the output is flushed."""
     try:
         return _call(args)
+    except SystemExit:
+        # click and rich exit with 1 when the reader of the output is gone.
+        if COMPLETION in os.environ:  # click exits after a completion, too
+            raise
+        code = UNREAD
+    except BrokenPipeError:
+        code = UNREAD
     except OSError:
-        # The reader of the output is gone ('| head'), or accepts no more: nothing can be printed,
-        # and the rest of the buffer must not fail again when the interpreter exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNEXPECTED
+        code = UNEXPECTED
+    # The reader of the output is gone ('| head'), or accepts no more: nothing can be printed,
+    # and the rest of the buffer must not fail again when the interpreter exits.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
 
 
 def _show_traceback(args: list[str]) -> None:

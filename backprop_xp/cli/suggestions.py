@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 
 import click
+from click.core import ParameterSource
 
 _COMMANDS = {
     **dict.fromkeys(("fit", "learn", "run", "resume", "doctor"), "train"),
@@ -102,12 +103,25 @@ def explain(error: click.UsageError, args: Sequence[str]) -> tuple[str, str]:
         name = error.command_name
         message, near = f"there is no command {name!r}", _nearest_command(name, ctx)
         shows = f"'{where} --help' lists the commands"
+    elif (variable := _variable(error)) is not None:
+        error.param_hint = variable
+        shows = f"correct or unset the environment variable {variable}; {shows}"
+        message = error.format_message()
     elif isinstance(error, click.MissingParameter) and ctx is not None:
         message = " ".join(message.split())  # the choices are on lines of their own
         examples = getattr(ctx.command, "examples", ())
         if examples:
             return message, f"for example: {examples[0][0]}; {shows}"
     return message, f"{near}{shows}"
+
+
+def _variable(error: click.UsageError) -> str | None:
+    """Return the environment variable that a wrong value comes from, if it does."""
+    if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None:
+        return None
+    source = error.ctx.get_parameter_source(error.param.name or "")
+    variable = error.param.envvar
+    return variable if source is ParameterSource.ENVIRONMENT and isinstance(variable, str) else None
 
 
 def _as_typed(name: str, args: Sequence[str]) -> str:

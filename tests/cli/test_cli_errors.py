@@ -356,6 +356,16 @@ def test_a_fraction_of_1_leaves_nothing_to_train_on():
     assert hint == "give a number from 0 to below 1"
 
 
+def test_a_wrong_value_in_a_variable_is_not_blamed_on_the_option():
+    result = run("train", BACKPROP_XP_EPOCHS="five")
+    assert result.code == 2
+    assert "Invalid value for BACKPROP_XP_EPOCHS: 'five'" in result.err
+    assert "unset the environment variable BACKPROP_XP_EPOCHS" in result.err
+    option = run("train", "--epochs", "five", BACKPROP_XP_EPOCHS="5")
+    assert "'--epochs'" in option.err
+    assert "BACKPROP_XP" not in option.err
+
+
 # --- the machine ---
 
 
