@@ -91,7 +91,7 @@ class DivergenceError(BackpropError, ArithmeticError):
     Attributes
     ----------
     state : object
-        The training state after the last good epoch (`backprop_xp.TrainState`).
+        The training state after the last complete epoch (`backprop_xp.TrainState`).
     """
 
     kind = "diverged"

@@ -29,7 +29,7 @@ from backprop_xp.nn.initializers import INITIALIZERS
 from backprop_xp.nn.losses import LOSSES
 from backprop_xp.nn.optimizers import OPTIMIZERS
 from backprop_xp.nn.schedules import SCHEDULES
-from backprop_xp.runs.settings import MIN_STEPS, TARGET_SCALINGS, RunSettings
+from backprop_xp.runs.settings import MAX_EPOCHS, MIN_STEPS, TARGET_SCALINGS, RunSettings
 from backprop_xp.training.settings import MONITORS, PENALTIES
 
 _FIELDS = {field.name: field for field in dataclasses.fields(RunSettings)}
@@ -166,8 +166,8 @@ _HELP = {
         "initializer": f"Initial weights: auto (by the activation), {', '.join(INITIALIZERS)}.",
     },
     "Training": {
-        "epochs": "Passes over the training data. By default 50, or more for small data, so that "
-        f"there are {MIN_STEPS:,} steps.",
+        "epochs": "Passes over the training data, if nothing stops it earlier. By default 50, or "
+        f"for small data as many as {MIN_STEPS:,} steps take, at most {MAX_EPOCHS:,}.",
         "batch_size": "Rows in a step; 0 for all of them. By default 64, or all if there are "
         "fewer.",
         "optimizer": f"{', '.join(OPTIMIZERS)}.",

@@ -98,7 +98,7 @@ class BaseMLP(BaseEstimator):
         ------
         ValueError
             For invalid data or parameters, and if training diverges; the model is then that of
-            the last good epoch.
+            the last complete epoch.
         """
         with self._restored_on_error():
             return self._fit(X, y, sample_weight, X_val, y_val)

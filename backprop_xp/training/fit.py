@@ -112,7 +112,7 @@ def fit(
     DeviceError
         For a device that cannot be used.
     DivergenceError
-        If a loss or a weight is no longer finite; its ``state`` is that of the last good epoch.
+        If a loss or a weight is no longer finite; its ``state`` is that of the last complete epoch.
     TrainingInterrupted
         On Ctrl-C; its ``state`` is that of the last complete epoch.
 
