@@ -57,7 +57,7 @@ def load_mnist(folder: os.PathLike[str] | str | None = None) -> Dataset:
     Y. LeCun, C. Cortes and C. J. C. Burges, The MNIST database of handwritten digits, 1998.
     """
     folder = Path(folder or os.environ.get("BACKPROP_XP_DATA_DIR") or cache_folder())
-    paths = find_idx_files(folder)
+    paths = _find_files(folder)
     registry = {f"{name}.gz": sha256 for name, sha256 in SHA256.items() if name not in paths}
     if registry:
         mirror = os.environ.get("BACKPROP_XP_MNIST_URL")
@@ -89,7 +89,7 @@ def read_idx_folder(folder: os.PathLike[str] | str, *, name: str | None = None) 
         If a file is missing or damaged, or the files do not belong together.
     """
     folder = Path(folder)
-    paths = find_idx_files(folder)
+    paths = _find_files(folder)
     if missing := [file for file in FILES if file not in paths]:
         raise DataError(
             f"{folder}: these files are missing: {', '.join(missing)}",
@@ -125,20 +125,12 @@ def read_idx_folder(folder: os.PathLike[str] | str, *, name: str | None = None) 
     )
 
 
-def find_idx_files(folder: os.PathLike[str] | str) -> dict[str, Path]:
-    """Return the paths of those of the four files that are in a folder, by name.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     find_idx_files(folder)
-    {}
-    """
+def _find_files(folder: Path) -> dict[str, Path]:
+    """Return the paths of those of the four files that are in a folder, by name."""
     paths: dict[str, Path] = {}
     for name in FILES:
         for stem in (name, name.replace("-idx", ".idx")):
-            for path in (Path(folder, stem), Path(folder, f"{stem}.gz")):
+            for path in (folder / stem, folder / f"{stem}.gz"):
                 if os.path.isfile(path):
                     paths.setdefault(name, path)
     return paths

@@ -32,6 +32,7 @@ _DATES_CHECKED = 1000  # the most texts of a column that are parsed as dates
 _MARKED_NUMBER = re.compile(  # with thousands separators, a currency or a percent sign
     r"[-+]?[$€£¥]? ?[-+]?(\d{1,3}([,.' \u00a0\u202f]\d{3})+|\d+)([.,]\d+)? ?[%$€£¥]?"
 )
+_LEADING_ZERO = re.compile(r"0\d+")
 _DATES = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%Y/%m/%d")
 
 
@@ -288,6 +289,11 @@ def fit_preprocessing(
                 notes.append(
                     f"the column {name!r} has a different whole number in every row: if it only "
                     f"names the rows, leave it out with --drop {quote(name)}"
+                )
+            if not known and not reason and _has_leading_zeros(table, name):
+                notes.append(
+                    f"{name!r} has numbers with leading zeros; --categorical {quote(name)} takes "
+                    "them as categories"
                 )
         else:
             texts = as_text(values if rows is None else values[rows])
@@ -579,6 +585,14 @@ def _codes(texts: Array, categories: Sequence[str]) -> Array:
     for text in set(texts.tolist()) - {None}:
         known[text] = positions.get(text, positions.get(plain_name(text), _UNSEEN))
     return np.fromiter(map(known.__getitem__, texts), dtype=np.int64, count=len(texts))
+
+
+def _has_leading_zeros(table: Table, name: str) -> bool:
+    """Return whether the numbers of a column look like codes, such as the ZIP code 01234."""
+    column = table.columns[name]
+    if is_number_column(column):
+        return name in table.zero_padded
+    return any(value is not None and _LEADING_ZERO.fullmatch(value) for value in column)
 
 
 def _number_column(table: Table, name: str, numbers: Array) -> tuple[Column, str]:

@@ -31,6 +31,8 @@ class Table(NamedTuple):
     errors : dict of str to DataError
         The errors for columns that cannot be read, which are raised where one is needed. Their
         values are all missing.
+    zero_padded : frozenset of str
+        The columns of numbers that a text file has with leading zeros, such as ``01234``.
 
     Examples
     --------
@@ -46,6 +48,7 @@ class Table(NamedTuple):
     notes: tuple[str, ...] = ()
     categorical: frozenset[str] = frozenset()
     errors: dict[str, DataError] = {}  # noqa: RUF012 (never changed)
+    zero_padded: frozenset[str] = frozenset()
 
     @property
     def size(self) -> int:

@@ -851,3 +851,19 @@ def test_the_folder_of_a_run_is_not_a_data_set(tmp_path):
     with pytest.raises(DataError, match="this is the folder of a run") as failure:
         load_dataset(tmp_path)
     assert failure.value.hint == "use predict, evaluate or train --resume"
+
+
+# --- numbers with leading zeros ---
+
+
+def test_numbers_with_leading_zeros_are_noted_as_possible_codes(tmp_path):
+    path = tmp_path / "a.csv"
+    rows = (f"{('01234', '10115')[k % 2]},0.{k},{k % 3},{'ab'[k % 2]}" for k in range(20))
+    path.write_text("\n".join(["zip,part,count,kind", *rows]))
+    note = "'zip' has numbers with leading zeros; --categorical zip takes them as categories"
+    assert [one for one in load_dataset(path, label="kind").notes if "zeros" in one] == [note]
+    columns = {"zip": ["01234", "10115"] * 10, "part": list(range(20)), "kind": list("ab") * 10}
+    assert note in load_dataset(columns, label="kind").notes
+    for options in ({"categorical": "zip"}, {"numeric": "zip"}, {"drop": "zip"}):
+        noted = load_dataset(path, label="kind", **options).notes
+        assert not any("zeros" in one for one in noted)

@@ -47,6 +47,7 @@ _NOT_TEXT = {  # the first bytes of files that are often named .csv all the same
     ),
     b"PAR1\x15": ("a Parquet file", "rename it to .parquet"),
 }
+_ZERO_PADDED = re.compile(r"\s*0\d+\s*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
@@ -125,6 +126,7 @@ def read_table(
     if not len(lines):
         raise DataError(f"{path}: has a header, but no rows", "add one line per row")
     table = _named_table(layout, names, columns, lines, header)
+    table = table._replace(zero_padded=_zero_padded(layout, names, columns, with_names))
     return check_values(table) if check else table
 
 
@@ -481,8 +483,7 @@ def _read_large(layout: _Layout, width: int, with_names: bool) -> tuple[list[Arr
         return None
     text_columns = [False] * width
     first_row = 0
-    n_chunks = max(1, min(_SAMPLE_RECORDS, _SAMPLE_CELLS // width) // _CHUNK_ROWS)
-    for lines, rows in islice(_chunks(layout, width, with_names), n_chunks):
+    for lines, rows in _first_chunks(layout, width, with_names):
         first_row = first_row or lines[0]
         for column, cells in enumerate(zip(*rows, strict=True)):
             try:
@@ -534,6 +535,26 @@ def _read_columns(layout: _Layout, width: int, with_names: bool) -> tuple[list[A
         for column in range(width)
     ]
     return columns, np.frombuffer(lines, dtype=np.int64)
+
+
+def _zero_padded(
+    layout: _Layout, names: list[str], columns: list[Array], with_names: bool
+) -> frozenset[str]:
+    """Return the columns of numbers that have some with leading zeros in the first rows."""
+    return frozenset(
+        names[position]
+        for _, rows in _first_chunks(layout, len(names), with_names)
+        for position, cells in enumerate(zip(*rows, strict=True))
+        if is_number_column(columns[position]) and any(map(_ZERO_PADDED.fullmatch, cells))
+    )
+
+
+def _first_chunks(
+    layout: _Layout, width: int, with_names: bool
+) -> Iterator[tuple[list[int], list[list[str]]]]:
+    """Yield the first of the `_chunks`."""
+    n_chunks = max(1, min(_SAMPLE_RECORDS, _SAMPLE_CELLS // width) // _CHUNK_ROWS)
+    return islice(_chunks(layout, width, with_names), n_chunks)
 
 
 def _chunks(

@@ -13,7 +13,7 @@ from backprop_xp.backend import arrays
 from backprop_xp.backend.arrays import Array
 from backprop_xp.data.dataset import NAMED, Dataset
 from backprop_xp.data.digits import load_digits
-from backprop_xp.data.mnist import find_idx_files, load_mnist, read_idx_folder
+from backprop_xp.data.mnist import load_mnist, read_idx_folder
 from backprop_xp.data.readers.cells import INFINITE_TARGET, check_values
 from backprop_xp.data.readers.csv_table import read_table
 from backprop_xp.data.readers.frames import is_frame, read_columnar, table_from_frame
@@ -152,7 +152,7 @@ def _read_path(
     if is_npy_folder(path):
         return read_npy_folder(path)
     if os.path.isdir(path):
-        if not find_idx_files(path):
+        if not any(Path(path).glob("*-ubyte*")):
             raise _no_data_set(path)
         return read_idx_folder(path)
     if os.path.exists(path):
