@@ -172,7 +172,10 @@ def unknown_name(
     known = list(known)
     few = len(known) <= _FEW
     text = name[:_COMPARED] if isinstance(name, str) else ""
-    near = difflib.get_close_matches(text, known[:_MANY], n=1 if few else 3)
+    near = difflib.get_close_matches(text, known[:_MANY], n=3)
+    if few and near:  # of equally near names, the first of the known ones
+        ratio = {one: difflib.SequenceMatcher(a=one, b=text).ratio() for one in near}
+        near = [max(sorted(near, key=known.index), key=ratio.__getitem__)]
     suggestion = f"did you mean {listed(list(map(repr, near)), 3)}?" if near else ""
     choose = see if see and not few else f"choose from: {listed(known, _FEW)}"
     if near:

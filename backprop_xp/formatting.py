@@ -12,6 +12,8 @@ from typing import Any
 # text around them (https://trojansource.codes), and surrogates, which UTF-8 cannot encode.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_UNCLEAR = re.compile("[,\"']")  # in a list separated by commas
+
 _NAME = 80
 """The number of characters that are shown of a name in a list."""
 
@@ -125,6 +127,20 @@ def listed(names: Sequence[str], most: int) -> str:
     left = len(names) - most
     shown = ", ".join(printable(shorten(name, _NAME)) for name in names[:most])
     return shown + (f" and {left:,} more" if left > 0 else "")
+
+
+def quoted(names: Sequence[str]) -> list[str]:
+    """Return names for `listed`, in quotes if they contain a comma, a quote or spaces at the ends.
+
+    Examples
+    --------
+    >>> print(listed(quoted(["red", "pale, light", 'the "other"', ""]), 4))
+    red, 'pale, light', 'the "other"', ''
+    """
+    return [
+        repr(name) if not name or name != name.strip() or _UNCLEAR.search(name) else name
+        for name in names
+    ]
 
 
 _SHORT = reprlib.Repr()

@@ -7,7 +7,7 @@ import traceback
 import pytest
 
 from backprop_xp import ConfigurationError, DeviceError, TrainState
-from backprop_xp.errors import look_up
+from backprop_xp.errors import look_up, unknown_name
 from backprop_xp.training.state import TrainingInterrupted
 
 
@@ -45,3 +45,8 @@ def test_a_name_that_is_no_string_is_unknown_and_a_record_is_returned():
         with pytest.raises(ConfigurationError, match="unknown number") as failure:
             look_up("number", name, known, also="many")
         assert failure.value.hint.lower().endswith("choose from: one, many")
+
+
+def test_of_equally_near_names_the_first_one_is_suggested():
+    error = unknown_name("example", "note-00", ["note-000", "note-001", "xor"])
+    assert error.hint.startswith("did you mean 'note-000'?")

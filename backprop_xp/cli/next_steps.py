@@ -48,10 +48,12 @@ def next_steps(
         words += ["--out", _free_folder(settings.data)]
         yield f"  {shlex.join(['backprop-xp', 'train', *words])}  # keep the model"
         return
-    data = [folder, settings.data]
+    # The checkpoint of a resumed run has absolute paths.
+    show = str if ctx.params.get("resume") is None else _below_here
+    data = [folder, show(settings.data)]
     for name in ("data_dir", "separator", "decimal", "encoding"):
         value = getattr(settings, name)
-        data += [] if value is None else [f"--{name.replace('_', '-')}", value]
+        data += [] if value is None else [f"--{name.replace('_', '-')}", show(value)]
     if settings.header is not None:
         data.append("--header" if settings.header else "--no-header")
     named = settings.data in NAMED
@@ -64,6 +66,12 @@ def next_steps(
     longest = max(map(len, commands))
     for command, (_, meaning) in zip(commands, steps, strict=True):
         yield f"  {command:{longest}}  # {meaning}"
+
+
+def _below_here(path: str) -> str:
+    """Return an absolute path as a relative one if it is below the current folder."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def _free_folder(data: str) -> str:

@@ -103,7 +103,7 @@ def explain(error: click.UsageError, args: Sequence[str]) -> tuple[str, str]:
         name = error.command_name
         message, near = f"there is no command {name!r}", _nearest_command(name, ctx)
         shows = f"'{where} --help' lists the commands"
-    elif (variable := _variable(error)) is not None:
+    elif isinstance(error, click.BadParameter) and (variable := _variable(error)) is not None:
         error.param_hint = variable
         shows = f"correct or unset the environment variable {variable}; {shows}"
         message = error.format_message()
@@ -115,9 +115,9 @@ def explain(error: click.UsageError, args: Sequence[str]) -> tuple[str, str]:
     return message, f"{near}{shows}"
 
 
-def _variable(error: click.UsageError) -> str | None:
+def _variable(error: click.BadParameter) -> str | None:
     """Return the environment variable that a wrong value comes from, if it does."""
-    if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None:
+    if error.ctx is None or error.param is None:
         return None
     source = error.ctx.get_parameter_source(error.param.name or "")
     variable = error.param.envvar

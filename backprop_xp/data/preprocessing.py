@@ -21,7 +21,7 @@ import numpy as np
 from backprop_xp.backend.arrays import Array
 from backprop_xp.data.table import Table, is_number_column, text_fault
 from backprop_xp.errors import ConfigurationError, DataError
-from backprop_xp.formatting import abridged, listed, pluralize
+from backprop_xp.formatting import abridged, listed, pluralize, quoted
 
 MAX_CATEGORIES = 1000
 """The most categories of a column that become inputs, unless the column is named as categorical."""
@@ -69,7 +69,7 @@ class Column(NamedTuple):
         if self.categories is None:
             text = "a number"
         else:
-            names = listed(self.categories, 10)
+            names = listed(quoted(self.categories), 10)
             text = f"{pluralize(len(self.categories), 'category', 'categories')}: {names}"
         if self.indicator:
             fill = f"{self.fill:g}" if isinstance(self.fill, float) else repr(self.fill)

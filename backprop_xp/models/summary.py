@@ -7,7 +7,7 @@ from html import escape
 from typing import Any, NamedTuple
 
 from backprop_xp.data.scaling import Scaling
-from backprop_xp.formatting import listed, printable, shorten
+from backprop_xp.formatting import listed, printable, quoted, shorten
 from backprop_xp.nn.losses import LOSSES
 from backprop_xp.nn.network import Network
 
@@ -174,7 +174,7 @@ def _inputs(inputs: dict[str, Any]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return f"{len(names)}: {listed(names, _NAMES_SHOWN)}"
+    return f"{len(names)}: {listed(quoted(names), _NAMES_SHOWN)}"
 
 
 def _targets(model: Any) -> str:

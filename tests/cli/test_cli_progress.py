@@ -168,6 +168,8 @@ def test_the_next_commands_run_as_they_are_printed(tmp_path, monkeypatch):
     for command in commands:
         done(*_words(command))
     assert (tmp_path / "runs/a b/report.html").exists()
+    resumed = done("train", "--resume", "runs/a b", "--epochs", 3).err
+    assert resumed.split("next:\n")[1] == kept.split("next:\n")[1]
 
 
 def test_a_run_that_was_not_kept_is_repeated_by_the_next_command(tmp_path, monkeypatch):

@@ -113,3 +113,9 @@ def test_a_file_that_is_no_model_is_refused(tmp_path):
     assert "missing.safetensors cannot be read" in message
     message, _ = refused(4, "model", "summary", written(tmp_path / "text", "hello"))
     assert "is not a model file of this package" in message
+
+
+def test_class_names_with_commas_and_quotes_are_told_apart(tmp_path):
+    names = ("plain", "red, dark", 'so "called"')
+    path = saved(tmp_path, sizes=(2, 3), activations="softmax", classes=names)
+    assert """3: plain, 'red, dark', 'so "called"'\n""" in done("summary", path).out
