@@ -147,7 +147,7 @@ def main() -> None:
     joblib.externals.loky.get_reusable_executor().shutdown()
     variables = dict(os.environ)  # Dask's nannies add to them
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster),
     ):
         measure("dask", "dask")

@@ -90,7 +90,7 @@ def cluster():
     before = dict(os.environ)  # to which Dask adds the variables of its workers
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.pop(name, None)  # Dask would set its workers to them
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     try:
         with (
             distributed.LocalCluster(**options) as workers,
