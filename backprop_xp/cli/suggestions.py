@@ -103,7 +103,7 @@ def explain(error: click.UsageError, args: Sequence[str]) -> tuple[str, str]:
         name = error.command_name
         message, near = f"there is no command {name!r}", _nearest_command(name, ctx)
         shows = f"'{where} --help' lists the commands"
-    elif isinstance(error, click.BadParameter) and (variable := _variable(error)) is not None:
+    elif isinstance(error, click.BadParameter) and (variable := _variable(error, args)):
         error.param_hint = variable
         shows = f"correct or unset the environment variable {variable}; {shows}"
         message = error.format_message()
@@ -115,13 +115,18 @@ def explain(error: click.UsageError, args: Sequence[str]) -> tuple[str, str]:
     return message, f"{near}{shows}"
 
 
-def _variable(error: click.BadParameter) -> str | None:
-    """Return the environment variable that a wrong value comes from, if it does."""
-    if error.ctx is None or error.param is None:
-        return None
-    source = error.ctx.get_parameter_source(error.param.name or "")
+def _variable(error: click.BadParameter, args: Sequence[str]) -> str:
+    """Return the environment variable that a wrong value comes from; empty if it does not."""
+    if error.ctx is None or error.param is None or not isinstance(error.param.envvar, str):
+        return ""
     variable = error.param.envvar
-    return variable if source is ParameterSource.ENVIRONMENT and isinstance(variable, str) else None
+    source = error.ctx.get_parameter_source(error.param.name or "")
+    if source is None:  # click 8.4.0 sets it only after the value was converted
+        typed = {arg.partition("=")[0] for arg in args}
+        from_variable = variable in os.environ and typed.isdisjoint(error.param.opts)
+    else:
+        from_variable = source is ParameterSource.ENVIRONMENT
+    return variable if from_variable else ""
 
 
 def _as_typed(name: str, args: Sequence[str]) -> str:
