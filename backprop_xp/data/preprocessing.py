@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from backprop_xp.backend.arrays import Array
-from backprop_xp.data.table import Table, is_number_column, text_fault
+from backprop_xp.data.table import Table, is_number_column, is_zero_padded, text_fault
 from backprop_xp.errors import ConfigurationError, DataError
 from backprop_xp.formatting import abridged, listed, pluralize, quoted
 
@@ -32,7 +32,6 @@ _DATES_CHECKED = 1000  # the most texts of a column that are parsed as dates
 _MARKED_NUMBER = re.compile(  # with thousands separators, a currency or a percent sign
     r"[-+]?[$€£¥]? ?[-+]?(\d{1,3}([,.' \u00a0\u202f]\d{3})+|\d+)([.,]\d+)? ?[%$€£¥]?"
 )
-_LEADING_ZERO = re.compile(r"0\d+")
 _DATES = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%Y/%m/%d")
 
 
@@ -592,7 +591,7 @@ def _has_leading_zeros(table: Table, name: str) -> bool:
     column = table.columns[name]
     if is_number_column(column):
         return name in table.zero_padded
-    return any(value is not None and _LEADING_ZERO.fullmatch(value) for value in column)
+    return any(value is not None and is_zero_padded(value) for value in column)
 
 
 def _number_column(table: Table, name: str, numbers: Array) -> tuple[Column, str]:

@@ -98,6 +98,20 @@ def is_number_column(column: Array) -> bool:
     return bool(column.dtype != object)
 
 
+_ZERO_PADDED = re.compile(r"0\d+")
+
+
+def is_zero_padded(text: str) -> bool:
+    """Return whether a text is a whole number with leading zeros, as in a code.
+
+    Examples
+    --------
+    >>> is_zero_padded("01234"), is_zero_padded("0"), is_zero_padded("0.5")
+    (True, False, False)
+    """
+    return _ZERO_PADDED.fullmatch(text) is not None
+
+
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 _LONGEST_NAME = 1000
 

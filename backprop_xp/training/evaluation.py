@@ -19,7 +19,7 @@ from backprop_xp.nn.metrics import correct
 from backprop_xp.nn.network import Network, Parameters
 from backprop_xp.training.settings import TrainingSettings
 from backprop_xp.training.step import TrainingStep
-from backprop_xp.training.training_data import TrainingData
+from backprop_xp.training.training_data import TrainingData, has_classes
 
 _CHUNK = 1 << 21
 """Numbers in the activations of one chunk: 8 MB in float32."""
@@ -177,7 +177,7 @@ def measure_epoch(
                 continue
             result = evaluate_chunks(step.network, step.loss, parameters, measured, xp=step.xp)
             record[f"{name}_loss"] = result["loss"]
-            if measured.labeled or step.loss.needs_probabilities:
+            if has_classes(measured, step.loss):
                 record[f"{name}_accuracy"] = result["accuracy"]
     return record
 

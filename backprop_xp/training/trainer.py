@@ -23,7 +23,7 @@ from backprop_xp.training.learning_rate import LearningRates, learning_rates, up
 from backprop_xp.training.settings import TrainingSettings
 from backprop_xp.training.state import TrainState, WithinEpoch
 from backprop_xp.training.step import TrainingStep
-from backprop_xp.training.training_data import TrainingData
+from backprop_xp.training.training_data import TrainingData, has_classes
 
 
 class Trainer:
@@ -107,7 +107,7 @@ class Trainer:
         losses = {"loss": loss}
         if self._has_classes:
             losses["accuracy"] = correct / result.rows
-        if self.step.penalty and not self.step.penalty.per_batch:
+        if self._reports_penalty:
             losses["penalty"] = penalty
         losses |= measure_epoch(self.step, self.data, self.settings, result.parameters)
         record: dict[str, Any] = {
@@ -161,7 +161,11 @@ class Trainer:
 
     @property
     def _has_classes(self) -> bool:
-        return self.data.train.labeled or self.step.loss.needs_probabilities
+        return has_classes(self.data.train, self.step.loss)
+
+    @property
+    def _reports_penalty(self) -> bool:
+        return bool(self.step.penalty) and not self.step.penalty.per_batch
 
     @property
     def _validated(self) -> bool:
@@ -177,7 +181,9 @@ class Trainer:
 
         def read(result: EpochResult) -> tuple[EpochResult, list[float]]:
             with ignore_overflow(xp):
-                penalty = penalty_value(self.step.penalty, result.parameters, xp=xp)
+                penalty: Any = 0.0  # one per batch is part of the loss
+                if self._reports_penalty:
+                    penalty = penalty_value(self.step.penalty, result.parameters, xp=xp)
                 finite = divergence.finite_layers(result.parameters, xp=xp)
             return result, read_numbers([result.loss, result.correct, penalty, *finite], xp=xp)
 

@@ -13,10 +13,15 @@ from backprop_xp.data.fingerprint import fingerprint, sample, sha256
 from backprop_xp.data.loader import DataLoader, Shuffle
 from backprop_xp.data.streaming import StreamedData, load_data
 from backprop_xp.errors import ConfigurationError
-from backprop_xp.nn.losses import check_learnable, check_targets
+from backprop_xp.nn.losses import Loss, check_learnable, check_targets
 from backprop_xp.nn.network import Network
 from backprop_xp.training.data_scale import DataScale
 from backprop_xp.training.settings import TrainingSettings
+
+
+def has_classes(data: DeviceData | StreamedData, loss: Loss) -> bool:
+    """Return whether the targets of a data set are classes, so that predictions can be correct."""
+    return data.labeled or loss.needs_probabilities
 
 
 class TrainingData(NamedTuple):
@@ -73,7 +78,7 @@ class TrainingData(NamedTuple):
                 "early stopping (patience) needs a validation set",
                 "give validation data, or leave patience out",
             )
-        if settings.label_smoothing and not (loaded.labeled or loss.needs_probabilities):
+        if settings.label_smoothing and not has_classes(loaded, loss):
             raise ConfigurationError(
                 "label smoothing needs classes, and these targets are numbers",
                 "leave label_smoothing out of a regression",

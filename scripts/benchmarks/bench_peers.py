@@ -34,13 +34,9 @@ def ours(job: Job, turns: Turns) -> None:
     """
     from backprop_xp import Layer, Network, TrainState, fit, select_device
     from backprop_xp.backend.arrays import to_numpy
-    from backprop_xp.training.settings import TrainingSettings
 
     _, backend, *variant = job.peer.split("-")
     settings = VARIANTS[variant[0]] if variant else {}
-    for name in settings:
-        if not hasattr(TrainingSettings, name):
-            raise NotImplementedError(f"{name} is not available in this version")
     placement = select_device("cpu" if backend == "numpy" else job.device, backend)
     turns.imported()
     data, work = job.load(), job.work

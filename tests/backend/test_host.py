@@ -1,11 +1,10 @@
 """The limit on BLAS threads: restored after all threads, and in a process that was forked."""
 
+import functools
 import os
-import subprocess
-import sys
-import textwrap
 
 import pytest
+from helpers import run_with_two_blas_threads
 
 PREPARED = """
 import os, signal, sys, threading, time, warnings
@@ -39,18 +38,7 @@ assert threads() == {2}
 """
 
 
-def run(code):
-    """Run code in a process whose BLAS has two threads; nothing may be printed."""
-    done = subprocess.run(
-        [sys.executable, "-c", PREPARED + textwrap.dedent(code)],
-        env={**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    if done.stdout == "no BLAS\n":
-        pytest.skip("NumPy has no BLAS whose threads can be limited")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+run = functools.partial(run_with_two_blas_threads, PREPARED)
 
 
 def test_threads_that_train_at_the_same_time_leave_the_limit_as_it_was():

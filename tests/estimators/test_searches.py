@@ -1,14 +1,13 @@
 """Searches on joblib's backends: the same scores, few BLAS threads, and inputs that are shared."""
 
+import functools
 import os
-import subprocess
-import sys
-import textwrap
 import tracemalloc
 
 import joblib
 import numpy as np
 import pytest
+from helpers import run_with_two_blas_threads
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 
@@ -164,18 +163,7 @@ assert threads() == 2
 """
 
 
-def run(code):
-    """Run code in a process whose BLAS has two threads; nothing may be printed."""
-    done = subprocess.run(
-        [sys.executable, "-c", IN_PARALLEL + textwrap.dedent(code)],
-        env={**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    if done.stdout == "no BLAS\n":
-        pytest.skip("NumPy has no BLAS whose threads can be limited")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+run = functools.partial(run_with_two_blas_threads, IN_PARALLEL)
 
 
 def test_only_fits_in_threads_have_one_blas_thread_each():

@@ -2,6 +2,10 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -207,3 +211,20 @@ def worked_examples() -> dict[str, Any]:
     """Return the numbers of the notes' worked examples, by note."""
     text = Path(__file__).with_name("worked_examples.json").read_text("utf-8")
     return dict(json.loads(text))
+
+
+def run_with_two_blas_threads(prepared: str, code: str) -> None:
+    """Run code in a process whose BLAS has two threads; nothing may be printed.
+
+    The code that prepares it prints "no BLAS" and exits if there is no BLAS to limit.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", prepared + textwrap.dedent(code)],
+        env={**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if done.stdout == "no BLAS\n":
+        pytest.skip("NumPy has no BLAS whose threads can be limited")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

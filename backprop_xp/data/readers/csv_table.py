@@ -24,7 +24,7 @@ from backprop_xp.data.readers.binary import open_expanded
 from backprop_xp.data.readers.cells import MISSING, CleanText, check_values, is_row_numbers
 from backprop_xp.data.readers.frames import read_columnar
 from backprop_xp.data.readers.pandas_csv import NotPlainError, read_plain_columns
-from backprop_xp.data.table import Table, is_number_column, text_fault
+from backprop_xp.data.table import Table, is_number_column, is_zero_padded, text_fault
 from backprop_xp.errors import ConfigurationError, DataError
 from backprop_xp.files import unreadable_file
 from backprop_xp.formatting import abridged, shorten
@@ -47,7 +47,6 @@ _NOT_TEXT = {  # the first bytes of files that are often named .csv all the same
     ),
     b"PAR1\x15": ("a Parquet file", "rename it to .parquet"),
 }
-_ZERO_PADDED = re.compile(r"\s*0\d+\s*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
@@ -545,7 +544,8 @@ def _zero_padded(
         names[position]
         for _, rows in _first_chunks(layout, len(names), with_names)
         for position, cells in enumerate(zip(*rows, strict=True))
-        if is_number_column(columns[position]) and any(map(_ZERO_PADDED.fullmatch, cells))
+        if is_number_column(columns[position])
+        and any(is_zero_padded(cell.strip()) for cell in cells)
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from backprop_xp.backend.arrays import Array
 from backprop_xp.data.batch import Batch
-from backprop_xp.nn.network import Layer, Parameters
+from backprop_xp.nn.network import Parameters, map_arrays
 from backprop_xp.nn.optimizers import Slots
 from backprop_xp.training.execution.cuda_kernels import THREADS, Kernel, Store, plan
 from backprop_xp.training.execution.cuda_operations import Node, NotTraceable, Trace, Value
@@ -57,15 +57,13 @@ class StepArrays(NamedTuple):
 
     def map(self, function: Callable[[Array], Any]) -> StepArrays:
         """Return the result of a function for each array."""
-
-        def of(arrays: Any) -> list[Any]:
-            return [None if array is None else function(array) for array in arrays]
-
+        x, y, weights = self.data
+        position = (None if array is None else function(array) for array in self.position)
         return StepArrays(
-            [Layer(*of(layer)) for layer in self.parameters],
-            [tuple(of(arrays)) for arrays in self.slots],
-            tuple(of(self.data)),
-            Position(*of(self.position)),
+            map_arrays(function, self.parameters),
+            [tuple(map(function, arrays)) for arrays in self.slots],
+            (function(x), function(y), None if weights is None else function(weights)),
+            Position(*position),
         )
 
     def changed(self) -> list[Array]:
